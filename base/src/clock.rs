@@ -1,0 +1,212 @@
+//! The hybrid logical clock of a node.
+//!
+//! Guarantee: readings of one node increase strictly, across restarts too, and never run away after the wall clock
+//! jumps forward.
+//!
+//! * Between readings, hlc-gen's generator keeps the order; it is fed from `env::Clock`, so that simulations control it.
+//! * Across restarts, an upper bound is made durable before any reading passes it (`now` fails rather than pass it).
+//!   A restarted node starts at the bound.
+//! * A wall clock that jumps ahead of the monotonic clock by more than [`JUMP_MAX`] is ignored: time goes on at the
+//!   monotonic rate. Isolation never depends on the clock's accuracy, so a clock that lags is harmless.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use basalt_env::Clock;
+use hlc_gen::{HlcGenerator, source::ManualClock};
+use thiserror::Error;
+
+use crate::Timestamp;
+
+/// A forward step of the wall clock beyond this is not believed.
+pub const JUMP_MAX: Duration = Duration::from_secs(5);
+/// How far ahead of the clock the durable bound is placed.
+pub const BOUND_LEAD_MS: u64 = 3_000;
+
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ClockError {
+    /// The durable bound was not renewed in time: the log's disk is stalled.
+    #[error("clock is waiting for its durable bound {bound}")]
+    BoundReached { bound: Timestamp },
+    /// A peer's reading is further ahead than clocks may differ.
+    #[error("timestamp {remote} is too far ahead of the local clock {local}")]
+    TooFarAhead { remote: Timestamp, local: Timestamp },
+}
+
+/// See the module's documentation.
+pub struct HlcClock {
+    generator: HlcGenerator<ManualClock>,
+    physical: Arc<dyn Clock>,
+    /// Wall minus monotonic time, in microseconds, as last believed.
+    offset_micros: AtomicI64,
+    bound: AtomicU64,
+    offset_max_ms: u64,
+}
+
+impl HlcClock {
+    /// A clock whose readings are above `start` (the durable bound of the previous incarnation).
+    /// It gives no reading until [`HlcClock::set_bound`] was called with a durable bound.
+    pub fn new(physical: Arc<dyn Clock>, start: Timestamp, offset_max: Duration) -> Self {
+        let offset = physical.wall_micros() - monotonic_micros(&*physical);
+        let clock = Self {
+            generator: HlcGenerator::manual(0),
+            physical,
+            offset_micros: AtomicI64::new(offset),
+            bound: AtomicU64::new(0),
+            offset_max_ms: u64::try_from(offset_max.as_millis()).unwrap_or(u64::MAX),
+        };
+        clock.install(start);
+        clock
+    }
+
+    /// A strictly increasing reading.
+    pub fn now(&self) -> Result<Timestamp, ClockError> {
+        self.generator.set_current_timestamp(self.physical_unix_ms());
+        let reading = loop {
+            match self.generator.next_timestamp() {
+                Some(reading) => break Timestamp(reading.as_u64()),
+                // The counter of this millisecond is used up: carry into the next one.
+                None => self.install(Timestamp(self.generator.timestamp().as_u64()).next()),
+            }
+        };
+        self.check_bound(reading)?;
+        Ok(reading)
+    }
+
+    /// Moves the clock past a reading received from elsewhere.
+    pub fn update(&self, remote: Timestamp) -> Result<(), ClockError> {
+        let local = Timestamp::from_unix_ms(self.physical_unix_ms());
+        if remote.physical_ms() > local.physical_ms().saturating_add(self.offset_max_ms) {
+            let highest = Timestamp(self.generator.timestamp().as_u64());
+            if remote > highest {
+                return Err(ClockError::TooFarAhead { remote, local });
+            }
+        }
+        self.check_bound(remote)?;
+        self.install(remote);
+        Ok(())
+    }
+
+    /// The bound to make durable next: [`BOUND_LEAD_MS`] ahead of the clock.
+    pub fn next_bound(&self) -> Timestamp {
+        let physical = Timestamp::from_unix_ms(self.physical_unix_ms());
+        physical.max(Timestamp(self.generator.timestamp().as_u64())).add_ms(BOUND_LEAD_MS)
+    }
+
+    /// Permits readings up to `bound`, which the caller has made durable.
+    pub fn set_bound(&self, bound: Timestamp) {
+        self.bound.fetch_max(bound.0, Ordering::SeqCst);
+    }
+
+    /// The durable bound in force.
+    pub fn bound(&self) -> Timestamp {
+        Timestamp(self.bound.load(Ordering::SeqCst))
+    }
+
+    fn check_bound(&self, reading: Timestamp) -> Result<(), ClockError> {
+        let bound = self.bound();
+        if reading > bound { Err(ClockError::BoundReached { bound }) } else { Ok(()) }
+    }
+
+    fn install(&self, at_least: Timestamp) {
+        if let Ok(at_least) = hlc_gen::HlcTimestamp::try_from(at_least.0) {
+            // Drift is checked by `update`; the generator's own check is off (maximum 0).
+            let _ = self.generator.update(&at_least);
+        }
+    }
+
+    fn physical_unix_ms(&self) -> i64 {
+        let monotonic = monotonic_micros(&*self.physical);
+        let offset = self.physical.wall_micros() - monotonic;
+        let believed = self.offset_micros.load(Ordering::Relaxed);
+        let jump_max = i64::try_from(JUMP_MAX.as_micros()).expect("a constant that fits");
+        if offset - believed > jump_max {
+            return (monotonic + believed) / 1_000;
+        }
+        self.offset_micros.store(offset, Ordering::Relaxed);
+        (monotonic + offset) / 1_000
+    }
+}
+
+fn monotonic_micros(clock: &dyn Clock) -> i64 {
+    i64::try_from(clock.monotonic().as_micros()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::timestamp::EPOCH_UNIX_MS;
+
+    #[derive(Default)]
+    struct TestClock {
+        wall_micros: AtomicI64,
+        monotonic_micros: AtomicU64,
+    }
+
+    impl Clock for TestClock {
+        fn wall_micros(&self) -> i64 {
+            self.wall_micros.load(Ordering::SeqCst)
+        }
+        fn monotonic(&self) -> Duration {
+            Duration::from_micros(self.monotonic_micros.load(Ordering::SeqCst))
+        }
+    }
+
+    fn clock_at(ms: i64) -> (Arc<TestClock>, HlcClock) {
+        let source = Arc::new(TestClock::default());
+        source.wall_micros.store((EPOCH_UNIX_MS + ms) * 1_000, Ordering::SeqCst);
+        let clock = HlcClock::new(source.clone(), Timestamp::ZERO, Duration::from_millis(250));
+        clock.set_bound(Timestamp::MAX);
+        (source, clock)
+    }
+
+    #[test]
+    fn readings_increase_when_the_wall_clock_steps_back() {
+        let (source, clock) = clock_at(1_000);
+        let first = clock.now().unwrap();
+        source.wall_micros.fetch_sub(500_000, Ordering::SeqCst);
+        assert!(clock.now().unwrap() > first);
+    }
+
+    #[test]
+    fn no_reading_passes_the_durable_bound() {
+        let source = Arc::new(TestClock::default());
+        source.wall_micros.store((EPOCH_UNIX_MS + 1_000) * 1_000, Ordering::SeqCst);
+        let clock = HlcClock::new(source, Timestamp::ZERO, Duration::from_millis(250));
+        assert!(matches!(clock.now(), Err(ClockError::BoundReached { .. })));
+        clock.set_bound(clock.next_bound());
+        assert_eq!(clock.now().unwrap().physical_ms(), 1_000);
+    }
+
+    #[test]
+    fn a_restart_continues_above_the_bound() {
+        let source = Arc::new(TestClock::default());
+        source.wall_micros.store((EPOCH_UNIX_MS + 1_000) * 1_000, Ordering::SeqCst);
+        let start = Timestamp::from_parts(4_000, 0);
+        let clock = HlcClock::new(source, start, Duration::from_millis(250));
+        clock.set_bound(clock.next_bound());
+        assert!(clock.now().unwrap() > start);
+    }
+
+    #[test]
+    fn a_forward_jump_of_the_wall_clock_is_not_believed() {
+        let (source, clock) = clock_at(1_000);
+        clock.now().unwrap();
+        source.wall_micros.fetch_add(3_600_000_000, Ordering::SeqCst);
+        source.monotonic_micros.fetch_add(2_000, Ordering::SeqCst);
+        assert_eq!(clock.now().unwrap().physical_ms(), 1_002);
+    }
+
+    #[test]
+    fn a_peer_far_ahead_is_refused() {
+        let (_, clock) = clock_at(1_000);
+        assert!(clock.update(Timestamp::from_parts(1_200, 0)).is_ok());
+        assert!(clock.update(Timestamp::from_parts(9_000, 0)).is_err());
+        assert!(clock.now().unwrap() > Timestamp::from_parts(1_200, 0));
+    }
+}
