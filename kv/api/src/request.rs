@@ -1,0 +1,209 @@
+//! Requests and responses. A batch is evaluated atomically on each range that it touches.
+
+use std::{sync::Arc, time::Duration};
+
+use basalt_base::{Key, Span, Timestamp};
+use bytes::Bytes;
+
+use crate::{IgnoredSeqs, ScanBatch, ScanProgram, SeqNum, TxnMeta, TxnRecord, TxnStatus};
+
+/// `None < Shared < Exclusive`; a stored provisional value counts above both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LockStrength {
+    Shared,
+    Exclusive,
+}
+
+/// What to do when a lock is held by somebody else.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LockWait {
+    #[default]
+    Block,
+    /// At most this long, then [`crate::Error::LockNotAvailable`].
+    Timeout(Duration),
+    /// NOWAIT.
+    Error,
+    /// SKIP LOCKED.
+    Skip,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReadConsistency {
+    #[default]
+    Consistent,
+    /// Newest committed versions without locks or waiting: only for routing lookups.
+    Inconsistent,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PushType {
+    /// Asks that the pushee commit above `push_to`, so that a reader need not wait.
+    Timestamp,
+    /// Asks that the pushee abort, so that a writer need not wait.
+    Abort,
+    /// Asks for the status only; an expired transaction is aborted.
+    Touch,
+}
+
+/// What all requests of a batch share.
+#[derive(Clone, Debug, Default)]
+pub struct BatchHeader {
+    /// `None`: a non-transactional batch at `timestamp` (or now when zero).
+    pub txn: Option<TxnMeta>,
+    /// For non-transactional batches.
+    pub timestamp: Timestamp,
+    pub lock_wait: LockWait,
+    pub consistency: ReadConsistency,
+    /// Most rows (counted by the program, if any) that all scans of the batch return together; 0 = no limit.
+    pub rows_max: u64,
+    /// The batch stops after this many bytes of scan output; 0 = no limit. At least one row is returned.
+    pub bytes_max: u64,
+    /// The server may forward the read timestamp: the transaction has read nothing outside this batch.
+    pub can_forward_read_ts: bool,
+}
+
+#[derive(Clone, Debug)]
+pub enum Request {
+    Get {
+        key: Key,
+        /// Takes an unreplicated lock on the key (present or absent) before reading.
+        lock: Option<LockStrength>,
+    },
+    Scan {
+        span: Span,
+        reverse: bool,
+        lock: Option<LockStrength>,
+        program: Option<Arc<dyn ScanProgram>>,
+    },
+    Put {
+        key: Key,
+        value: Bytes,
+        seq: SeqNum,
+    },
+    Delete {
+        key: Key,
+        seq: SeqNum,
+    },
+    /// Ends the transaction. With writes of the same batch on the anchor's range and nothing elsewhere, this is the
+    /// one-phase commit; otherwise it writes the record.
+    EndTxn {
+        commit: bool,
+        /// Every key the transaction wrote or locked as a replicated lock; the whole footprint.
+        lock_spans: Vec<Span>,
+        /// All writes of the transaction are in this batch.
+        one_phase: bool,
+        /// The commit timestamp may not pass it (descriptor leases).
+        deadline: Option<Timestamp>,
+    },
+    HeartbeatTxn {
+        anchor: Key,
+        now: Timestamp,
+    },
+    /// Creates or changes the pushee's record, or waits for it. Addressed to the pushee's anchor.
+    PushTxn {
+        pushee: TxnMeta,
+        push_type: PushType,
+        push_to: Timestamp,
+        /// Wins whatever the priorities (deadlock victims, expired transactions).
+        force: bool,
+    },
+    QueryTxn {
+        anchor: Key,
+        id: basalt_base::TxnId,
+    },
+    ResolveLock {
+        key: Key,
+        txn: ResolvedTxn,
+    },
+    /// Resolves at most `keys_max` locks of the transaction in the span and reports where to go on.
+    ResolveLockRange {
+        span: Span,
+        txn: ResolvedTxn,
+        keys_max: u64,
+    },
+    /// Fails if a foreign version or lock in the span is in `(from, to]`; else no one can write there at or below `to`.
+    Refresh {
+        span: Span,
+        from: Timestamp,
+        to: Timestamp,
+    },
+    /// Physically removes a span that nothing references any more. Not transactional.
+    ClearRange {
+        span: Span,
+    },
+    /// Drops versions that no reader at or above `threshold` can see.
+    GarbageCollect {
+        span: Span,
+        threshold: Timestamp,
+        keys_max: u64,
+    },
+    /// Splits the range that holds `key` so that `key` begins the right half.
+    AdminSplit {
+        key: Key,
+    },
+}
+
+/// The fate of a transaction, as a resolver knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResolvedTxn {
+    pub id: basalt_base::TxnId,
+    pub epoch: u32,
+    pub status: TxnStatus,
+    /// The commit timestamp, or the timestamp pushed to.
+    pub timestamp: Timestamp,
+    pub ignored: IgnoredSeqs,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct BatchRequest {
+    pub header: BatchHeader,
+    pub requests: Vec<Request>,
+}
+
+#[derive(Debug)]
+pub enum Response {
+    Get {
+        value: Option<Bytes>,
+    },
+    Scan {
+        batch: ScanBatch,
+        /// What was not scanned because of a limit.
+        resume: Option<Span>,
+    },
+    Put,
+    Delete,
+    EndTxn {
+        commit_ts: Timestamp,
+        one_phase: bool,
+    },
+    HeartbeatTxn {
+        record: TxnRecord,
+    },
+    PushTxn {
+        /// The pushee as it now is.
+        record: TxnRecord,
+    },
+    QueryTxn {
+        record: Option<TxnRecord>,
+    },
+    ResolveLock,
+    ResolveLockRange {
+        resume: Option<Span>,
+    },
+    Refresh,
+    ClearRange,
+    GarbageCollect {
+        resume: Option<Span>,
+    },
+    AdminSplit,
+}
+
+#[derive(Debug, Default)]
+pub struct BatchResponse {
+    /// One per request, in order. A request cut off by a limit has an empty scan batch and its whole span as resume.
+    pub responses: Vec<Response>,
+    /// The transaction's timestamps after the batch (`write_ts` may have been forwarded; `read_ts` too, if permitted).
+    pub txn: Option<TxnMeta>,
+    /// A clock reading of the answering node.
+    pub now: Timestamp,
+}
