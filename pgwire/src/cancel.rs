@@ -1,0 +1,100 @@
+//! The flag by which a running statement learns that it should stop.
+//!
+//! A request sets the flag; the statement sees it at its next check or, while it waits, is woken by it.
+//! The protocol layer clears the flag when the connection goes idle, so that, as in PostgreSQL, a request that
+//! arrives between statements stops nothing.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU8, Ordering},
+};
+
+use basalt_types::{Result, SqlError, SqlState};
+use tokio::sync::Notify;
+
+/// Why a statement should stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum CancelReason {
+    /// A cancel request: the statement fails, the session goes on.
+    Requested = 1,
+    /// The server is shutting down.
+    Shutdown = 2,
+    /// The client is gone; nobody will read the answer.
+    Disconnected = 3,
+}
+
+impl CancelReason {
+    /// The error a stopped statement returns.
+    pub fn error(self) -> SqlError {
+        match self {
+            Self::Requested => {
+                SqlError::new(SqlState::QUERY_CANCELED, "canceling statement due to user request")
+            }
+            Self::Shutdown => {
+                SqlError::new(SqlState::ADMIN_SHUTDOWN, "terminating connection due to administrator command")
+            }
+            Self::Disconnected => SqlError::new(SqlState::CONNECTION_FAILURE, "connection to client lost"),
+        }
+    }
+}
+
+/// Shared between a connection, its session and those who may cancel it. Clones are the same flag.
+#[derive(Clone, Debug, Default)]
+pub struct CancelHandle(Arc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// 0, or a [`CancelReason`].
+    reason: AtomicU8,
+    changed: Notify,
+}
+
+impl CancelHandle {
+    /// Sets the flag; a graver reason replaces a lesser one.
+    pub fn cancel(&self, reason: CancelReason) {
+        self.0.reason.fetch_max(reason as u8, Ordering::AcqRel);
+        self.0.changed.notify_waiters();
+    }
+
+    /// Why to stop, if so.
+    pub fn reason(&self) -> Option<CancelReason> {
+        match self.0.reason.load(Ordering::Acquire) {
+            0 => None,
+            1 => Some(CancelReason::Requested),
+            2 => Some(CancelReason::Shutdown),
+            _ => Some(CancelReason::Disconnected),
+        }
+    }
+
+    pub fn is_cancelled(&self) -> bool {
+        self.0.reason.load(Ordering::Relaxed) != 0
+    }
+
+    /// The error to return when the statement should stop. Cheap: one atomic load when it should not.
+    pub fn check(&self) -> Result<()> {
+        match self.reason() {
+            None => Ok(()),
+            Some(reason) => Err(reason.error()),
+        }
+    }
+
+    /// Completes when the statement should stop.
+    pub async fn cancelled(&self) -> CancelReason {
+        loop {
+            let changed = self.0.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if let Some(reason) = self.reason() {
+                return reason;
+            }
+            changed.await;
+        }
+    }
+
+    /// Forgets a request that came too late. The graver reasons last as long as the connection.
+    pub(crate) fn clear_request(&self) {
+        let requested = CancelReason::Requested as u8;
+        let _too_grave = self.0.reason.compare_exchange(requested, 0, Ordering::AcqRel, Ordering::Relaxed);
+    }
+}

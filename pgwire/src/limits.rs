@@ -1,0 +1,46 @@
+//! The bounds on what one client, and all clients together, can make the server hold.
+
+use std::time::Duration;
+
+/// Settable; the defaults suit a node of any size.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections at once, those that have not finished starting included.
+    pub connections_max: usize,
+    /// From accept to the end of authentication.
+    pub authentication_timeout: Duration,
+    /// Bytes of a startup packet after its length word.
+    pub startup_bytes_max: usize,
+    /// Bytes of any message that carries no user data (Describe, Execute, Sync, …).
+    pub short_message_bytes_max: usize,
+    /// Bytes of a Query, Parse, Bind or CopyData message.
+    pub message_bytes_max: usize,
+    /// Bytes of pipelined messages read ahead while a statement runs.
+    pub read_ahead_bytes_max: usize,
+    /// Bytes of output after which a session that streams rows waits for the client.
+    pub output_bytes_max: usize,
+    /// Named prepared statements of a session.
+    pub statements_max: usize,
+    /// Named portals of a session.
+    pub portals_max: usize,
+    /// How long a session may take to end its statement after its client has vanished or at shutdown,
+    /// before the statement is dropped where it stands.
+    pub end_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_max: 200,
+            authentication_timeout: Duration::from_secs(10),
+            startup_bytes_max: 10_000,
+            short_message_bytes_max: 10_000,
+            message_bytes_max: 16 << 20,
+            read_ahead_bytes_max: 64 << 10,
+            output_bytes_max: 64 << 10,
+            statements_max: 1_000,
+            portals_max: 100,
+            end_timeout: Duration::from_secs(5),
+        }
+    }
+}
