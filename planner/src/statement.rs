@@ -1,0 +1,58 @@
+//! The result of planning one statement.
+
+use std::sync::Arc;
+
+use basalt_types::{Oid, SqlType};
+use sqlparser::ast;
+
+use crate::Plan;
+
+/// An output column as a client sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Field {
+    pub name: String,
+    pub ty: SqlType,
+    /// The stored column behind it, if it is one: table oid and attnum, else 0.
+    pub table: Oid,
+    pub attnum: i16,
+}
+
+/// A statement ready to run (again and again, if nothing it depends on has changed).
+#[derive(Clone, Debug)]
+pub struct Planned {
+    pub body: PlannedBody,
+    /// Types of `$1…`.
+    pub params: Vec<SqlType>,
+    /// Empty for statements that return no rows.
+    pub fields: Vec<Field>,
+    /// Descriptors used: table id and version.
+    pub dependencies: Vec<(Oid, u64)>,
+    /// Holds a stable or volatile function folded at plan time, or anything else that forbids reuse.
+    pub cacheable: bool,
+}
+
+#[derive(Clone, Debug)]
+pub enum PlannedBody {
+    /// SELECT, VALUES, TABLE.
+    Query(Arc<Plan>),
+    /// INSERT, UPDATE, DELETE, with or without RETURNING. The plan's root is the DML node.
+    Dml { plan: Arc<Plan>, kind: DmlKind },
+    Explain { inner: Box<Planned>, options: ExplainOptions },
+    /// Everything else: run by the session from its syntax tree.
+    Utility(Box<ast::Statement>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DmlKind {
+    Insert,
+    Update,
+    Delete,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ExplainOptions {
+    pub analyze: bool,
+    pub verbose: bool,
+    pub costs: bool,
+    pub json: bool,
+}
