@@ -1,1 +1,28 @@
-//! basalt-raft.
+//! Replication: many Raft groups over one log.
+//!
+//! See `README.md` for the numbered invariants.
+
+mod counts;
+mod error;
+mod handle;
+mod ident;
+mod inbox;
+mod membership;
+mod options;
+mod state_machine;
+mod store;
+mod transport;
+
+pub use counts::RaftCounts;
+pub use error::{Error, Result};
+pub use handle::{ProposalFuture, RaftHandle, Role, Status};
+pub use ident::StoreIdent;
+pub use inbox::Outcome;
+pub use membership::{Membership, MembershipChange};
+pub use options::Options;
+pub use state_machine::{
+    Applied, Effect, GroupDescriptor, INITIAL_LOG_INDEX, INITIAL_LOG_TERM, LogEntry, LogIndex, SnapshotData,
+    StateMachine, Term,
+};
+pub use store::RaftStore;
+pub use transport::{Envelope, NoTransport, Observer, Transport};

@@ -1,0 +1,194 @@
+//! What the rest of the node holds of a running store.
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use basalt_base::{RangeId, ReplicaId, Timestamp};
+use bytes::Bytes;
+use parking_lot::RwLock;
+use tokio::sync::oneshot;
+
+use crate::{
+    Envelope, Error, GroupDescriptor, LogIndex, MembershipChange, Outcome, RaftCounts, Result, StoreIdent,
+    Term,
+    counts::Counters,
+    inbox::{Control, Inbox, Proposal},
+};
+
+/// The part a replica plays.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    #[default]
+    Follower,
+    PreCandidate,
+    Candidate,
+    Leader,
+}
+
+/// A replica as of the last turn of the loop.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    pub replica_id: ReplicaId,
+    pub role: Role,
+    pub leader: Option<ReplicaId>,
+    pub term: Term,
+    pub committed: LogIndex,
+    pub applied: LogIndex,
+    pub last_index: LogIndex,
+    /// The first entry still in the log.
+    pub first_index: LogIndex,
+}
+
+/// What the loop shares with its handles.
+pub(crate) struct Shared {
+    pub inbox: Inbox,
+    pub counters: Arc<Counters>,
+    pub status: RwLock<BTreeMap<RangeId, Status>>,
+    pub ident: StoreIdent,
+    pub incarnation: u64,
+    pub command_bytes_max: usize,
+}
+
+/// A running store. Cheap to clone.
+#[derive(Clone)]
+pub struct RaftHandle {
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// Resolves when the command was applied here, or is known not to be.
+pub struct ProposalFuture(oneshot::Receiver<Result<Outcome>>);
+
+impl Future for ProposalFuture {
+    type Output = Result<Outcome>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0)
+            .poll(context)
+            .map(|answer| answer.unwrap_or_else(|_| Err(Error::Ambiguous("the store loop ended".to_owned()))))
+    }
+}
+
+impl RaftHandle {
+    /// Proposes `command` (not empty). It is queued before this returns, in call order; the future need not be polled.
+    pub fn propose(&self, range_id: RangeId, command: Bytes) -> ProposalFuture {
+        self.enqueue(range_id, command, Vec::new())
+    }
+
+    /// Proposes a change of membership; `command` travels with it and reaches the state machine at apply.
+    /// Several changes at once go through a joint configuration, which the leader leaves by itself.
+    pub fn change_membership(
+        &self,
+        range_id: RangeId,
+        changes: Vec<MembershipChange>,
+        command: Bytes,
+    ) -> ProposalFuture {
+        if changes.is_empty() {
+            let (reply, answer) = oneshot::channel();
+            let _ = reply.send(Err(Error::Invalid("a change of membership without changes".to_owned())));
+            return ProposalFuture(answer);
+        }
+        self.enqueue(range_id, command, changes)
+    }
+
+    fn enqueue(&self, range_id: RangeId, command: Bytes, changes: Vec<MembershipChange>) -> ProposalFuture {
+        let (reply, answer) = oneshot::channel();
+        if command.len() > self.shared.command_bytes_max {
+            let _ = reply.send(Err(Error::Invalid(format!(
+                "a command of {} bytes exceeds the limit of {}",
+                command.len(),
+                self.shared.command_bytes_max
+            ))));
+        } else {
+            self.shared.inbox.propose(Proposal { range_id, command, changes, reply });
+        }
+        ProposalFuture(answer)
+    }
+
+    /// Adds a replica: one whose initial state is in the engine and flushed, or a blank one that waits for a snapshot.
+    /// Its existence is durable when the future resolves. Adding one that exists is not an error.
+    pub async fn create_group(&self, descriptor: GroupDescriptor) -> Result<()> {
+        self.request(|reply| Control::CreateGroup(descriptor, reply)).await
+    }
+
+    /// The replica as of the last turn of the loop.
+    pub fn status(&self, range_id: RangeId) -> Option<Status> {
+        self.shared.status.read().get(&range_id).copied()
+    }
+
+    /// All replicas here.
+    pub fn statuses(&self) -> BTreeMap<RangeId, Status> {
+        self.shared.status.read().clone()
+    }
+
+    /// Starts an election, if the replica may vote.
+    pub fn campaign(&self, range_id: RangeId) -> Result<()> {
+        self.shared.inbox.control(Control::Campaign(range_id))
+    }
+
+    /// Asks the leader here to hand over to `target`.
+    pub fn transfer_leader(&self, range_id: RangeId, target: ReplicaId) -> Result<()> {
+        self.shared.inbox.control(Control::TransferLeader(range_id, target))
+    }
+
+    /// Delivers messages from peers.
+    pub fn step(&self, messages: Vec<Envelope>) {
+        self.shared.inbox.step(messages);
+    }
+
+    /// Tells that a message to `peer` could not be sent.
+    pub fn report_unreachable(&self, range_id: RangeId, peer: ReplicaId) {
+        // A store that stopped has no use for the hint.
+        let _ = self.shared.inbox.control(Control::ReportUnreachable(range_id, peer));
+    }
+
+    /// Tells the fate of a snapshot sent to `peer`.
+    pub fn report_snapshot(&self, range_id: RangeId, peer: ReplicaId, arrived: bool) {
+        let _ = self.shared.inbox.control(Control::ReportSnapshot(range_id, peer, arrived));
+    }
+
+    /// Makes `bound` durable with the next sync of the log: the clock may then read up to it.
+    /// Bounds only rise; a lower one is not an error.
+    pub async fn persist_clock_bound(&self, bound: Timestamp) -> Result<()> {
+        self.request(|reply| Control::ClockBound(bound, reply)).await
+    }
+
+    /// Flushes the state machine and truncates the log behind it, as the loop does by itself when the log is long.
+    pub async fn truncate_log(&self) -> Result<()> {
+        self.request(Control::Truncate).await
+    }
+
+    pub fn ident(&self) -> StoreIdent {
+        self.shared.ident
+    }
+
+    /// How many times this store was opened, this time included.
+    pub fn incarnation(&self) -> u64 {
+        self.shared.incarnation
+    }
+
+    pub fn counts(&self) -> RaftCounts {
+        self.shared.counters.snapshot()
+    }
+
+    /// Why the store stopped, when it did.
+    pub fn stopped(&self) -> Option<Error> {
+        self.shared.inbox.closed()
+    }
+
+    /// Stops cleanly: answers what is queued, flushes the state machine, and records the exact clock, so that the next
+    /// start need not wait for the bound to pass. `clock` must be at or above every reading given.
+    pub async fn shutdown(&self, clock: Option<Timestamp>) -> Result<()> {
+        self.request(|reply| Control::Shutdown(clock, reply)).await
+    }
+
+    async fn request<T>(&self, control: impl FnOnce(oneshot::Sender<Result<T>>) -> Control) -> Result<T> {
+        let (reply, answer) = oneshot::channel();
+        self.shared.inbox.control(control(reply))?;
+        answer.await.unwrap_or(Err(Error::Stopped))
+    }
+}

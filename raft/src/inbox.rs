@@ -1,0 +1,160 @@
+//! The bounded queue between callers and the store loop.
+//!
+//! Callers push under one short lock and wake the loop once per batch; the loop takes everything at a time.
+//! Commands of one caller, and so of one range's leaseholder, keep their order.
+
+use std::{any::Any, mem};
+
+use basalt_base::{RangeId, ReplicaId, Timestamp};
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, oneshot};
+
+use crate::{Envelope, Error, GroupDescriptor, MembershipChange, Options, Result};
+
+/// What a successful proposal gives: the state machine's outcome.
+pub type Outcome = Box<dyn Any + Send>;
+
+pub(crate) type Reply<T> = oneshot::Sender<Result<T>>;
+
+pub(crate) struct Proposal {
+    pub range_id: RangeId,
+    pub command: Bytes,
+    /// Empty for an ordinary command.
+    pub changes: Vec<MembershipChange>,
+    pub reply: Reply<Outcome>,
+}
+
+pub(crate) enum Control {
+    CreateGroup(GroupDescriptor, Reply<()>),
+    Campaign(RangeId),
+    TransferLeader(RangeId, ReplicaId),
+    ReportUnreachable(RangeId, ReplicaId),
+    ReportSnapshot(RangeId, ReplicaId, bool),
+    ClockBound(Timestamp, Reply<()>),
+    /// Flush the state machine and truncate the log behind it.
+    Truncate(Reply<()>),
+    Shutdown(Option<Timestamp>, Reply<()>),
+    /// The flusher finished.
+    Flushed(Result<()>),
+}
+
+#[derive(Default)]
+pub(crate) struct Batch {
+    pub proposals: Vec<Proposal>,
+    pub messages: Vec<Envelope>,
+    pub controls: Vec<Control>,
+}
+
+impl Batch {
+    pub fn is_empty(&self) -> bool {
+        self.proposals.is_empty() && self.messages.is_empty() && self.controls.is_empty()
+    }
+}
+
+#[derive(Default)]
+struct Queue {
+    batch: Batch,
+    proposal_bytes: usize,
+    message_bytes: usize,
+    /// Why nothing is taken any more.
+    closed: Option<Error>,
+}
+
+pub(crate) struct Inbox {
+    queue: Mutex<Queue>,
+    notify: Notify,
+    count_max: usize,
+    bytes_max: usize,
+}
+
+impl Inbox {
+    pub fn new(options: &Options) -> Self {
+        Self {
+            queue: Mutex::default(),
+            notify: Notify::new(),
+            count_max: options.inbox_count_max,
+            bytes_max: options.inbox_bytes_max.max(options.command_bytes_max),
+        }
+    }
+
+    /// Queues a proposal or answers it at once.
+    pub fn propose(&self, proposal: Proposal) {
+        let mut queue = self.queue.lock();
+        let refused = match &queue.closed {
+            Some(error) => Some(error.clone()),
+            None if queue.batch.proposals.len() >= self.count_max
+                || queue.proposal_bytes + proposal.command.len() > self.bytes_max =>
+            {
+                Some(Error::Unavailable("too many proposals are waiting".to_owned()))
+            }
+            None => None,
+        };
+        if let Some(error) = refused {
+            drop(queue);
+            // The proposer may have gone; then nobody needs the answer.
+            let _ = proposal.reply.send(Err(error));
+            return;
+        }
+        queue.proposal_bytes += proposal.command.len();
+        queue.batch.proposals.push(proposal);
+        drop(queue);
+        self.notify.notify_one();
+    }
+
+    /// Queues messages from peers; drops them when there are too many (Raft sends again).
+    pub fn step(&self, messages: Vec<Envelope>) {
+        let mut queue = self.queue.lock();
+        if queue.closed.is_some() {
+            return;
+        }
+        for message in messages {
+            let bytes = message.message.len();
+            let first = queue.batch.messages.is_empty();
+            if first
+                || (queue.batch.messages.len() < self.count_max
+                    && queue.message_bytes + bytes <= self.bytes_max)
+            {
+                queue.message_bytes += bytes;
+                queue.batch.messages.push(message);
+            }
+        }
+        drop(queue);
+        self.notify.notify_one();
+    }
+
+    pub fn control(&self, control: Control) -> Result<()> {
+        let mut queue = self.queue.lock();
+        if let Some(error) = &queue.closed {
+            return Err(error.clone());
+        }
+        queue.batch.controls.push(control);
+        drop(queue);
+        self.notify.notify_one();
+        Ok(())
+    }
+
+    /// Takes everything queued.
+    pub fn drain(&self) -> Batch {
+        let mut queue = self.queue.lock();
+        queue.proposal_bytes = 0;
+        queue.message_bytes = 0;
+        mem::take(&mut queue.batch)
+    }
+
+    /// Waits until something was queued since the last wait.
+    pub async fn wait(&self) {
+        self.notify.notified().await;
+    }
+
+    /// Refuses everything from now on, and gives what was queued.
+    pub fn close(&self, reason: Error) -> Batch {
+        let mut queue = self.queue.lock();
+        queue.closed.get_or_insert(reason);
+        mem::take(&mut queue.batch)
+    }
+
+    pub fn closed(&self) -> Option<Error> {
+        self.queue.lock().closed.clone()
+    }
+}
