@@ -163,7 +163,8 @@ static ALL: std::sync::LazyLock<Vec<TypeInfo>> = std::sync::LazyLock::new(|| {
         if scalar.array != Oid(0) {
             let name: &'static str = Box::leak(format!("_{}", scalar.name).into_boxed_str());
             let sql_name: &'static str = Box::leak(format!("{}[]", scalar.sql_name).into_boxed_str());
-            let category = if scalar.category == Category::Pseudo { Category::Pseudo } else { Category::Array };
+            let category =
+                if scalar.category == Category::Pseudo { Category::Pseudo } else { Category::Array };
             all.push(TypeInfo {
                 oid: scalar.array,
                 name,

@@ -1,0 +1,4 @@
+//! Stored bytes: index keys and rows.
+
+pub mod key;
+pub mod row;
