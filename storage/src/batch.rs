@@ -8,10 +8,20 @@ use crate::Family;
 /// One engine write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Op {
-    Put { family: Family, key: Key, value: Bytes },
-    Delete { family: Family, key: Key },
+    Put {
+        family: Family,
+        key: Key,
+        value: Bytes,
+    },
+    Delete {
+        family: Family,
+        key: Key,
+    },
     /// Deletes every key in the span.
-    DeleteRange { family: Family, span: Span },
+    DeleteRange {
+        family: Family,
+        span: Span,
+    },
 }
 
 /// Writes that take effect together, in order (a later one wins).

@@ -3,6 +3,7 @@
 pub mod batch;
 pub mod engine;
 pub mod error;
+pub mod mvcc;
 
 pub use batch::{Op, WriteBatch};
 pub use engine::{Engine, EngineCounts, EngineIterator, Family, IterOptions, Reader};

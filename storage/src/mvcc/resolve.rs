@@ -1,0 +1,189 @@
+//! Resolution: what becomes of a transaction's locks once its fate, or a later timestamp, is known.
+//!
+//! Resolving is idempotent and may come late, twice or out of order: a lock that is missing, of another transaction or
+//! of a newer epoch is left alone. It runs at apply time, so its reader must see the open batch.
+
+use basalt_base::{Key, Span, Timestamp, TxnId};
+
+use super::context::{IgnoredSeqs, ignores};
+use super::key::encode_key;
+use super::lock::{LockRecord, Strength, decode_lock_key, encode_lock_key};
+use super::value::encode_value;
+use super::write::{for_each_lock, put_lock};
+use crate::{Family, IterOptions, Reader, Result, WriteBatch};
+
+/// Locks examined for each one resolved, before a ranged resolve comes back.
+const EXAMINED_PER_RESOLVED: usize = 16;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResolveStatus {
+    /// Still open: raise the write timestamp, drop what was rolled back.
+    Pending,
+    Committed,
+    Aborted,
+}
+
+/// The fate of one transaction.
+#[derive(Clone, Copy, Debug)]
+pub struct Resolution<'a> {
+    pub txn_id: TxnId,
+    /// Of the transaction, when its status was found. Locks of an older one are garbage. An aborted transaction's
+    /// locks go whatever their epoch, because its id never comes back.
+    pub epoch: u32,
+    pub status: ResolveStatus,
+    /// Commit timestamp, or the timestamp pushed to.
+    pub ts: Timestamp,
+    pub ignored: IgnoredSeqs<'a>,
+}
+
+/// What was done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Resolved {
+    /// Lock entries removed.
+    pub released: usize,
+    /// Versions committed.
+    pub committed: usize,
+    /// Lock entries rewritten.
+    pub updated: usize,
+}
+
+/// What a ranged resolve did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RangeResolved {
+    pub resolved: Resolved,
+    /// Keys where a commit released a lock without leaving a version: the caller bumps the timestamp cache there.
+    pub released_without_version: Vec<Key>,
+    /// Start of what is left.
+    pub resume: Option<Key>,
+}
+
+/// Resolves the transaction's locks on one key.
+pub fn resolve(
+    reader: &dyn Reader,
+    batch: &mut WriteBatch,
+    key: &Key,
+    resolution: &Resolution<'_>,
+) -> Result<Resolved> {
+    let mut resolved = Resolved::default();
+    for_each_lock(reader, key, |strength, holder, value| {
+        if holder == resolution.txn_id {
+            resolve_lock(batch, key, LockRecord::decode(holder, strength, value)?, resolution, &mut resolved);
+        }
+        Ok(())
+    })?;
+    Ok(resolved)
+}
+
+/// Resolves the transaction's locks in `span`, on at most `max_keys` keys.
+pub fn resolve_range(
+    reader: &dyn Reader,
+    batch: &mut WriteBatch,
+    span: &Span,
+    resolution: &Resolution<'_>,
+    max_keys: usize,
+) -> Result<RangeResolved> {
+    let mut outcome = RangeResolved::default();
+    let options =
+        IterOptions { lower: Some(span.start.clone()), upper: Some(span.end.clone()), one_key: false };
+    let mut iter = reader.iter(Family::Lock, options)?;
+    iter.seek(&span.start)?;
+    let mut keys = 0;
+    let mut examined = 0;
+    let mut current = Key::new();
+    let mut committed_before = 0;
+    let mut released_before = 0;
+    while iter.valid() {
+        let (user_key, strength, holder) = decode_lock_key(iter.key())?;
+        if current != user_key {
+            note_bare_release(&mut outcome, &current, resolution, committed_before, released_before);
+            if keys >= max_keys || examined >= max_keys.saturating_mul(EXAMINED_PER_RESOLVED) {
+                outcome.resume = Some(Key::copy_from_slice(user_key));
+                return Ok(outcome);
+            }
+            current = Key::copy_from_slice(user_key);
+            committed_before = outcome.resolved.committed;
+            released_before = outcome.resolved.released;
+            // A key counts once, at its first entry of the transaction (intents come first).
+            keys += usize::from(holder == resolution.txn_id);
+        }
+        examined += 1;
+        if holder == resolution.txn_id {
+            let lock = LockRecord::decode(holder, strength, iter.value())?;
+            resolve_lock(batch, &current, lock, resolution, &mut outcome.resolved);
+        }
+        iter.next()?;
+    }
+    note_bare_release(&mut outcome, &current, resolution, committed_before, released_before);
+    Ok(outcome)
+}
+
+fn note_bare_release(
+    outcome: &mut RangeResolved,
+    key: &Key,
+    resolution: &Resolution<'_>,
+    committed_before: usize,
+    released_before: usize,
+) {
+    let released = outcome.resolved.released > released_before;
+    let committed = outcome.resolved.committed > committed_before;
+    if resolution.status == ResolveStatus::Committed && released && !committed {
+        outcome.released_without_version.push(key.clone());
+    }
+}
+
+fn resolve_lock(
+    batch: &mut WriteBatch,
+    key: &Key,
+    mut lock: LockRecord,
+    resolution: &Resolution<'_>,
+    resolved: &mut Resolved,
+) {
+    if lock.epoch > resolution.epoch && resolution.status != ResolveStatus::Aborted {
+        return;
+    }
+    let alive = lock.epoch == resolution.epoch && resolution.status != ResolveStatus::Aborted;
+    let before = (lock.seq, lock.write_ts, lock.history.len());
+    if !alive || !drop_ignored(&mut lock, resolution.ignored) {
+        release(batch, key, &lock, resolved);
+        return;
+    }
+    match resolution.status {
+        ResolveStatus::Committed => {
+            if lock.strength == Strength::Intent {
+                let version = encode_value(lock.value.as_deref(), resolution.ts, lock.local_ts);
+                batch.put(Family::Data, encode_key(key, resolution.ts), version);
+                resolved.committed += 1;
+            }
+            release(batch, key, &lock, resolved);
+        }
+        ResolveStatus::Pending => {
+            lock.write_ts = lock.write_ts.max(resolution.ts);
+            if (lock.seq, lock.write_ts, lock.history.len()) != before {
+                put_lock(batch, key, &lock);
+                resolved.updated += 1;
+            }
+        }
+        ResolveStatus::Aborted => unreachable!("not alive"),
+    }
+}
+
+/// Drops rolled-back values; false if none is left.
+fn drop_ignored(lock: &mut LockRecord, ignored: IgnoredSeqs<'_>) -> bool {
+    lock.history.retain(|(seq, _)| !ignores(ignored, *seq));
+    if !ignores(ignored, lock.seq) {
+        return true;
+    }
+    match lock.history.pop() {
+        Some((seq, value)) => {
+            lock.seq = seq;
+            lock.value = value;
+            true
+        }
+        None => false,
+    }
+}
+
+fn release(batch: &mut WriteBatch, key: &Key, lock: &LockRecord, resolved: &mut Resolved) {
+    batch.delete(Family::Lock, encode_lock_key(key, lock.strength, lock.txn_id));
+    resolved.released += 1;
+}
