@@ -1,10 +1,16 @@
 //! Storage: the [`Engine`] trait, a memory engine with crash semantics, and MVCC over any engine.
+//!
+//! Start with [`engine`] for what an engine promises, then [`mvcc`]; the README lists the invariants and the formats.
 
 pub mod batch;
 pub mod engine;
 pub mod error;
+pub mod memory;
 pub mod mvcc;
+pub mod overlay;
 
 pub use batch::{Op, WriteBatch};
 pub use engine::{Engine, EngineCounts, EngineIterator, Family, IterOptions, Reader};
 pub use error::{Error, Result};
+pub use memory::{Fault, MemoryEngine};
+pub use overlay::{OpenBatch, Overlay};

@@ -1,0 +1,105 @@
+//! Iterators of the memory engine: a position and a batch number, no lock held between two steps.
+
+use std::ops::Bound;
+use std::sync::Arc;
+
+use basalt_base::Key;
+use bytes::Bytes;
+
+use super::{Pin, count};
+use crate::{EngineIterator, Family, IterOptions, Result};
+
+pub(super) struct MemoryIter {
+    pin: Arc<Pin>,
+    family: Family,
+    lower: Option<Key>,
+    upper: Option<Key>,
+    current: Option<(Key, Bytes)>,
+}
+
+impl MemoryIter {
+    pub fn new(pin: Arc<Pin>, family: Family, options: IterOptions) -> Self {
+        Self { pin, family, lower: options.lower, upper: options.upper, current: None }
+    }
+
+    fn forward(&mut self, from: Bound<&[u8]>) {
+        // A position below the lower bound means the lower bound.
+        let from = match (from, &self.lower) {
+            (Bound::Included(key) | Bound::Excluded(key), Some(lower)) if key < &lower[..] => {
+                Bound::Included(&lower[..])
+            }
+            (Bound::Unbounded, Some(lower)) => Bound::Included(&lower[..]),
+            _ => from,
+        };
+        let state = self.pin.shared.state.read();
+        let found = state.first_from(self.family, from, self.upper.as_deref(), self.pin.seq);
+        drop(state);
+        self.current = found;
+    }
+
+    fn backward(&mut self, from: Bound<&[u8]>) {
+        let from = match (from, &self.upper) {
+            (Bound::Included(key) | Bound::Excluded(key), Some(upper)) if key >= &upper[..] => {
+                Bound::Excluded(&upper[..])
+            }
+            (Bound::Unbounded, Some(upper)) => Bound::Excluded(&upper[..]),
+            _ => from,
+        };
+        let state = self.pin.shared.state.read();
+        let found = state.last_from(self.family, from, self.lower.as_deref(), self.pin.seq);
+        drop(state);
+        self.current = found;
+    }
+}
+
+impl EngineIterator for MemoryIter {
+    fn seek(&mut self, key: &[u8]) -> Result<()> {
+        count(&self.pin.shared.counts.seeks);
+        self.forward(Bound::Included(key));
+        Ok(())
+    }
+
+    fn seek_for_prev(&mut self, key: &[u8]) -> Result<()> {
+        count(&self.pin.shared.counts.seeks);
+        self.backward(Bound::Included(key));
+        Ok(())
+    }
+
+    fn seek_to_first(&mut self) -> Result<()> {
+        count(&self.pin.shared.counts.seeks);
+        self.forward(Bound::Unbounded);
+        Ok(())
+    }
+
+    fn seek_to_last(&mut self) -> Result<()> {
+        count(&self.pin.shared.counts.seeks);
+        self.backward(Bound::Unbounded);
+        Ok(())
+    }
+
+    fn next(&mut self) -> Result<()> {
+        count(&self.pin.shared.counts.steps);
+        let (key, _) = self.current.take().expect("next is called only while valid");
+        self.forward(Bound::Excluded(&key));
+        Ok(())
+    }
+
+    fn prev(&mut self) -> Result<()> {
+        count(&self.pin.shared.counts.steps);
+        let (key, _) = self.current.take().expect("prev is called only while valid");
+        self.backward(Bound::Excluded(&key));
+        Ok(())
+    }
+
+    fn valid(&self) -> bool {
+        self.current.is_some()
+    }
+
+    fn key(&self) -> &[u8] {
+        &self.current.as_ref().expect("key is read only while valid").0
+    }
+
+    fn value(&self) -> &[u8] {
+        &self.current.as_ref().expect("value is read only while valid").1
+    }
+}
