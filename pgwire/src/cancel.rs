@@ -6,7 +6,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU8, Ordering},
+    atomic::{AtomicBool, AtomicU8, Ordering},
 };
 
 use basalt_types::{Result, SqlError, SqlState};
@@ -47,6 +47,8 @@ pub struct CancelHandle(Arc<State>);
 struct State {
     /// 0, or a [`CancelReason`].
     reason: AtomicU8,
+    /// The connection should end as soon as it is idle.
+    draining: AtomicBool,
     changed: Notify,
 }
 
@@ -81,20 +83,69 @@ impl CancelHandle {
 
     /// Completes when the statement should stop.
     pub async fn cancelled(&self) -> CancelReason {
+        self.wait_for(CancelReason::Requested).await
+    }
+
+    /// Completes when the connection should end: a mere cancel request does not count.
+    pub(crate) async fn ended(&self) -> CancelReason {
+        self.wait_for(CancelReason::Shutdown).await
+    }
+
+    async fn wait_for(&self, least: CancelReason) -> CancelReason {
+        self.wait_until(|handle| handle.reason().filter(|reason| *reason >= least)).await
+    }
+
+    async fn wait_until<T>(&self, condition: impl Fn(&Self) -> Option<T>) -> T {
         loop {
             let changed = self.0.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            if let Some(reason) = self.reason() {
-                return reason;
+            if let Some(value) = condition(self) {
+                return value;
             }
             changed.await;
         }
+    }
+
+    /// Asks the connection to end once it is idle.
+    pub(crate) fn drain(&self) {
+        self.0.draining.store(true, Ordering::Release);
+        self.0.changed.notify_waiters();
+    }
+
+    /// Completes when the connection should end if it is idle. Waiting costs no lock that other connections share.
+    pub(crate) async fn draining(&self) {
+        self.wait_until(|handle| handle.0.draining.load(Ordering::Acquire).then_some(())).await;
     }
 
     /// Forgets a request that came too late. The graver reasons last as long as the connection.
     pub(crate) fn clear_request(&self) {
         let requested = CancelReason::Requested as u8;
         let _too_grave = self.0.reason.compare_exchange(requested, 0, Ordering::AcqRel, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn graver_reasons_win_and_stay() {
+        let handle = CancelHandle::default();
+        assert!(handle.check().is_ok());
+        handle.cancel(CancelReason::Requested);
+        assert_eq!(handle.cancelled().await, CancelReason::Requested);
+        assert_eq!(handle.check().unwrap_err().sqlstate(), SqlState::QUERY_CANCELED);
+        handle.clear_request();
+        assert!(!handle.is_cancelled());
+        let waiting = tokio::spawn({
+            let handle = handle.clone();
+            async move { handle.ended().await }
+        });
+        handle.cancel(CancelReason::Disconnected);
+        handle.cancel(CancelReason::Shutdown);
+        handle.clear_request();
+        assert_eq!(waiting.await.unwrap(), CancelReason::Disconnected);
+        assert_eq!(handle.reason(), Some(CancelReason::Disconnected));
     }
 }

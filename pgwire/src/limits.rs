@@ -5,11 +5,13 @@ use std::time::Duration;
 /// Settable; the defaults suit a node of any size.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections at once, those that have not finished starting included.
+    /// Authenticated connections at once.
     pub connections_max: usize,
+    /// Connections that have not authenticated, at once; more are closed as they arrive.
+    pub starting_connections_max: usize,
     /// From accept to the end of authentication.
     pub authentication_timeout: Duration,
-    /// Bytes of a startup packet after its length word.
+    /// Bytes of a startup packet, its length word included.
     pub startup_bytes_max: usize,
     /// Bytes of any message that carries no user data (Describe, Execute, Sync, …).
     pub short_message_bytes_max: usize,
@@ -23,6 +25,8 @@ pub struct Limits {
     pub statements_max: usize,
     /// Named portals of a session.
     pub portals_max: usize,
+    /// How long running statements may go on after shutdown has begun, before they are cancelled.
+    pub drain_timeout: Duration,
     /// How long a session may take to end its statement after its client has vanished or at shutdown,
     /// before the statement is dropped where it stands.
     pub end_timeout: Duration,
@@ -32,6 +36,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections_max: 200,
+            starting_connections_max: 64,
             authentication_timeout: Duration::from_secs(10),
             startup_bytes_max: 10_000,
             short_message_bytes_max: 10_000,
@@ -40,6 +45,7 @@ impl Default for Limits {
             output_bytes_max: 64 << 10,
             statements_max: 1_000,
             portals_max: 100,
+            drain_timeout: Duration::from_secs(10),
             end_timeout: Duration::from_secs(5),
         }
     }

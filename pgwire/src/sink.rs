@@ -12,7 +12,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use basalt_types::{Datum, Result};
+use basalt_types::{Datum, IoSettings, Result};
 use bytes::Bytes;
 
 use crate::{Field, Format, Notice};
@@ -23,6 +23,10 @@ pub trait ResultSink: Send {
     /// Called before the first row of every result, and again when a suspended portal is resumed.
     /// A simple query's client is sent RowDescription; in the extended protocol Describe has told it already.
     fn row_description(&mut self, fields: &[Field]) -> Result<()>;
+
+    /// How dates, intervals, floats and byte strings are written as text from now on: the session calls it when
+    /// a setting differs from what it said last on this connection.
+    fn set_io_settings(&mut self, settings: &IoSettings);
 
     /// Encodes one row. `22021`, `22P03` and the like when a value has no representation.
     fn row(&mut self, row: &[Datum]) -> Result<()>;

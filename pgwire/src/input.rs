@@ -1,0 +1,111 @@
+//! The reading half of a connection: a buffer that grows with what arrived, never with what was announced.
+//!
+//! While a statement runs, the same buffer is filled by the watch that looks for a vanished client, and emptied
+//! by COPY. Both run in the connection's task; the lock around [`Input`] is never contended.
+
+use std::{
+    future::{Future, poll_fn},
+    io,
+    pin::pin,
+    task::{Context, Poll, Waker, ready},
+};
+
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+use crate::{
+    Limits,
+    frame::{BadFrame, Frame, frame_size, next_frame},
+};
+
+/// The capacity of an idle connection's buffer, and the least room for a read.
+const BUFFER_BYTES: usize = 4 << 10;
+/// An empty buffer larger than this is given back.
+const KEPT_BYTES_MAX: usize = 64 << 10;
+
+pub(crate) struct Input<R> {
+    reader: R,
+    pub buffer: BytesMut,
+    ended: bool,
+    /// The reader of COPY data, when it is not the watch's own task context that waits.
+    copy_waker: Option<Waker>,
+}
+
+impl<R: AsyncRead + Unpin> Input<R> {
+    pub fn new(reader: R) -> Self {
+        Self { reader, buffer: BytesMut::with_capacity(BUFFER_BYTES), ended: false, copy_waker: None }
+    }
+
+    pub fn next_frame(&mut self, limits: &Limits) -> Result<Option<Frame>, BadFrame> {
+        let frame = next_frame(&mut self.buffer, limits)?;
+        if frame.is_none() && self.buffer.is_empty() && self.buffer.capacity() > KEPT_BYTES_MAX {
+            self.buffer = BytesMut::with_capacity(BUFFER_BYTES);
+        }
+        Ok(frame)
+    }
+
+    /// Reads once; 0 is the end of the stream.
+    pub fn poll_fill(&mut self, limits: &Limits, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.ended {
+            return Poll::Ready(Ok(0));
+        }
+        // What is missing of a message bounds the room, what has arrived of it bounds it too.
+        let missing = match frame_size(&self.buffer, limits) {
+            Ok(Some(size)) => size.saturating_sub(self.buffer.len()),
+            _ => 0,
+        };
+        self.buffer.reserve(missing.min(self.buffer.len()).max(BUFFER_BYTES));
+        // A read_buf future holds nothing between polls.
+        let result = ready!(pin!(self.reader.read_buf(&mut self.buffer)).poll(cx));
+        self.ended = !matches!(result, Ok(1..));
+        Poll::Ready(result)
+    }
+
+    /// As [`Self::poll_fill`], and leaves word so that the watch wakes this reader when it got there first.
+    pub fn poll_fill_copy(&mut self, limits: &Limits, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let result = self.poll_fill(limits, cx);
+        if result.is_pending() && self.copy_waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
+            self.copy_waker = Some(cx.waker().clone());
+        }
+        result
+    }
+
+    /// Completes when the stream has ended. Reads ahead up to the limit to find out: behind a full buffer an end
+    /// cannot be seen. No wake-up is lost then, because whoever empties the buffer runs in the same task,
+    /// which polls the watch afterwards.
+    pub fn poll_watch(&mut self, limits: &Limits, cx: &mut Context<'_>) -> Poll<()> {
+        while !self.ended {
+            if self.buffer.len() >= limits.read_ahead_bytes_max {
+                return Poll::Pending;
+            }
+            let _seen_in_ended = ready!(self.poll_fill(limits, cx));
+            if let Some(waker) = self.copy_waker.take() {
+                waker.wake();
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// Waits for more bytes; `false` at the end of the stream.
+    pub async fn fill(&mut self, limits: &Limits) -> bool {
+        matches!(poll_fn(|cx| self.poll_fill(limits, cx)).await, Ok(1..))
+    }
+
+    /// As [`Self::fill`], for packets without a type byte.
+    pub async fn fill_startup(&mut self) -> bool {
+        self.buffer.reserve(BUFFER_BYTES);
+        let result = self.reader.read_buf(&mut self.buffer).await;
+        self.ended = !matches!(result, Ok(1..));
+        !self.ended
+    }
+
+    /// Throws away what the client still sends, up to `bytes_max`: closing a socket with unread bytes would
+    /// reset the connection, and the client might lose the error it was sent.
+    pub async fn discard(&mut self, limits: &Limits, mut bytes_max: usize) {
+        self.buffer.clear();
+        while bytes_max > 0 && self.fill(limits).await {
+            bytes_max = bytes_max.saturating_sub(self.buffer.len());
+            self.buffer.clear();
+        }
+    }
+}
