@@ -1,14 +1,20 @@
 //! The node's coordinator.
 
-use std::{future::Future, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    sync::{Arc, Weak, atomic::AtomicUsize},
+};
 
-use basalt_base::Timestamp;
+use basalt_base::{Timestamp, TxnId};
 use basalt_env::Env;
 use basalt_kv_api::Sender;
+use parking_lot::Mutex;
 
 use crate::{
     Result, Txn, TxnConfig, TxnCounts, TxnOptions,
     counts::{Counters, bump},
+    transaction::Inner,
 };
 
 /// Begins transactions. Cheap to clone.
@@ -22,6 +28,19 @@ pub(crate) struct Shared {
     pub(crate) sender: Arc<dyn Sender>,
     pub(crate) options: TxnOptions,
     pub(crate) counters: Counters,
+    /// Buffered by all transactions.
+    pub(crate) buffered_bytes: AtomicUsize,
+    /// Permits of background clean-ups.
+    pub(crate) resolutions: Arc<tokio::sync::Semaphore>,
+    pub(crate) live: Mutex<Live>,
+}
+
+/// Transactions that hold locks.
+#[derive(Default)]
+pub(crate) struct Live {
+    pub(crate) txns: BTreeMap<TxnId, Weak<Inner>>,
+    /// The heartbeat loop runs.
+    pub(crate) beating: bool,
 }
 
 /// Attempts of [`TxnClient::run`].
@@ -29,7 +48,17 @@ const RUN_ATTEMPTS_MAX: u32 = 20;
 
 impl TxnClient {
     pub fn new(env: Env, sender: Arc<dyn Sender>, options: TxnOptions) -> Self {
-        Self { shared: Arc::new(Shared { env, sender, options, counters: Counters::default() }) }
+        let resolutions = Arc::new(tokio::sync::Semaphore::new(options.resolutions_max.max(1)));
+        let shared = Shared {
+            env,
+            sender,
+            options,
+            counters: Counters::default(),
+            buffered_bytes: AtomicUsize::new(0),
+            resolutions,
+            live: Mutex::default(),
+        };
+        Self { shared: Arc::new(shared) }
     }
 
     pub fn begin(&self, config: TxnConfig) -> Result<Txn> {
@@ -56,12 +85,14 @@ impl TxnClient {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
-            let again = error.as_txn_error().is_some_and(|error| error.restart().is_some());
-            if !again || attempt == RUN_ATTEMPTS_MAX {
-                txn.rollback().await;
-                return Err(error);
+            let restart = error.as_txn_error().and_then(crate::Error::restart);
+            match restart {
+                Some(how) if attempt < RUN_ATTEMPTS_MAX => txn.restart(how).await?,
+                _ => {
+                    txn.rollback().await;
+                    return Err(error);
+                }
             }
-            txn.restart().await?;
             attempt += 1;
         }
     }

@@ -1,9 +1,19 @@
 //! The client side of transactions: timestamps, the write buffer, commit, refresh, retries.
 
+mod buffer;
+mod cleanup;
 mod client;
+mod commit;
 mod counts;
 mod error;
+mod flush;
+mod footprint;
+mod heartbeat;
 mod options;
+mod read;
+mod refresh;
+mod scan;
+mod state;
 mod transaction;
 
 pub use client::{AsTxnError, TxnClient};

@@ -119,7 +119,6 @@ pub struct ScanPage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Savepoint {
     pub(crate) seq: SeqNum,
-    pub(crate) read_seq: SeqNum,
     pub(crate) epoch: u32,
     pub(crate) incarnation: u32,
 }

@@ -1,0 +1,259 @@
+//! Commit.
+//!
+//! * Nothing written: the reads hold at the read timestamp; there is nothing to send.
+//! * Everything buffered and in one range: one batch carries the writes and EndTxn, and the store writes committed
+//!   versions without locks or a record.
+//! * Otherwise: locks first, then EndTxn alone. The record at the anchor is the one place that decides. The locks are
+//!   resolved after the acknowledgement.
+//!
+//! A lost answer to the deciding batch makes the outcome unknown, and it stays so: sending it again could apply the
+//! transaction twice.
+
+use basalt_base::Timestamp;
+use basalt_kv_api::{BatchHeader, BatchRequest, Error as StoreError, Request, Response};
+
+use crate::{
+    Error, Result, Txn,
+    cleanup::{Cleanup, Fate},
+    counts::bump,
+    read::unexpected,
+    state::{Phase, aborted},
+    transaction::Inner,
+};
+
+/// How a one-phase attempt ended short of a commit.
+enum OnePhase {
+    Committed {
+        timestamp: Timestamp,
+        locks_left: bool,
+    },
+    /// The store says that it can't be done in one phase.
+    NotPossible,
+}
+
+impl Txn {
+    /// Commits and returns the commit timestamp.
+    pub async fn commit(&self) -> Result<Timestamp> {
+        let inner = &*self.inner;
+        let serial = inner.serial.clone().lock_owned().await;
+        let writes = {
+            let mut state = inner.state();
+            state.check_active()?;
+            state.phase = Phase::Committing;
+            !state.buffer.is_empty() || state.has_replicated()
+        };
+        if !writes {
+            return inner.commit_reads().await;
+        }
+        if inner.one_phase_possible() {
+            match inner.commit_one_phase().await {
+                Ok(OnePhase::Committed { timestamp, locks_left }) => {
+                    inner.finish_commit(timestamp, true, locks_left).await;
+                    return Ok(timestamp);
+                }
+                Ok(OnePhase::NotPossible) => {}
+                Err(error) => return Err(inner.fail_commit(error)),
+            }
+        }
+        // Once locks exist the decision must be carried through, whether or not somebody waits for it.
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let txn = self.clone();
+        let task = async move {
+            let outcome = txn.inner.commit_locks().await;
+            drop(serial);
+            // Nobody may be waiting any more.
+            let _ = sender.send(outcome);
+        };
+        inner.shared.env.spawner.spawn("txn-commit", Box::pin(task));
+        receiver.await.unwrap_or_else(|_| {
+            let reason = "the node stopped during the commit".to_owned();
+            Err(inner.fail_commit(StoreError::Ambiguous { reason }.into()))
+        })
+    }
+}
+
+impl Inner {
+    async fn commit_reads(&self) -> Result<Timestamp> {
+        let (timestamp, past_deadline, cleanup) = {
+            let mut state = self.state();
+            let timestamp = state.meta.read_ts;
+            let past_deadline = state.deadline.is_some_and(|deadline| timestamp > deadline);
+            if past_deadline {
+                state.phase = Phase::Active;
+                (timestamp, true, None)
+            } else {
+                // Locks without a value: releasing them is all there is to do.
+                let cleanup = self.give_up_committed(&mut state, Fate::Aborted, true);
+                (timestamp, false, cleanup)
+            }
+        };
+        if past_deadline {
+            return Err(StoreError::DeadlineExceeded.into());
+        }
+        bump(&self.shared.counters.commits);
+        if let Some(cleanup) = cleanup {
+            cleanup.run_in_background(&self.shared).await;
+        }
+        Ok(timestamp)
+    }
+
+    fn one_phase_possible(&self) -> bool {
+        let hull = {
+            let state = self.state();
+            let fits = state.buffer.bytes() <= self.shared.options.batch_bytes_max;
+            if state.has_replicated() || !fits {
+                return false;
+            }
+            state.one_phase_hull()
+        };
+        hull.is_some_and(|hull| self.shared.sender.in_one_range(&[hull]))
+    }
+
+    async fn commit_one_phase(&self) -> Result<OnePhase> {
+        let mut attempt = 1;
+        loop {
+            let batch = self.one_phase_batch();
+            let error = match self.shared.sender.send(batch).await {
+                Ok(response) => {
+                    return match response.responses.last() {
+                        Some(Response::EndTxn { commit_ts, one_phase }) => {
+                            Ok(OnePhase::Committed { timestamp: *commit_ts, locks_left: !one_phase })
+                        }
+                        _ => Err(unexpected("commit")),
+                    };
+                }
+                Err(error) => error,
+            };
+            match error {
+                StoreError::RangeMismatch | StoreError::Invalid(_) => return Ok(OnePhase::NotPossible),
+                error => self.recover(error, attempt).await?,
+            }
+            attempt += 1;
+        }
+    }
+
+    fn one_phase_batch(&self) -> BatchRequest {
+        let mut state = self.state();
+        let chunk = state.buffer.chunk(None, state.seq, usize::MAX, true);
+        let mut requests = chunk.map_or(Vec::new(), |chunk| chunk.requests);
+        let first = state.buffer.first_and_last().map(|(first, _)| first.clone());
+        if let Some(first) = first {
+            state.set_anchor(&first);
+        }
+        requests.push(Request::EndTxn {
+            commit: true,
+            // The batch itself is the footprint.
+            lock_spans: Vec::new(),
+            one_phase: true,
+            deadline: state.deadline,
+        });
+        let header = BatchHeader {
+            can_forward_read_ts: state.can_forward(),
+            txn: Some(state.meta.clone()),
+            ..BatchHeader::default()
+        };
+        BatchRequest { header, requests }
+    }
+
+    async fn commit_locks(&self) -> Result<Timestamp> {
+        if let Err(error) = self.flush(true).await {
+            // No EndTxn was sent, so nothing is decided.
+            return Err(self.fail_commit(error));
+        }
+        let mut attempt = 1;
+        loop {
+            let write_ts = self.state().meta.write_ts;
+            if let Err(error) = self.refresh_to(write_ts).await {
+                return Err(self.fail_commit(error));
+            }
+            let batch = {
+                let mut state = self.state();
+                if state.deadline.is_some_and(|deadline| state.meta.write_ts > deadline) {
+                    drop(state);
+                    return Err(self.fail_commit(StoreError::DeadlineExceeded.into()));
+                }
+                let end = Request::EndTxn {
+                    commit: true,
+                    lock_spans: state.locks.to_spans(),
+                    one_phase: false,
+                    deadline: state.deadline,
+                };
+                let header = BatchHeader { txn: Some(state.meta.clone()), ..BatchHeader::default() };
+                BatchRequest { header, requests: vec![end] }
+            };
+            let error = match self.shared.sender.send(batch).await {
+                Ok(response) => {
+                    let Some(Response::EndTxn { commit_ts, .. }) = response.responses.last() else {
+                        return Err(self.fail_commit(unexpected("commit")));
+                    };
+                    let timestamp = *commit_ts;
+                    self.finish_commit(timestamp, false, true).await;
+                    return Ok(timestamp);
+                }
+                Err(error) => error,
+            };
+            if let Err(error) = self.recover(error, attempt).await {
+                return Err(self.fail_commit(error));
+            }
+            attempt += 1;
+        }
+    }
+
+    async fn finish_commit(&self, timestamp: Timestamp, one_phase: bool, locks_left: bool) {
+        bump(&self.shared.counters.commits);
+        if one_phase {
+            bump(&self.shared.counters.one_phase);
+        }
+        let cleanup = {
+            let mut state = self.state();
+            if locks_left && !state.has_replicated() {
+                let keys: Vec<_> = state.buffer.keys().cloned().collect();
+                keys.iter().for_each(|key| state.locks.add_key(key));
+            }
+            // A one-phase commit has released the locks of its own range.
+            let elsewhere = locks_left || !self.held_in_one_range(&state);
+            self.give_up_committed(&mut state, Fate::Committed(timestamp), elsewhere)
+        };
+        if let Some(cleanup) = cleanup {
+            cleanup.run_in_background(&self.shared).await;
+        }
+    }
+
+    fn held_in_one_range(&self, state: &crate::state::State) -> bool {
+        let (Some(held), Some(written)) = (state.held.hull(), state.one_phase_hull()) else {
+            return state.held.is_empty();
+        };
+        let hull = basalt_base::Span::new(held.start.min(written.start), held.end.max(written.end));
+        self.shared.sender.in_one_range(&[hull])
+    }
+
+    fn give_up_committed(
+        &self,
+        state: &mut crate::state::State,
+        fate: Fate,
+        locks_left: bool,
+    ) -> Option<Cleanup> {
+        self.unregister(state);
+        state.phase = Phase::Committed;
+        state.buffer.clear();
+        self.account(state);
+        let cleanup = (locks_left && state.leaves_traces()).then(|| Cleanup::new(state, fate));
+        state.reads.clear();
+        cleanup
+    }
+
+    /// What a failed commit leaves: an unknown outcome, an aborted transaction, or one that may be restarted.
+    fn fail_commit(&self, error: Error) -> Error {
+        let mut state = self.state();
+        match error.store() {
+            Some(StoreError::Ambiguous { .. } | StoreError::Internal(_)) => {
+                bump(&self.shared.counters.ambiguous);
+                state.phase = Phase::Ambiguous;
+            }
+            Some(StoreError::TxnAborted { .. }) => state.phase = Phase::Aborted,
+            _ if state.phase == Phase::Aborted => return aborted(),
+            _ => state.phase = Phase::Active,
+        }
+        error
+    }
+}
