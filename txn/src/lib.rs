@@ -16,6 +16,9 @@ mod scan;
 mod state;
 mod transaction;
 
+#[cfg(test)]
+mod tests;
+
 pub use client::{AsTxnError, TxnClient};
 pub use counts::TxnCounts;
 pub use error::{Error, Restart, Result};
