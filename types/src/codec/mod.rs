@@ -1,4 +1,14 @@
-//! Stored bytes: index keys and rows.
+//! Stored bytes: index keys ([`key`]) and rows ([`row`]).
 
 pub mod key;
 pub mod row;
+mod stored_value;
+
+#[cfg(test)]
+mod tests;
+
+use crate::{SqlError, SqlState};
+
+fn corrupted(what: &str) -> SqlError {
+    SqlError::new(SqlState::DATA_CORRUPTED, what)
+}
