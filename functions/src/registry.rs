@@ -62,7 +62,10 @@ pub enum FunctionKind {
     Aggregate(AggregateFn),
     Window(WindowFn),
     /// Output columns: name and type; a single unnamed column is named after the function.
-    Set { rows: SetFn, columns: &'static [(&'static str, Oid)] },
+    Set {
+        rows: SetFn,
+        columns: &'static [(&'static str, Oid)],
+    },
 }
 
 /// A row of `pg_proc`.
@@ -128,11 +131,4 @@ pub struct Cast {
     pub target: Oid,
     pub context: CastContext,
     pub method: CastMethod,
-}
-
-/// All rows, immutable and built once.
-pub struct Registry {
-    pub functions: Vec<&'static Function>,
-    pub operators: Vec<Operator>,
-    pub casts: Vec<Cast>,
 }

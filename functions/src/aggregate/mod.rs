@@ -1,0 +1,5 @@
+//! Aggregates.
+
+use crate::builder::Builder;
+
+pub fn register(_builder: &mut Builder) {}

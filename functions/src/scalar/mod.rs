@@ -1,0 +1,19 @@
+//! Functions and operators of one value for one row.
+
+mod boolean;
+mod cast;
+mod comparison;
+mod float;
+mod integer;
+mod numeric;
+
+use crate::builder::Builder;
+
+pub fn register(builder: &mut Builder) {
+    comparison::register(builder);
+    boolean::register(builder);
+    integer::register(builder);
+    float::register(builder);
+    numeric::register(builder);
+    cast::register(builder);
+}

@@ -1,0 +1,5 @@
+//! Set-returning functions.
+
+use crate::builder::Builder;
+
+pub fn register(_builder: &mut Builder) {}

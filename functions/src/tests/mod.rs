@@ -1,0 +1,4 @@
+#[test]
+fn registry_builds() {
+    assert!(crate::registry().functions.len() > 100);
+}

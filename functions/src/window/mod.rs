@@ -1,0 +1,5 @@
+//! Window functions.
+
+use crate::builder::Builder;
+
+pub fn register(_builder: &mut Builder) {}
