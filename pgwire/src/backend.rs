@@ -8,7 +8,7 @@
 //! A session is driven by one task, one call at a time. A call may be dropped at any await point, but only when
 //! the connection ends; [`BackendSession::close`] is the next and last call then.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use async_trait::async_trait;
 use basalt_types::{Oid, Result, SqlError, SqlType};
@@ -176,6 +176,12 @@ pub trait BackendSession: Send {
     /// Reported settings that changed since the last call, by SET, RESET or a rollback.
     fn take_parameter_changes(&mut self) -> Vec<(String, String)> {
         Vec::new()
+    }
+
+    /// How long the client may stay silent from now on: `idle_in_transaction_session_timeout` inside a transaction,
+    /// `idle_session_timeout` outside. Then the connection ends with `25P03` or `57P05`.
+    fn idle_timeout(&self) -> Option<Duration> {
+        None
     }
 
     /// Notices raised outside a call that has a sink, in order.

@@ -4,8 +4,9 @@
 //! fills the buffer, or when there is nothing more to work on. Parse, Bind, Describe, Execute, Sync in one
 //! packet are answered with one write.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
+use basalt_env::Env;
 use basalt_types::{Oid, Result, SqlError, SqlState};
 use parking_lot::Mutex;
 use pgwire::messages::{
@@ -102,10 +103,16 @@ where
     /// Writes what there is and waits for more to do.
     async fn idle(&mut self) -> Result<(), End> {
         self.flush().await?;
+        self.output.shrink();
         let input = self.input.get_mut();
+        input.shrink();
+        let timeout = self.session.idle_timeout();
         let more = tokio::select! {
             biased;
             more = input.fill(&self.server.limits) => more,
+            () = idle_too_long(&self.server.env, timeout) => {
+                return Err(End::Fatal(idle_error(self.session.transaction_status())));
+            }
             () = self.registration.cancel.draining() => {
                 return Err(End::Fatal(CancelReason::Shutdown.error()));
             }
@@ -381,6 +388,26 @@ where
 
 fn bad_subtype(message: &str, subtype: u8) -> SqlError {
     SqlError::new(SqlState::PROTOCOL_VIOLATION, format!("invalid {message} message subtype {subtype}"))
+}
+
+async fn idle_too_long(env: &Env, timeout: Option<Duration>) {
+    match timeout {
+        Some(timeout) => env.spawner.sleep(timeout).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn idle_error(status: TransactionStatus) -> SqlError {
+    match status {
+        TransactionStatus::Idle => {
+            // idle_session_timeout
+            SqlError::new(SqlState(*b"57P05"), "terminating connection due to idle-session timeout")
+        }
+        TransactionStatus::InBlock | TransactionStatus::Failed => SqlError::new(
+            SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
+            "terminating connection due to idle-in-transaction timeout",
+        ),
+    }
 }
 
 /// Errors after which PostgreSQL ends the connection.

@@ -18,14 +18,19 @@ use crate::{
     frame::{BadFrame, Frame, frame_size, next_frame},
 };
 
-/// The capacity of an idle connection's buffer, and the least room for a read.
+/// The capacity of a fresh buffer, and the least room for a read.
 const BUFFER_BYTES: usize = 4 << 10;
-/// An empty buffer larger than this is given back.
-const KEPT_BYTES_MAX: usize = 64 << 10;
+/// The room for a read of COPY data.
+const COPY_BYTES: usize = 32 << 10;
+/// An empty buffer that was larger is given back, at once or when the connection goes idle.
+const KEPT_BYTES_MAX: usize = 128 << 10;
+const IDLE_BYTES_MAX: usize = 16 << 10;
 
 pub(crate) struct Input<R> {
     reader: R,
     pub buffer: BytesMut,
+    /// The largest capacity since the buffer was fresh: what `BytesMut` holds behind its visible part counts.
+    capacity_max: usize,
     ended: bool,
     /// The reader of COPY data, when it is not the watch's own task context that waits.
     copy_waker: Option<Waker>,
@@ -33,19 +38,37 @@ pub(crate) struct Input<R> {
 
 impl<R: AsyncRead + Unpin> Input<R> {
     pub fn new(reader: R) -> Self {
-        Self { reader, buffer: BytesMut::with_capacity(BUFFER_BYTES), ended: false, copy_waker: None }
+        Self {
+            reader,
+            buffer: BytesMut::with_capacity(BUFFER_BYTES),
+            capacity_max: BUFFER_BYTES,
+            ended: false,
+            copy_waker: None,
+        }
     }
 
     pub fn next_frame(&mut self, limits: &Limits) -> Result<Option<Frame>, BadFrame> {
         let frame = next_frame(&mut self.buffer, limits)?;
-        if frame.is_none() && self.buffer.is_empty() && self.buffer.capacity() > KEPT_BYTES_MAX {
-            self.buffer = BytesMut::with_capacity(BUFFER_BYTES);
+        if frame.is_none() {
+            self.shrink_to(KEPT_BYTES_MAX);
         }
         Ok(frame)
     }
 
+    /// Gives memory back when a connection goes idle.
+    pub fn shrink(&mut self) {
+        self.shrink_to(IDLE_BYTES_MAX);
+    }
+
+    fn shrink_to(&mut self, bytes_max: usize) {
+        if self.buffer.is_empty() && self.capacity_max > bytes_max {
+            self.buffer = BytesMut::with_capacity(BUFFER_BYTES);
+            self.capacity_max = BUFFER_BYTES;
+        }
+    }
+
     /// Reads once; 0 is the end of the stream.
-    pub fn poll_fill(&mut self, limits: &Limits, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    fn poll_fill(&mut self, room: usize, limits: &Limits, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.ended {
             return Poll::Ready(Ok(0));
         }
@@ -54,16 +77,17 @@ impl<R: AsyncRead + Unpin> Input<R> {
             Ok(Some(size)) => size.saturating_sub(self.buffer.len()),
             _ => 0,
         };
-        self.buffer.reserve(missing.min(self.buffer.len()).max(BUFFER_BYTES));
+        self.buffer.reserve(missing.min(self.buffer.len()).max(room));
+        self.capacity_max = self.capacity_max.max(self.buffer.capacity());
         // A read_buf future holds nothing between polls.
         let result = ready!(pin!(self.reader.read_buf(&mut self.buffer)).poll(cx));
         self.ended = !matches!(result, Ok(1..));
         Poll::Ready(result)
     }
 
-    /// As [`Self::poll_fill`], and leaves word so that the watch wakes this reader when it got there first.
+    /// Reads once with room for much, and leaves word so that the watch wakes this reader when it got there first.
     pub fn poll_fill_copy(&mut self, limits: &Limits, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let result = self.poll_fill(limits, cx);
+        let result = self.poll_fill(COPY_BYTES, limits, cx);
         if result.is_pending() && self.copy_waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
             self.copy_waker = Some(cx.waker().clone());
         }
@@ -78,7 +102,7 @@ impl<R: AsyncRead + Unpin> Input<R> {
             if self.buffer.len() >= limits.read_ahead_bytes_max {
                 return Poll::Pending;
             }
-            let _seen_in_ended = ready!(self.poll_fill(limits, cx));
+            let _seen_in_ended = ready!(self.poll_fill(BUFFER_BYTES, limits, cx));
             if let Some(waker) = self.copy_waker.take() {
                 waker.wake();
             }
@@ -88,7 +112,7 @@ impl<R: AsyncRead + Unpin> Input<R> {
 
     /// Waits for more bytes; `false` at the end of the stream.
     pub async fn fill(&mut self, limits: &Limits) -> bool {
-        matches!(poll_fn(|cx| self.poll_fill(limits, cx)).await, Ok(1..))
+        matches!(poll_fn(|cx| self.poll_fill(BUFFER_BYTES, limits, cx)).await, Ok(1..))
     }
 
     /// As [`Self::fill`], for packets without a type byte.

@@ -8,29 +8,40 @@ use std::{
 };
 
 use basalt_types::{Result, SqlError, SqlState};
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use pgwire::messages::PgWireBackendMessage;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use crate::{Notice, report};
 
-/// The capacity of an idle connection's buffer.
+/// The capacity of a fresh buffer.
 const BUFFER_BYTES: usize = 4 << 10;
+/// An idle connection gives a larger buffer back.
+const IDLE_BYTES_MAX: usize = 16 << 10;
 
 pub(crate) struct Output<W> {
     writer: W,
     pub buffer: BytesMut,
+    /// How much of the buffer is with the client already.
+    written: usize,
     bytes_max: usize,
 }
 
 impl<W: AsyncWrite + Unpin> Output<W> {
     /// `bytes_max` is where [`Self::is_full`] begins.
     pub fn new(writer: W, bytes_max: usize) -> Self {
-        Self { writer, buffer: BytesMut::with_capacity(BUFFER_BYTES), bytes_max }
+        Self { writer, buffer: BytesMut::with_capacity(BUFFER_BYTES), written: 0, bytes_max }
     }
 
     pub fn is_full(&self) -> bool {
-        self.buffer.len() >= self.bytes_max
+        self.buffer.len() - self.written >= self.bytes_max
+    }
+
+    /// Gives memory back when a connection goes idle.
+    pub fn shrink(&mut self) {
+        if self.buffer.is_empty() && self.buffer.capacity() > IDLE_BYTES_MAX {
+            self.buffer = BytesMut::with_capacity(BUFFER_BYTES);
+        }
     }
 
     /// Appends a message. One that the codec refuses (too long for its kind) leaves nothing behind.
@@ -54,13 +65,14 @@ impl<W: AsyncWrite + Unpin> Output<W> {
 
     /// Writes everything. Nothing is lost or repeated when the caller stops polling.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.buffer.is_empty() {
-            let written = ready!(Pin::new(&mut self.writer).poll_write(cx, &self.buffer))?;
-            if written == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        while self.written < self.buffer.len() {
+            match ready!(Pin::new(&mut self.writer).poll_write(cx, &self.buffer[self.written..]))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => self.written += written,
             }
-            self.buffer.advance(written);
         }
+        self.buffer.clear();
+        self.written = 0;
         if self.buffer.capacity() > self.bytes_max.saturating_mul(2) {
             self.buffer = BytesMut::with_capacity(BUFFER_BYTES);
         }

@@ -94,6 +94,19 @@ impl Registry {
         true
     }
 
+    /// Sets one session's flag for an authorized caller; `false` when there is no such session.
+    pub fn signal(&self, process_id: i32, terminate: bool) -> bool {
+        let sessions = self.sessions.lock();
+        let Some(session) = sessions.by_process_id.get(&process_id) else { return false };
+        if terminate {
+            session.cancel.drain();
+            session.cancel.cancel(CancelReason::Shutdown);
+        } else {
+            session.cancel.cancel(CancelReason::Requested);
+        }
+        true
+    }
+
     /// Ends every session as soon as it is idle.
     pub fn drain_all(&self) {
         for session in self.sessions.lock().by_process_id.values() {

@@ -79,6 +79,16 @@ impl Server {
         self.registry.session_count()
     }
 
+    /// `pg_cancel_backend`: `false` when there is no such session. The caller has checked the privilege.
+    pub fn cancel_backend(&self, process_id: i32) -> bool {
+        self.registry.signal(process_id, false)
+    }
+
+    /// `pg_terminate_backend`: `false` when there is no such session. The caller has checked the privilege.
+    pub fn terminate_backend(&self, process_id: i32) -> bool {
+        self.registry.signal(process_id, true)
+    }
+
     fn spawn(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) {
         if let Err(error) = socket::configure(&stream) {
             tracing::debug!(%error, "a connection's options could not be set");

@@ -6,7 +6,7 @@ use pgwire::messages::{
     DecodeContext, PgWireFrontendMessage, ProtocolVersion, SslNegotiationMetaMessage, startup::SecretKey,
 };
 
-use crate::{Limits, encoding::decode_utf8, parameters, registry::LONG_KEY_BYTES};
+use crate::{Limits, encoding::decode_utf8, parameters};
 
 /// What a client may say first.
 #[derive(Debug, PartialEq, Eq)]
@@ -96,12 +96,12 @@ fn check_layout(body: &[u8]) -> Result<(), Refusal> {
     for string in strings.split(|byte| *byte == 0) {
         decode_utf8(string).map_err(Refusal::Told)?;
         // An empty name would end the list for the codec.
-        if string.is_empty() && count % 2 == 0 {
+        if string.is_empty() && count.is_multiple_of(2) {
             return Err(layout());
         }
         count += 1;
     }
-    if count % 2 == 0 { Ok(()) } else { Err(layout()) }
+    if count.is_multiple_of(2) { Ok(()) } else { Err(layout()) }
 }
 
 fn decode(mut packet: BytesMut, negotiation: bool) -> Result<StartupPacket, Refusal> {
@@ -121,7 +121,6 @@ fn decode(mut packet: BytesMut, negotiation: bool) -> Result<StartupPacket, Refu
                 SecretKey::I32(key) => key.to_be_bytes().to_vec(),
                 SecretKey::Bytes(key) => key.to_vec(),
             };
-            debug_assert!(LONG_KEY_BYTES <= 256);
             Ok(StartupPacket::Cancel { process_id: request.pid, secret })
         }
         Some(PgWireFrontendMessage::Startup(startup)) => {
