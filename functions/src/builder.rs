@@ -82,7 +82,8 @@ impl Builder {
             variadic: row.variadic,
             defaults: row.defaults,
             returns: row.returns,
-            strict: row.strict,
+            // Window functions and aggregates see NULL arguments; `AggregateFn::strict` says who skips them.
+            strict: row.strict && row.kind == ProcKind::Function,
             volatility: row.volatility,
             kind,
         };

@@ -13,6 +13,7 @@ pub mod registry;
 mod scalar;
 mod set;
 pub mod value;
+mod value_bytes;
 mod window;
 
 #[cfg(test)]

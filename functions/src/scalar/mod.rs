@@ -3,11 +3,15 @@
 mod boolean;
 mod cast;
 mod comparison;
+mod datetime_arithmetic;
 mod float;
 mod integer;
 mod numeric;
 
 use crate::builder::Builder;
+
+pub use datetime_arithmetic::{divide_interval, multiply_interval};
+pub use float::overflow;
 
 pub fn register(builder: &mut Builder) {
     comparison::register(builder);
@@ -16,4 +20,5 @@ pub fn register(builder: &mut Builder) {
     float::register(builder);
     numeric::register(builder);
     cast::register(builder);
+    datetime_arithmetic::register(builder);
 }

@@ -1,5 +1,11 @@
-//! Window functions.
+//! Window functions proper. (Aggregates over windows are run by the executor.)
+
+mod navigation;
+mod ranking;
 
 use crate::builder::Builder;
 
-pub fn register(_builder: &mut Builder) {}
+pub fn register(builder: &mut Builder) {
+    ranking::register(builder);
+    navigation::register(builder);
+}
