@@ -172,3 +172,26 @@ impl std::fmt::Display for SqlType {
         f.write_str(&format_type(*self))
     }
 }
+
+/// A built-in type by any of its names: `int4`, `integer`, `_int4`, `character varying[]`, `pg_catalog.int4`. Modifiers
+/// are not read here.
+pub fn type_by_sql_name(name: &str) -> Option<SqlType> {
+    let lower = name.trim().to_ascii_lowercase();
+    let base = lower.strip_prefix("pg_catalog.").unwrap_or(&lower);
+    if let Some(element) = base.strip_suffix("[]") {
+        return type_by_sql_name(element)?.array();
+    }
+    let alias = match base {
+        "int" => "int4",
+        "decimal" | "dec" => "numeric",
+        "float" => "float8",
+        "char" | "character" => "bpchar",
+        "\"char\"" => "char",
+        "timestamp" => "timestamp",
+        "time" => "time",
+        other => other,
+    };
+    crate::sql_type::type_by_name(alias)
+        .or_else(|| crate::sql_type::all_types().iter().find(|info| info.sql_name == base))
+        .map(|info| SqlType::new(info.oid, -1))
+}
