@@ -32,7 +32,8 @@ pub struct IterOptions {
     pub lower: Option<Key>,
     /// Exclusive.
     pub upper: Option<Key>,
-    /// The whole iteration stays within one key's versions: bloom filters may be used.
+    /// The whole iteration stays within the versions, or the locks, of one user key, goes forward, and is positioned by
+    /// `seek` to full engine keys (user key and suffix) only: filters over user keys may be used.
     pub one_key: bool,
 }
 
@@ -71,7 +72,7 @@ pub struct EngineCounts {
 /// An engine. As a [`Reader`] it reads the newest state (each call on its own).
 pub trait Engine: Reader {
     /// Applies a batch atomically; not durable before [`Engine::flush`].
-    /// An error poisons the engine: it may hold part of what it was given only as "all or nothing".
+    /// Any error but `DiskFull` poisons the engine: whether the batch is in it is unknown, but it is wholly or not at all.
     fn write(&self, batch: WriteBatch) -> Result<()>;
     /// A consistent view of now, unaffected by later writes.
     fn snapshot(&self) -> Arc<dyn Reader>;
@@ -79,7 +80,8 @@ pub trait Engine: Reader {
     fn flush(&self) -> Result<()>;
     /// About how many bytes `span` (engine keys) takes in `family`; an estimate, cheap.
     fn approximate_bytes(&self, family: Family, span: &Span) -> Result<u64>;
-    /// A hint that the span was deleted and its space may be reclaimed.
+    /// Reclaims the space of a span whose every key is deleted and which no snapshot will read again: whatever is
+    /// left of it may vanish at once.
     fn compact(&self, family: Family, span: &Span) -> Result<()>;
     fn counts(&self) -> EngineCounts;
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::context::{FoundLock, ReadContext};
 use super::key::{decode_key, encode_after_into, encode_key_into, is_version_of};
-use super::lock::{LockRecord, Strength, decode_lock_key};
+use super::lock::{LockRecord, Strength, decode_lock_key, encode_before_locks};
 use super::value::decode_value;
 use crate::{EngineIterator, Family, IterOptions, Reader, Result};
 
@@ -225,6 +225,8 @@ impl<'r> IntentCursor<'r> {
         let mut cursor = Self { iter, reverse, key: Vec::new(), txn_id: TxnId(0), valid: false };
         if reverse {
             cursor.iter.seek_to_last()?;
+        } else if one_key {
+            cursor.iter.seek(&encode_before_locks(&span.start))?;
         } else {
             cursor.iter.seek(&span.start)?;
         }

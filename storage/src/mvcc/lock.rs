@@ -153,6 +153,14 @@ pub fn encode_lock_key(user_key: &[u8], strength: Strength, txn_id: TxnId) -> Ke
     key.freeze()
 }
 
+/// A seek target before every lock on `user_key`, as long as a lock's key.
+pub(crate) fn encode_before_locks(user_key: &[u8]) -> Key {
+    let mut key = BytesMut::with_capacity(user_key.len() + SUFFIX_LEN);
+    key.put_slice(user_key);
+    key.put_bytes(0, SUFFIX_LEN);
+    key.freeze()
+}
+
 /// Splits an engine key of the lock family.
 pub fn decode_lock_key(engine_key: &[u8]) -> Result<(&[u8], Strength, TxnId)> {
     let (user_key, suffix) =

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::context::{FoundLock, WriteContext, WriteOutcome, ignores};
 use super::get::newest_version_ts;
 use super::key::encode_key;
-use super::lock::{LockRecord, Strength, decode_lock_key, encode_lock_key};
+use super::lock::{LockRecord, Strength, decode_lock_key, encode_before_locks, encode_lock_key};
 use super::value::encode_value;
 use crate::{Family, IterOptions, Reader, Result, WriteBatch};
 
@@ -247,7 +247,7 @@ pub(super) fn for_each_lock(
     let span = Span::prefix(key.clone());
     let options = IterOptions { lower: Some(span.start), upper: Some(span.end), one_key: true };
     let mut iter = reader.iter(Family::Lock, options)?;
-    iter.seek(key)?;
+    iter.seek(&encode_before_locks(key))?;
     while iter.valid() {
         let (_, strength, id) = decode_lock_key(iter.key())?;
         found(strength, id, iter.value())?;
