@@ -133,3 +133,50 @@ impl<R: AsyncRead + Unpin> Input<R> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn memory_follows_what_arrived_and_comes_back() {
+        let limits = Limits::default();
+        let (mut client, server) = tokio::io::duplex(1 << 20);
+        let mut input = Input::new(server);
+        // A message announced as large as allowed, of which little comes.
+        let size: u32 = 16 << 20;
+        client.write_all(&[&b"Q"[..], &size.to_be_bytes(), b"select"].concat()).await.unwrap();
+        assert!(input.fill(&limits).await);
+        assert!(input.next_frame(&limits).unwrap().is_none());
+        assert!(input.capacity_max <= 4 * BUFFER_BYTES, "{}", input.capacity_max);
+        // The rest of it, and the beginning of the next.
+        let rest = vec![b'x'; size as usize - 4 - 6];
+        let writing = tokio::spawn(async move {
+            client.write_all(&rest).await.unwrap();
+            client.write_all(b"S\0\0").await.unwrap();
+            client
+        });
+        let frame = loop {
+            assert!(input.fill(&limits).await);
+            if let Some(frame) = input.next_frame(&limits).unwrap() {
+                break frame;
+            }
+        };
+        assert_eq!(frame.kind, b'Q');
+        assert!(input.capacity_max <= 3 * size as usize, "{}", input.capacity_max);
+        drop(frame);
+        let mut client = writing.await.unwrap();
+        client.write_all(b"\0\x04").await.unwrap();
+        let frame = loop {
+            if let Some(frame) = input.next_frame(&limits).unwrap() {
+                break frame;
+            }
+            assert!(input.fill(&limits).await);
+        };
+        assert_eq!(frame.kind, b'S');
+        assert!(input.next_frame(&limits).unwrap().is_none());
+        assert_eq!(input.buffer.capacity(), BUFFER_BYTES);
+    }
+}

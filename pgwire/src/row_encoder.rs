@@ -103,3 +103,59 @@ fn binary(value: &Datum, ty: SqlType, buffer: &mut BytesMut) {
         other => binary_out(other, ty, buffer),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encode(values: &[(Datum, SqlType)], format: Format) -> (Result<()>, BytesMut) {
+        let fields: Vec<Field> = values.iter().map(|(_, ty)| Field::new("c", *ty)).collect();
+        let row: Vec<Datum> = values.iter().map(|(value, _)| value.clone()).collect();
+        let mut encoder = RowEncoder::default();
+        encoder.set_columns(&fields, |_| format);
+        let mut buffer = BytesMut::new();
+        (encoder.encode(&row, &mut buffer), buffer)
+    }
+
+    #[test]
+    fn every_value_has_its_length_and_bytes() {
+        let cases: [(Datum, SqlType, &str, &[u8]); 7] = [
+            (Datum::Int2(i16::MIN), SqlType::INT2, "-32768", &[0x80, 0]),
+            (Datum::Int4(-7), SqlType::INT4, "-7", &[0xff, 0xff, 0xff, 0xf9]),
+            (Datum::Int8(1 << 40), SqlType::INT8, "1099511627776", &[0, 0, 1, 0, 0, 0, 0, 0]),
+            (Datum::Bool(true), SqlType::BOOL, "t", &[1]),
+            (Datum::Bool(false), SqlType::BOOL, "f", &[0]),
+            (Datum::text("zwölf"), SqlType::TEXT, "zwölf", "zwölf".as_bytes()),
+            (Datum::text(""), SqlType::VARCHAR, "", b""),
+        ];
+        let values: Vec<(Datum, SqlType)> =
+            cases.iter().map(|(value, ty, ..)| (value.clone(), *ty)).collect();
+        for format in [Format::Text, Format::Binary] {
+            let (result, buffer) = encode(&values, format);
+            result.unwrap();
+            let mut expected = BytesMut::new();
+            for (_, _, text, binary) in &cases {
+                let bytes = if format == Format::Text { text.as_bytes() } else { binary };
+                expected.put_u32(bytes.len() as u32);
+                expected.put_slice(bytes);
+            }
+            assert_eq!(buffer[0], b'D');
+            assert_eq!(buffer[1..5], (buffer.len() as u32 - 1).to_be_bytes());
+            assert_eq!(buffer[5..7], (values.len() as u16).to_be_bytes());
+            assert_eq!(buffer[7..], expected[..], "{format:?}");
+        }
+    }
+
+    #[test]
+    fn null_has_no_bytes_and_a_wrong_row_leaves_none() {
+        let (result, buffer) = encode(&[(Datum::Null, SqlType::INT4)], Format::Binary);
+        result.unwrap();
+        assert_eq!(buffer, &b"D\0\0\0\x0a\0\x01\xff\xff\xff\xff"[..]);
+
+        let mut encoder = RowEncoder::default();
+        encoder.set_columns(&[Field::new("c", SqlType::INT4)], |_| Format::Text);
+        let mut buffer = BytesMut::from("before");
+        assert!(encoder.encode(&[], &mut buffer).is_err());
+        assert_eq!(buffer, "before");
+    }
+}

@@ -84,9 +84,13 @@ struct Portal {
 }
 
 fn verb(sql: &str) -> (String, &str) {
-    let sql = sql.trim();
+    let sql = sql.trim().trim_end_matches(';');
     let (verb, rest) = sql.split_once(' ').unwrap_or((sql, ""));
     (verb.to_ascii_lowercase(), rest.trim())
+}
+
+fn parse_count(text: &str) -> Result<i32> {
+    text.parse().map_err(|_| SqlError::invalid_text("integer", text))
 }
 
 /// The type of a statement's one parameter and its one column.
@@ -132,7 +136,7 @@ impl FakeSession {
         }
         match verb.as_str() {
             "" => return out.empty_query(),
-            "series" => return self.series(portal, argument.parse().unwrap(), max_rows, out).await,
+            "series" => return self.series(portal, parse_count(argument)?, max_rows, out).await,
             "whoami" => {
                 let options = format!("{:?}", self.startup.options);
                 let text = format!("{} {} {options}", self.startup.user, self.startup.database);
@@ -173,7 +177,7 @@ impl FakeSession {
             "copy_in" => return self.copy_in(argument, out).await,
             "copy_out" => {
                 out.copy_out_start(Format::Text, 1)?;
-                for line in 0..argument.parse().unwrap() {
+                for line in 0..parse_count(argument)? {
                     out.copy_out_data(format!("{line}\n").as_bytes())?;
                     out.flush_if_full().await?;
                 }

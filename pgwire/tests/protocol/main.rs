@@ -3,6 +3,7 @@
 mod driver;
 mod fake_backend;
 mod flow;
+mod garbage;
 mod malformed;
 mod raw_client;
 mod recovery;
