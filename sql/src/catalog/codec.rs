@@ -1,0 +1,262 @@
+//! The stored form of descriptors: a version byte, a kind byte, then fields in order.
+//!
+//! Strings and lists carry a u32 length; numbers are big-endian; options are a presence byte and the value.
+//! A new field gets a new version byte; old versions stay readable.
+
+use std::sync::Arc;
+
+use basalt_planner::{
+    Column, Index, IndexColumn, Table, TableKind,
+    catalog::Check,
+};
+use basalt_types::{
+    Datum, Oid, Result, SqlError, SqlState, SqlType,
+    codec::row::{RowEncoder, RowView},
+};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+
+use super::snapshot::{Database, Descriptor, Schema};
+
+const VERSION: u8 = 1;
+const KIND_DATABASE: u8 = 1;
+const KIND_SCHEMA: u8 = 2;
+const KIND_TABLE: u8 = 3;
+
+pub fn encode(descriptor: &Descriptor) -> Bytes {
+    let mut out = BytesMut::new();
+    out.put_u8(VERSION);
+    match descriptor {
+        Descriptor::Database(database) => {
+            out.put_u8(KIND_DATABASE);
+            out.put_u32(database.id.0);
+            put_string(&mut out, &database.name);
+        }
+        Descriptor::Schema(schema) => {
+            out.put_u8(KIND_SCHEMA);
+            out.put_u32(schema.id.0);
+            out.put_u32(schema.database.0);
+            put_string(&mut out, &schema.name);
+        }
+        Descriptor::Table(table) => {
+            out.put_u8(KIND_TABLE);
+            encode_table(&mut out, table);
+        }
+    }
+    out.freeze()
+}
+
+pub fn decode(bytes: &Bytes) -> Result<Descriptor> {
+    let mut input = Input(bytes.clone());
+    let version = input.u8()?;
+    if version != VERSION {
+        return Err(damaged(format!("unknown descriptor version {version}")));
+    }
+    let descriptor = match input.u8()? {
+        KIND_DATABASE => {
+            Descriptor::Database(Arc::new(Database { id: input.oid()?, name: input.string()? }))
+        }
+        KIND_SCHEMA => {
+            Descriptor::Schema(Arc::new(Schema { id: input.oid()?, database: input.oid()?, name: input.string()? }))
+        }
+        KIND_TABLE => Descriptor::Table(Arc::new(decode_table(&mut input)?)),
+        kind => return Err(damaged(format!("unknown descriptor kind {kind}"))),
+    };
+    if input.0.has_remaining() {
+        return Err(damaged("descriptor has trailing bytes".to_owned()));
+    }
+    Ok(descriptor)
+}
+
+fn encode_table(out: &mut BytesMut, table: &Table) {
+    out.put_u32(table.id.0);
+    out.put_u64(table.version);
+    out.put_u32(table.database.0);
+    out.put_u32(table.schema_id.0);
+    put_string(out, &table.schema);
+    put_string(out, &table.name);
+    match &table.kind {
+        TableKind::Table => out.put_u8(0),
+        TableKind::View { query } => {
+            out.put_u8(1);
+            put_string(out, query);
+        }
+        TableKind::Virtual => out.put_u8(2),
+        TableKind::Sequence => out.put_u8(3),
+    }
+    put_list(out, &table.columns, encode_column);
+    put_list(out, &table.indexes, encode_index);
+    put_list(out, &table.checks, |out, check| {
+        put_string(out, &check.name);
+        put_string(out, &check.expression);
+    });
+    out.put_u32(table.next_column_id);
+    out.put_u32(table.next_index_id);
+    put_option(out, table.row_estimate.as_ref(), |out, rows| out.put_f64(*rows));
+}
+
+fn decode_table(input: &mut Input) -> Result<Table> {
+    Ok(Table {
+        id: input.oid()?,
+        version: input.u64()?,
+        database: input.oid()?,
+        schema_id: input.oid()?,
+        schema: input.string()?,
+        name: input.string()?,
+        kind: match input.u8()? {
+            0 => TableKind::Table,
+            1 => TableKind::View { query: input.string()? },
+            2 => TableKind::Virtual,
+            3 => TableKind::Sequence,
+            kind => return Err(damaged(format!("unknown table kind {kind}"))),
+        },
+        columns: input.list(decode_column)?,
+        indexes: input.list(decode_index)?,
+        checks: input.list(|input| Ok(Check { name: input.string()?, expression: input.string()? }))?,
+        next_column_id: input.u32()?,
+        next_index_id: input.u32()?,
+        row_estimate: input.option(|input| Ok(f64::from_bits(input.u64()?)))?,
+    })
+}
+
+fn encode_column(out: &mut BytesMut, column: &Column) {
+    out.put_u32(column.id);
+    put_string(out, &column.name);
+    out.put_u32(column.ty.oid.0);
+    out.put_i32(column.ty.typmod);
+    put_bool(out, column.not_null);
+    put_option(out, column.default.as_ref(), |out, text| put_string(out, text));
+    put_option(out, column.missing_value.as_ref(), |out, datum| {
+        put_bytes(out, &RowEncoder::encode(&[(column.id, column.ty, datum)]));
+    });
+    put_bool(out, column.hidden);
+    put_option(out, column.identity_always.as_ref(), |out, always| put_bool(out, *always));
+}
+
+fn decode_column(input: &mut Input) -> Result<Column> {
+    let id = input.u32()?;
+    let name = input.string()?;
+    let ty = SqlType::new(input.oid()?, input.u32()? as i32);
+    Ok(Column {
+        id,
+        name,
+        ty,
+        not_null: input.bool()?,
+        default: input.option(Input::string)?,
+        missing_value: input.option(|input| {
+            let bytes = input.bytes()?;
+            Ok(RowView::new(&bytes)?.decode(id, ty)?.unwrap_or(Datum::Null))
+        })?,
+        hidden: input.bool()?,
+        identity_always: input.option(Input::bool)?,
+    })
+}
+
+fn encode_index(out: &mut BytesMut, index: &Index) {
+    out.put_u32(index.id);
+    out.put_u32(index.oid.0);
+    put_string(out, &index.name);
+    put_bool(out, index.unique);
+    put_bool(out, index.primary);
+    put_bool(out, index.constraint);
+    put_list(out, &index.columns, |out, column| {
+        out.put_u32(column.column);
+        put_bool(out, column.descending);
+    });
+    put_list(out, &index.stored, |out, column| out.put_u32(*column));
+}
+
+fn decode_index(input: &mut Input) -> Result<Index> {
+    Ok(Index {
+        id: input.u32()?,
+        oid: input.oid()?,
+        name: input.string()?,
+        unique: input.bool()?,
+        primary: input.bool()?,
+        constraint: input.bool()?,
+        columns: input.list(|input| Ok(IndexColumn { column: input.u32()?, descending: input.bool()? }))?,
+        stored: input.list(Input::u32)?,
+    })
+}
+
+fn put_bool(out: &mut BytesMut, value: bool) {
+    out.put_u8(u8::from(value));
+}
+
+fn put_bytes(out: &mut BytesMut, value: &[u8]) {
+    out.put_u32(u32::try_from(value.len()).expect("descriptor parts are small"));
+    out.put_slice(value);
+}
+
+fn put_string(out: &mut BytesMut, value: &str) {
+    put_bytes(out, value.as_bytes());
+}
+
+fn put_list<T>(out: &mut BytesMut, items: &[T], put: impl Fn(&mut BytesMut, &T)) {
+    out.put_u32(u32::try_from(items.len()).expect("descriptor lists are short"));
+    for item in items {
+        put(out, item);
+    }
+}
+
+fn put_option<T>(out: &mut BytesMut, value: Option<&T>, put: impl Fn(&mut BytesMut, &T)) {
+    put_bool(out, value.is_some());
+    if let Some(value) = value {
+        put(out, value);
+    }
+}
+
+struct Input(Bytes);
+
+impl Input {
+    fn need(&self, bytes: usize) -> Result<()> {
+        if self.0.remaining() < bytes { Err(damaged("descriptor is truncated".to_owned())) } else { Ok(()) }
+    }
+
+    fn u8(&mut self) -> Result<u8> {
+        self.need(1)?;
+        Ok(self.0.get_u8())
+    }
+
+    fn u32(&mut self) -> Result<u32> {
+        self.need(4)?;
+        Ok(self.0.get_u32())
+    }
+
+    fn u64(&mut self) -> Result<u64> {
+        self.need(8)?;
+        Ok(self.0.get_u64())
+    }
+
+    fn oid(&mut self) -> Result<Oid> {
+        self.u32().map(Oid)
+    }
+
+    fn bool(&mut self) -> Result<bool> {
+        Ok(self.u8()? != 0)
+    }
+
+    fn bytes(&mut self) -> Result<Bytes> {
+        let length = self.u32()? as usize;
+        self.need(length)?;
+        Ok(self.0.split_to(length))
+    }
+
+    fn string(&mut self) -> Result<String> {
+        String::from_utf8(self.bytes()?.to_vec()).map_err(|_| damaged("descriptor text is not UTF-8".to_owned()))
+    }
+
+    fn list<T>(&mut self, item: impl Fn(&mut Self) -> Result<T>) -> Result<Vec<T>> {
+        let length = self.u32()? as usize;
+        // Every item takes at least a byte: a damaged length can't ask for more memory than there are bytes.
+        self.need(length)?;
+        (0..length).map(|_| item(self)).collect()
+    }
+
+    fn option<T>(&mut self, item: impl Fn(&mut Self) -> Result<T>) -> Result<Option<T>> {
+        if self.bool()? { item(self).map(Some) } else { Ok(None) }
+    }
+}
+
+fn damaged(what: String) -> SqlError {
+    SqlError::new(SqlState::DATA_CORRUPTED, format!("catalog is damaged: {what}"))
+}

@@ -1,0 +1,242 @@
+//! Stored descriptors, the node's current snapshot, and object ids.
+//!
+//! | key | value |
+//! |---|---|
+//! | `05 ‖ 'D' ‖ oid` | descriptor |
+//! | `05 ‖ 'N' ‖ parent oid ‖ kind ‖ enc(name)` | oid: what makes names unique under concurrency |
+//! | `05 ‖ 'I'` | next free oid |
+//! | `05 ‖ 'G' ‖ table ‖ index` | an index whose entries await physical removal |
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use basalt_base::{Key, Span, Timestamp, codec, keys};
+use basalt_kv_api::{LockStrength, ScanBatch};
+use basalt_planner::Table;
+use basalt_txn::{ReadOptions, ScanRequest, Txn, TxnClient, TxnConfig};
+use basalt_types::{Oid, Result, SqlError, SqlState};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use parking_lot::{Mutex, RwLock};
+
+use super::{
+    FIRST_USER_OID, POSTGRES_DATABASE, PUBLIC_SCHEMA, codec as descriptor_codec,
+    snapshot::{CatalogSnapshot, Database, Descriptor, Schema},
+};
+use crate::error::sql_error;
+
+/// Oids taken from the stored counter at a time.
+const OID_BLOCK: u32 = 64;
+/// Rows per page of catalog scans.
+const PAGE_ROWS: u64 = 1_000;
+
+/// The node's catalog.
+pub struct CatalogStore {
+    client: TxnClient,
+    current: RwLock<Arc<CatalogSnapshot>>,
+    /// Commit timestamps of published changes: a transaction that reads below one can't use the new descriptor.
+    changed_at: RwLock<BTreeMap<Oid, Timestamp>>,
+    oids: Mutex<(u32, u32)>,
+}
+
+/// Which name space a name is unique in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameKind {
+    Database = 1,
+    Schema = 2,
+    Relation = 3,
+}
+
+impl CatalogStore {
+    /// Loads the catalog, writing the first descriptors into an empty store.
+    pub async fn open(client: TxnClient) -> Result<Self> {
+        let store = Self { client, current: RwLock::default(), changed_at: RwLock::default(), oids: Mutex::new((0, 0)) };
+        store.reload().await?;
+        if store.current().databases.is_empty() {
+            store.bootstrap().await?;
+            store.reload().await?;
+        }
+        Ok(store)
+    }
+
+    async fn bootstrap(&self) -> Result<()> {
+        let txn = self.client.begin(TxnConfig::default()).map_err(sql_error)?;
+        let database = Database { id: POSTGRES_DATABASE, name: "postgres".to_owned() };
+        let schema = Schema { id: PUBLIC_SCHEMA, database: POSTGRES_DATABASE, name: "public".to_owned() };
+        self.insert_name(&txn, Oid(0), NameKind::Database, &database.name, database.id).await?;
+        self.insert_name(&txn, database.id, NameKind::Schema, &schema.name, schema.id).await?;
+        self.write(&txn, &Descriptor::Database(Arc::new(database)))?;
+        self.write(&txn, &Descriptor::Schema(Arc::new(schema)))?;
+        txn.commit().await.map_err(sql_error)?;
+        Ok(())
+    }
+
+    /// The newest published snapshot.
+    pub fn current(&self) -> Arc<CatalogSnapshot> {
+        self.current.read().clone()
+    }
+
+    /// Reads every descriptor anew, at start and after a commit of unknown outcome.
+    pub async fn reload(&self) -> Result<()> {
+        let txn = self.client.begin(TxnConfig::default()).map_err(sql_error)?;
+        let mut snapshot = CatalogSnapshot::default();
+        let mut span = Some(Span::prefix(descriptor_prefix().freeze()));
+        while let Some(next) = span {
+            let mut request = ScanRequest::new(next);
+            request.rows_max = PAGE_ROWS;
+            let page = txn.scan(request).await.map_err(sql_error)?;
+            if let ScanBatch::Rows(rows) = page.batch {
+                for (_, value) in rows {
+                    snapshot.put(descriptor_codec::decode(&value)?);
+                }
+            }
+            span = page.resume;
+        }
+        txn.rollback().await;
+        *self.current.write() = Arc::new(snapshot);
+        Ok(())
+    }
+
+    /// Makes a committed transaction's changes visible to the node: `None` removes.
+    pub fn publish(&self, changes: &[(Oid, Option<Descriptor>)], commit: Timestamp) {
+        self.changed_at.write().extend(changes.iter().map(|(id, _)| (*id, commit)));
+        let mut current = self.current.write();
+        let mut next = CatalogSnapshot::clone(&current);
+        for (id, change) in changes {
+            match change {
+                Some(descriptor) => next.put(descriptor.clone()),
+                None => next.remove(*id),
+            }
+        }
+        *current = Arc::new(next);
+    }
+
+    /// When the object was last changed by this process; zero when it wasn't.
+    pub fn changed_at(&self, id: Oid) -> Timestamp {
+        self.changed_at.read().get(&id).copied().unwrap_or_default()
+    }
+
+    /// Replaces a table's estimate without a new version, so that cached plans stay valid.
+    pub fn set_row_estimate(&self, table: Oid, rows: f64) {
+        let mut current = self.current.write();
+        if let Some(old) = current.tables.get(&table) {
+            let new = Table { row_estimate: Some(rows), ..Table::clone(old) };
+            let mut next = CatalogSnapshot::clone(&current);
+            next.put(Descriptor::Table(Arc::new(new)));
+            *current = Arc::new(next);
+        }
+    }
+
+    /// A fresh object id; never given twice, even after a crash.
+    pub async fn allocate_oid(&self) -> Result<Oid> {
+        {
+            let mut block = self.oids.lock();
+            if block.0 < block.1 {
+                block.0 += 1;
+                return Ok(Oid(block.0 - 1));
+            }
+        }
+        let key = Bytes::from_static(&[keys::SYSTEM_PREFIX, b'I']);
+        let first = self
+            .client
+            .run(TxnConfig::default(), |txn| {
+                let key = key.clone();
+                async move {
+                    let options = ReadOptions::locking(LockStrength::Exclusive);
+                    let stored = txn.get(&key, options).await?;
+                    let first = stored.filter(|value| value.len() == 4).map_or(FIRST_USER_OID, |mut v| v.get_u32());
+                    let next = first + OID_BLOCK;
+                    txn.put(key, Bytes::copy_from_slice(&next.to_be_bytes()))?;
+                    Ok::<_, basalt_txn::Error>(first)
+                }
+            })
+            .await
+            .map_err(sql_error)?;
+        let mut block = self.oids.lock();
+        *block = (first + 1, first + OID_BLOCK);
+        Ok(Oid(first))
+    }
+
+    /// Claims a name; `42P07` and its kin when it is taken.
+    pub async fn insert_name(&self, txn: &Txn, parent: Oid, kind: NameKind, name: &str, id: Oid) -> Result<()> {
+        let key = name_key(parent, kind, name);
+        let options = ReadOptions { lock: Some(LockStrength::Exclusive), latest: true, ..ReadOptions::default() };
+        if txn.get(&key, options).await.map_err(sql_error)?.is_some() {
+            return Err(name_taken(kind, name));
+        }
+        txn.put(key, Bytes::copy_from_slice(&id.0.to_be_bytes())).map_err(sql_error)
+    }
+
+    pub fn remove_name(&self, txn: &Txn, parent: Oid, kind: NameKind, name: &str) -> Result<()> {
+        txn.delete(name_key(parent, kind, name)).map_err(sql_error)
+    }
+
+    pub fn write(&self, txn: &Txn, descriptor: &Descriptor) -> Result<()> {
+        let key = descriptor_key(descriptor.id());
+        txn.put(key, descriptor_codec::encode(descriptor)).map_err(sql_error)
+    }
+
+    pub fn delete(&self, txn: &Txn, id: Oid) -> Result<()> {
+        txn.delete(descriptor_key(id)).map_err(sql_error)
+    }
+
+    /// Records that nothing references an index any more once `txn` commits; see [`garbage_key`].
+    pub fn discard_index(&self, txn: &Txn, table: Oid, index: u32) -> Result<()> {
+        txn.put(garbage_key(table, index), Bytes::from_static(&[1])).map_err(sql_error)
+    }
+
+    pub fn client(&self) -> &TxnClient {
+        &self.client
+    }
+}
+
+/// The span of indexes that await removal.
+pub fn garbage_span() -> Span {
+    Span::prefix(Bytes::from_static(&[keys::SYSTEM_PREFIX, b'G']))
+}
+
+/// Names an index to be removed.
+pub fn garbage_key(table: Oid, index: u32) -> Key {
+    let mut key = BytesMut::with_capacity(10);
+    key.put_slice(&[keys::SYSTEM_PREFIX, b'G']);
+    codec::encode_u32(&mut key, table.0);
+    codec::encode_u32(&mut key, index);
+    key.freeze()
+}
+
+/// The inverse of [`garbage_key`].
+pub fn decode_garbage_key(key: &[u8]) -> Option<(Oid, u32)> {
+    let mut rest = key.get(2..)?;
+    let table = codec::decode_u32(&mut rest).ok()?;
+    let index = codec::decode_u32(&mut rest).ok()?;
+    Some((Oid(table), index))
+}
+
+fn descriptor_prefix() -> BytesMut {
+    BytesMut::from(&[keys::SYSTEM_PREFIX, b'D'][..])
+}
+
+fn descriptor_key(id: Oid) -> Key {
+    let mut key = descriptor_prefix();
+    codec::encode_u32(&mut key, id.0);
+    key.freeze()
+}
+
+fn name_key(parent: Oid, kind: NameKind, name: &str) -> Key {
+    let mut key = BytesMut::with_capacity(name.len() + 10);
+    key.put_slice(&[keys::SYSTEM_PREFIX, b'N']);
+    codec::encode_u32(&mut key, parent.0);
+    key.put_u8(kind as u8);
+    codec::encode_bytes(&mut key, name.as_bytes());
+    key.freeze()
+}
+
+fn name_taken(kind: NameKind, name: &str) -> SqlError {
+    match kind {
+        NameKind::Database => {
+            SqlError::new(SqlState::DUPLICATE_DATABASE, format!("database \"{name}\" already exists"))
+        }
+        NameKind::Schema => SqlError::new(SqlState::DUPLICATE_SCHEMA, format!("schema \"{name}\" already exists")),
+        NameKind::Relation => {
+            SqlError::new(SqlState::DUPLICATE_TABLE, format!("relation \"{name}\" already exists"))
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Execution of plans.
+//!
+//! The row executor runs every plan; DataFusion runs those with large joins, aggregates, sorts and windows.
+//! Both produce batches of rows through [`RowStream`].
+
+use std::sync::Arc;
+
+use basalt_env::{BoxFuture, Env};
+use basalt_functions::EvalContext;
+use basalt_planner::{Expr, Plan, Table};
+use basalt_txn::Txn;
+use basalt_types::{Result, Row};
+
+use crate::{Cancel, exec::memory::MemoryBudget, row_ids::RowIds};
+
+pub mod memory;
+
+/// Rows per batch that operators aim at.
+pub const BATCH_ROWS: usize = 256;
+
+/// What a running statement shares between its operators.
+#[derive(Clone)]
+pub struct ExecContext {
+    pub env: Env,
+    pub txn: Txn,
+    pub eval: Arc<EvalContext>,
+    pub cancel: Arc<dyn Cancel>,
+    pub tables: Arc<dyn VirtualTables>,
+    pub row_ids: Arc<RowIds>,
+    pub memory: MemoryBudget,
+}
+
+/// Makes the rows of virtual tables (pg_catalog, information_schema) for the executors.
+pub trait VirtualTables: Send + Sync {
+    /// All rows of a virtual table, every column. `filter` is a hint: rows that fail it may be left out.
+    fn rows<'a>(&'a self, table: &'a Table, filter: Option<&'a Expr>) -> BoxFuture<'a, Result<Vec<Row>>>;
+}
+
+/// A pull-based stream of rows. `None` ends it; batches may have any size ≥ 1.
+/// Dropping it stops the work. The owner checks cancellation between batches.
+pub trait RowStream: Send {
+    fn next_batch(&mut self) -> BoxFuture<'_, Result<Option<Vec<Row>>>>;
+    /// Rows inserted, updated or deleted by a DML root, once the stream has ended.
+    fn affected(&self) -> u64 {
+        0
+    }
+}
+
+/// The vectorised executor, supplied from above.
+pub trait Vectorized: Send + Sync {
+    /// Why the plan can't run vectorised, if it can't.
+    fn refuses(&self, plan: &Plan) -> Option<String>;
+    fn open<'a>(&'a self, plan: &'a Arc<Plan>, context: ExecContext) -> BoxFuture<'a, Result<Box<dyn RowStream>>>;
+}
+
+/// Rows that are all there already.
+pub struct RowsStream {
+    rows: Option<Vec<Row>>,
+}
+
+impl RowsStream {
+    pub fn new(rows: Vec<Row>) -> Self {
+        Self { rows: (!rows.is_empty()).then_some(rows) }
+    }
+}
+
+impl RowStream for RowsStream {
+    fn next_batch(&mut self) -> BoxFuture<'_, Result<Option<Vec<Row>>>> {
+        Box::pin(std::future::ready(Ok(self.rows.take())))
+    }
+}

@@ -1,0 +1,161 @@
+//! What all sessions of a node share.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+};
+
+use basalt_env::Env;
+use basalt_txn::TxnClient;
+use basalt_types::{Oid, Result};
+use parking_lot::{Mutex, RwLock};
+
+use crate::{
+    catalog::CatalogStore,
+    exec::{Vectorized, memory::MemoryBudget},
+    locks::TableLocks,
+    plan_cache::PlanCache,
+    row_ids::RowIds,
+    virtual_tables::VirtualSchema,
+};
+
+/// Microseconds between the Unix epoch and PostgreSQL's.
+pub const POSTGRES_EPOCH_UNIX_MICROS: i64 = 946_684_800_000_000;
+
+/// Limits of statements and sessions.
+#[derive(Clone, Debug)]
+pub struct SqlOptions {
+    /// Memory of all statements together.
+    pub node_memory_bytes: usize,
+    /// Memory of one statement before it spills or fails.
+    pub statement_memory_bytes: usize,
+    /// Plans whose estimated cost is above this run vectorised, where they can.
+    pub vectorized_cost_min: f64,
+    pub prepared_statements_max: usize,
+    pub portals_max: usize,
+    pub plan_cache_entries_max: usize,
+}
+
+impl Default for SqlOptions {
+    fn default() -> Self {
+        Self {
+            node_memory_bytes: 1 << 30,
+            statement_memory_bytes: 256 << 20,
+            vectorized_cost_min: 5_000.0,
+            prepared_statements_max: 1_000,
+            portals_max: 100,
+            plan_cache_entries_max: 2_000,
+        }
+    }
+}
+
+/// A row of `pg_stat_activity`.
+#[derive(Clone, Debug)]
+pub struct Activity {
+    pub pid: i32,
+    pub user: String,
+    pub database: Oid,
+    pub database_name: String,
+    pub application_name: String,
+    pub client: Option<String>,
+    pub backend_start_micros: i64,
+    pub query_start_micros: i64,
+    pub state: &'static str,
+    pub query: String,
+}
+
+/// Counters of lower layers, as name and value.
+pub trait MetricsSource: Send + Sync {
+    fn metrics(&self) -> Vec<(String, i64)>;
+}
+
+/// A row of `SHOW RANGES`.
+#[derive(Clone, Debug)]
+pub struct RangeRow {
+    pub range_id: u64,
+    pub start: bytes::Bytes,
+    pub end: bytes::Bytes,
+    pub bytes: u64,
+}
+
+/// What the node knows of its store beyond transactions.
+pub trait StoreInfo: MetricsSource {
+    fn ranges(&self) -> Vec<RangeRow>;
+}
+
+/// The node, as sessions see it.
+pub struct SqlServices {
+    pub env: Env,
+    pub client: TxnClient,
+    pub options: SqlOptions,
+    pub catalog: CatalogStore,
+    pub locks: TableLocks,
+    pub memory: MemoryBudget,
+    pub plans: PlanCache,
+    pub row_ids: Arc<RowIds>,
+    pub virtual_schema: Arc<VirtualSchema>,
+    pub vectorized: Option<Arc<dyn Vectorized>>,
+    pub store: Option<Arc<dyn StoreInfo>>,
+    pub activity: Mutex<BTreeMap<u64, Activity>>,
+    pub start_micros: i64,
+    /// Rows added minus rows removed since the snapshot's estimate, by table.
+    row_deltas: RwLock<BTreeMap<Oid, Arc<AtomicI64>>>,
+    next_session: AtomicU64,
+}
+
+impl SqlServices {
+    /// Loads (or makes) the catalog.
+    pub async fn open(
+        env: Env,
+        client: TxnClient,
+        options: SqlOptions,
+        vectorized: Option<Arc<dyn Vectorized>>,
+        store: Option<Arc<dyn StoreInfo>>,
+    ) -> Result<Arc<Self>> {
+        let catalog = CatalogStore::open(client.clone()).await?;
+        let start_micros = env.clock.wall_micros() - POSTGRES_EPOCH_UNIX_MICROS;
+        Ok(Arc::new(Self {
+            row_ids: Arc::new(RowIds::new(&env)),
+            memory: MemoryBudget::node(options.node_memory_bytes),
+            plans: PlanCache::new(options.plan_cache_entries_max),
+            env,
+            client,
+            options,
+            catalog,
+            locks: TableLocks::default(),
+            virtual_schema: Arc::new(VirtualSchema::new()),
+            vectorized,
+            store,
+            activity: Mutex::default(),
+            start_micros,
+            row_deltas: RwLock::default(),
+            next_session: AtomicU64::new(1),
+        }))
+    }
+
+    pub fn next_session_id(&self) -> u64 {
+        self.next_session.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The wall clock in microseconds since 2000-01-01 UTC.
+    pub fn now_micros(&self) -> i64 {
+        self.env.clock.wall_micros() - POSTGRES_EPOCH_UNIX_MICROS
+    }
+
+    /// Notes rows added to (or removed from) a table by a committed statement, so that estimates follow.
+    pub fn add_rows(&self, table: Oid, rows: i64) {
+        let delta = self.row_deltas.read().get(&table).cloned();
+        let delta = delta.unwrap_or_else(|| self.row_deltas.write().entry(table).or_default().clone());
+        let changed = delta.fetch_add(rows, Ordering::Relaxed) + rows;
+        let estimate =
+            self.catalog.current().tables.get(&table).and_then(|table| table.row_estimate).unwrap_or(0.0);
+        // Publish when plans could change: the table grew or shrank by half and by more than a handful.
+        if changed.unsigned_abs() > 100 && changed.abs() as f64 > estimate / 2.0 {
+            delta.fetch_sub(changed, Ordering::Relaxed);
+            self.catalog.set_row_estimate(table, (estimate + changed as f64).max(0.0));
+        }
+    }
+}

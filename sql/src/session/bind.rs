@@ -1,0 +1,254 @@
+//! Prepared statements and portals of the extended protocol.
+
+use std::sync::Arc;
+
+use basalt_planner::{Field, parse, parse::ParsedStatement};
+use basalt_types::{Datum, IoSettings, Oid, Result, SqlError, SqlState, SqlType, binary_in, text_in};
+use bytes::Bytes;
+
+use super::{Session, StatementPlan};
+use crate::{Output, exec::RowStream};
+
+/// A named (or the unnamed) statement.
+#[derive(Debug)]
+pub struct Prepared {
+    /// `None` for an empty query.
+    pub statement: Option<StatementPlan>,
+    pub params: Vec<SqlType>,
+    pub fields: Vec<Field>,
+}
+
+/// A bound statement, perhaps half-way through its rows.
+pub struct Portal {
+    pub(crate) prepared: Arc<Prepared>,
+    pub(crate) params: Arc<[Datum]>,
+    pub(crate) progress: Progress,
+    /// DECLARE … WITH HOLD, materialised at commit.
+    pub(crate) hold: bool,
+}
+
+pub(crate) enum Progress {
+    Ready,
+    /// Rows of the last batch not sent yet, and the rest.
+    Rows { pending: std::vec::IntoIter<Vec<Datum>>, stream: Option<Box<dyn RowStream>>, sent: u64 },
+    Done,
+}
+
+impl Portal {
+    pub(crate) fn outlives_transaction(&self) -> bool {
+        self.hold
+    }
+}
+
+impl Session {
+    /// Parse: the empty name is replaced, another must be new.
+    pub async fn parse(&mut self, name: &str, sql: &str, params: &[Oid]) -> Result<()> {
+        let result = self.try_parse(name, sql, params).await;
+        self.settle(result).await
+    }
+
+    async fn try_parse(&mut self, name: &str, sql: &str, params: &[Oid]) -> Result<()> {
+        if !name.is_empty() && self.statements.contains_key(name) {
+            return Err(SqlError::new(
+                SqlState::DUPLICATE_PREPARED_STATEMENT,
+                format!("prepared statement \"{name}\" already exists"),
+            ));
+        }
+        if self.statements.len() >= self.services.options.prepared_statements_max {
+            return Err(SqlError::new(
+                SqlState::CONFIGURATION_LIMIT_EXCEEDED,
+                "too many prepared statements in this session",
+            ));
+        }
+        let prepared = self.prepare(sql, params).await?;
+        self.statements.insert(name.to_owned(), Arc::new(prepared));
+        Ok(())
+    }
+
+    pub(crate) async fn prepare(&mut self, sql: &str, params: &[Oid]) -> Result<Prepared> {
+        let mut statements = parse::parse(sql)?;
+        if statements.len() > 1 {
+            return Err(SqlError::new(
+                SqlState::SYNTAX_ERROR,
+                "cannot insert multiple commands into a prepared statement",
+            ));
+        }
+        let Some(statement) = statements.pop() else {
+            return Ok(Prepared { statement: None, params: Vec::new(), fields: Vec::new() });
+        };
+        self.prepare_statement(statement, params).await
+    }
+
+    pub(crate) async fn prepare_statement(&mut self, parsed: ParsedStatement, params: &[Oid]) -> Result<Prepared> {
+        if !super::utility::allowed_in_failed_block(&parsed) {
+            self.check_not_failed()?;
+        }
+        let statement = self.plan(Arc::new(parsed), params).await?;
+        let (param_types, fields) = match &statement.planned {
+            Some(planned) => (planned.params.clone(), self.fields_of(planned)),
+            None => (Vec::new(), self.utility_fields(&statement.parsed)?),
+        };
+        Ok(Prepared { statement: Some(statement), params: param_types, fields })
+    }
+
+    pub fn statement(&self, name: &str) -> Result<&Arc<Prepared>> {
+        self.statements.get(name).ok_or_else(|| {
+            let message = if name.is_empty() {
+                "unnamed prepared statement does not exist".to_owned()
+            } else {
+                format!("prepared statement \"{name}\" does not exist")
+            };
+            SqlError::new(SqlState::INVALID_SQL_STATEMENT_NAME, message)
+        })
+    }
+
+    pub fn portal(&self, name: &str) -> Result<&Portal> {
+        self.portals.get(name).ok_or_else(|| no_portal(name))
+    }
+
+    /// Bind: decodes the parameters and makes the portal. `is_binary` tells the format of each.
+    pub async fn bind(
+        &mut self,
+        portal: &str,
+        statement: &str,
+        params: &[Option<Bytes>],
+        is_binary: &(dyn Fn(usize) -> bool + Sync),
+    ) -> Result<()> {
+        let result = self.try_bind(portal, statement, params, is_binary);
+        self.settle(result).await
+    }
+
+    fn try_bind(
+        &mut self,
+        portal: &str,
+        statement: &str,
+        params: &[Option<Bytes>],
+        is_binary: &dyn Fn(usize) -> bool,
+    ) -> Result<()> {
+        let prepared = self.statement(statement)?.clone();
+        let allowed =
+            prepared.statement.as_ref().is_none_or(|plan| super::utility::allowed_in_failed_block(&plan.parsed));
+        if !allowed {
+            self.check_not_failed()?;
+        }
+        if params.len() != prepared.params.len() {
+            return Err(SqlError::new(
+                SqlState::PROTOCOL_VIOLATION,
+                format!(
+                    "bind message supplies {} parameters, but prepared statement \"{statement}\" requires {}",
+                    params.len(),
+                    prepared.params.len()
+                ),
+            ));
+        }
+        if !portal.is_empty() && self.portals.contains_key(portal) {
+            return Err(SqlError::new(
+                SqlState::DUPLICATE_CURSOR,
+                format!("cursor \"{portal}\" already exists"),
+            ));
+        }
+        if self.portals.len() >= self.services.options.portals_max {
+            return Err(SqlError::new(
+                SqlState::CONFIGURATION_LIMIT_EXCEEDED,
+                "too many portals in this session",
+            ));
+        }
+        let values: Arc<[Datum]> = if params.is_empty() {
+            Arc::new([])
+        } else {
+            let io = self.io_settings();
+            let decode = |(index, (value, ty)): (usize, (&Option<Bytes>, &SqlType))| {
+                decode_param(value.as_ref(), *ty, is_binary(index), &io)
+            };
+            params.iter().zip(&prepared.params).enumerate().map(decode).collect::<Result<_>>()?
+        };
+        let bound = Portal { prepared, params: values, progress: Progress::Ready, hold: false };
+        self.portals.insert(portal.to_owned(), bound);
+        Ok(())
+    }
+
+    /// Execute: at most `max_rows` rows (0 = all); ends with completion, an empty-query answer or a suspension.
+    pub async fn execute(&mut self, portal: &str, max_rows: u32, out: &mut dyn Output) -> Result<()> {
+        let result = self.try_execute(portal, max_rows, out).await;
+        self.settle(result).await
+    }
+
+    async fn try_execute(&mut self, name: &str, max_rows: u32, out: &mut dyn Output) -> Result<()> {
+        // Taken out while it runs, so that the portal and the session can be borrowed apart.
+        let mut portal = self.portals.remove(name).ok_or_else(|| no_portal(name))?;
+        let result = self.run_portal(&mut portal, max_rows, out).await;
+        let statement_ended_transaction = self.open.is_none() && !portal.outlives_transaction();
+        if result.is_ok() && !statement_ended_transaction {
+            self.portals.insert(name.to_owned(), portal);
+        }
+        result
+    }
+
+    pub fn close_statement(&mut self, name: &str) {
+        self.statements.remove(name);
+    }
+
+    pub fn close_portal(&mut self, name: &str) {
+        self.portals.remove(name);
+    }
+
+    /// Ends the implicit transaction.
+    pub async fn sync(&mut self) -> Result<()> {
+        match self.block {
+            super::BlockState::Implicit => {
+                let result = self.commit_transaction().await;
+                self.end_activity();
+                result
+            }
+            super::BlockState::ImplicitFailed => {
+                self.abort_transaction().await;
+                Ok(())
+            }
+            super::BlockState::Idle => {
+                self.portals.retain(|_, portal| portal.outlives_transaction());
+                Ok(())
+            }
+            super::BlockState::Block | super::BlockState::BlockFailed => Ok(()),
+        }
+    }
+
+    /// The client was told of an error that this session did not raise.
+    pub fn fail(&mut self) {
+        self.block = match self.block {
+            super::BlockState::Block | super::BlockState::BlockFailed => super::BlockState::BlockFailed,
+            super::BlockState::Idle | super::BlockState::Implicit | super::BlockState::ImplicitFailed => {
+                super::BlockState::ImplicitFailed
+            }
+        };
+    }
+
+    /// Fails the transaction if `result` is an error.
+    pub(crate) async fn settle<T>(&mut self, result: Result<T>) -> Result<T> {
+        if result.is_err() {
+            self.fail_transaction().await;
+        }
+        result
+    }
+
+    pub(crate) fn io_settings(&self) -> IoSettings {
+        let mut io = self.shared.settings.lock().io();
+        let start = self.open.as_ref().map(|open| open.start_micros);
+        io.now_micros = Some(start.unwrap_or_else(|| self.services.now_micros()));
+        io
+    }
+}
+
+fn decode_param(value: Option<&Bytes>, ty: SqlType, binary: bool, io: &IoSettings) -> Result<Datum> {
+    let Some(bytes) = value else { return Ok(Datum::Null) };
+    if binary {
+        return binary_in(ty, bytes);
+    }
+    let text = std::str::from_utf8(bytes).map_err(|_| {
+        SqlError::new(SqlState::CHARACTER_NOT_IN_REPERTOIRE, "invalid byte sequence for encoding \"UTF8\"")
+    })?;
+    text_in(ty, text, io)
+}
+
+fn no_portal(name: &str) -> SqlError {
+    SqlError::new(SqlState::INVALID_CURSOR_NAME, format!("portal \"{name}\" does not exist"))
+}

@@ -1,0 +1,250 @@
+//! A client's session: settings, prepared statements, portals, and the transaction block.
+
+mod bind;
+mod copy;
+mod copy_format;
+mod cursor;
+mod explain;
+mod info;
+mod run;
+pub mod settings;
+mod simple;
+mod transaction;
+mod utility;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use basalt_planner::{Planned, parse::ParsedStatement};
+use basalt_types::{Oid, Result, SqlError, SqlState};
+use parking_lot::Mutex;
+
+pub use bind::{Portal, Prepared};
+pub use info::SessionShared;
+pub(crate) use info::undefined as undefined_object;
+pub use transaction::BlockState;
+
+use crate::{
+    Cancel, Notice,
+    catalog::{CatalogSnapshot, CatalogView, Database},
+    output::NoticeLevel,
+    services::{Activity, SqlServices},
+    session::{settings::Settings, transaction::OpenTransaction},
+};
+
+/// Who connects, and to what.
+#[derive(Clone)]
+pub struct ConnectInfo {
+    pub user: String,
+    pub database: String,
+    pub application_name: String,
+    /// Session defaults, in order.
+    pub options: Vec<(String, String)>,
+    pub client: Option<String>,
+    pub pid: i32,
+    pub cancel: Arc<dyn Cancel>,
+}
+
+/// One session, driven by one task.
+pub struct Session {
+    pub(crate) services: Arc<SqlServices>,
+    pub(crate) shared: Arc<SessionShared>,
+    /// Owns this session's table locks.
+    pub(crate) id: u64,
+    pub(crate) database: Arc<Database>,
+    pub(crate) cancel: Arc<dyn Cancel>,
+    pub(crate) block: BlockState,
+    pub(crate) open: Option<OpenTransaction>,
+    pub(crate) statements: BTreeMap<String, Arc<Prepared>>,
+    pub(crate) portals: BTreeMap<String, Portal>,
+    pub(crate) notices: Vec<Notice>,
+    /// Reported settings as the client knows them.
+    reported: Vec<(&'static str, String)>,
+}
+
+impl Session {
+    /// Opens a session; `3D000` for an unknown database, `28000` for an unknown user.
+    pub fn connect(services: Arc<SqlServices>, info: ConnectInfo) -> Result<Self> {
+        let snapshot = services.catalog.current();
+        let database = snapshot.database_named(&info.database).cloned().ok_or_else(|| {
+            SqlError::new(
+                SqlState::INVALID_CATALOG_NAME,
+                format!("database \"{}\" does not exist", info.database),
+            )
+        })?;
+        if info.user != "postgres" {
+            return Err(SqlError::new(
+                SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
+                format!("role \"{}\" does not exist", info.user),
+            ));
+        }
+        let mut settings = Settings::default();
+        settings.set_default("application_name", &info.application_name)?;
+        for (name, value) in &info.options {
+            settings.set_default(name, value)?;
+        }
+        settings.set_read_only("session_authorization", &info.user);
+        let id = services.next_session_id();
+        let now = services.now_micros();
+        services.activity.lock().insert(
+            id,
+            Activity {
+                pid: info.pid,
+                user: info.user.clone(),
+                database: database.id,
+                database_name: database.name.clone(),
+                application_name: info.application_name.clone(),
+                client: info.client.clone(),
+                backend_start_micros: now,
+                query_start_micros: now,
+                state: "idle",
+                query: String::new(),
+            },
+        );
+        let reported = settings.reported();
+        let shared = SessionShared {
+            services: services.clone(),
+            user: info.user.into(),
+            database: database.clone(),
+            pid: info.pid,
+            settings: Mutex::new(settings),
+            view: Mutex::new(None),
+        };
+        Ok(Self {
+            services,
+            shared: Arc::new(shared),
+            id,
+            database,
+            cancel: info.cancel,
+            block: BlockState::Idle,
+            open: None,
+            statements: BTreeMap::new(),
+            portals: BTreeMap::new(),
+            notices: Vec::new(),
+            reported,
+        })
+    }
+
+    /// Settings that the client is told at start.
+    pub fn reported_settings(&self) -> Vec<(String, String)> {
+        self.reported.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
+    }
+
+    /// Reported settings that changed since the last call.
+    pub fn take_parameter_changes(&mut self) -> Vec<(String, String)> {
+        let now = self.shared.settings.lock().reported();
+        if now == self.reported {
+            return Vec::new();
+        }
+        let changes = now.iter().zip(&self.reported).filter(|(new, old)| new.1 != old.1);
+        let changes = changes.map(|(new, _)| (new.0.to_owned(), new.1.clone())).collect();
+        self.reported = now;
+        changes
+    }
+
+    pub fn take_notices(&mut self) -> Vec<Notice> {
+        std::mem::take(&mut self.notices)
+    }
+
+    pub(crate) fn notice(&mut self, level: NoticeLevel, sqlstate: SqlState, message: impl Into<String>) {
+        self.notices.push(Notice { level, content: SqlError::new(sqlstate, message) });
+    }
+
+    /// The catalog as this session sees it now: its own uncommitted schema changes included.
+    pub(crate) fn catalog_view(&self) -> Arc<CatalogView> {
+        let snapshot = self.catalog_snapshot();
+        let mut slot = self.shared.view.lock();
+        if let Some(view) = &*slot
+            && Arc::ptr_eq(&view.snapshot, &snapshot)
+        {
+            return view.clone();
+        }
+        let view = Arc::new(self.new_view(snapshot));
+        *slot = Some(view.clone());
+        view
+    }
+
+    pub(crate) fn catalog_snapshot(&self) -> Arc<CatalogSnapshot> {
+        let own = self.open.as_ref().and_then(|open| open.schema_changes.as_ref());
+        own.map_or_else(|| self.services.catalog.current(), |changes| changes.snapshot.clone())
+    }
+
+    fn new_view(&self, snapshot: Arc<CatalogSnapshot>) -> CatalogView {
+        let names = self.shared.settings.lock().search_path(&self.shared.user);
+        let mut search_path = Vec::new();
+        let mut explicit_pg_catalog = None;
+        for name in names {
+            if name == "pg_catalog" {
+                explicit_pg_catalog = Some(search_path.len());
+            } else if name == "information_schema" {
+                search_path.push(crate::catalog::INFORMATION_SCHEMA);
+            } else if let Some(schema) = snapshot.schema_named(self.database.id, &name) {
+                search_path.push(schema.id);
+            }
+        }
+        CatalogView {
+            snapshot,
+            database: self.database.id,
+            database_name: self.database.name.clone(),
+            search_path,
+            explicit_pg_catalog,
+            virtual_schema: self.services.virtual_schema.clone(),
+        }
+    }
+
+    /// Forgets the cached view after a change of the search path.
+    pub(crate) fn forget_view(&self) {
+        *self.shared.view.lock() = None;
+    }
+
+    pub(crate) fn begin_activity(&self, query: &str) {
+        if let Some(activity) = self.services.activity.lock().get_mut(&self.id) {
+            activity.state = "active";
+            activity.query_start_micros = self.services.now_micros();
+            activity.query.clear();
+            activity.query.push_str(truncated(query, 1_024));
+        }
+    }
+
+    pub(crate) fn end_activity(&self) {
+        if let Some(activity) = self.services.activity.lock().get_mut(&self.id) {
+            activity.state = match self.block {
+                BlockState::Idle | BlockState::Implicit | BlockState::ImplicitFailed => "idle",
+                BlockState::Block => "idle in transaction",
+                BlockState::BlockFailed => "idle in transaction (aborted)",
+            };
+        }
+    }
+
+    /// Rolls back and releases everything.
+    pub async fn close(&mut self) {
+        self.portals.clear();
+        self.abort_transaction().await;
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // The transaction rolls back by its own drop; its table locks must not outlive the session.
+        self.portals.clear();
+        self.open = None;
+        self.services.locks.release_all(self.id);
+        self.services.activity.lock().remove(&self.id);
+    }
+}
+
+/// A planned or utility statement with its source.
+#[derive(Clone, Debug)]
+pub struct StatementPlan {
+    pub parsed: Arc<ParsedStatement>,
+    /// `None` for utility statements.
+    pub planned: Option<Arc<Planned>>,
+    pub params: Vec<Oid>,
+}
+
+fn truncated(text: &str, bytes_max: usize) -> &str {
+    let mut end = text.len().min(bytes_max);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}

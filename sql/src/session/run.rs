@@ -1,0 +1,477 @@
+//! Planning and running one statement.
+
+use std::{sync::Arc, time::Duration};
+
+use basalt_functions::EvalContext;
+use basalt_planner::{
+    Field, Plan, Planned, PlannedBody,
+    parse::{ParsedBody, ParsedStatement},
+    plan_statement,
+    statement::{DmlKind, PlanSettings},
+};
+use basalt_types::{Datum, Oid, Result, Row, SqlError, SqlState};
+
+use super::{Session, StatementPlan, bind::{Portal, Progress}};
+use crate::{
+    Output,
+    error::sql_error,
+    exec::{self, ExecContext, RowStream},
+    locks::TableLockMode,
+    plan_cache::{PlanKey, is_current},
+};
+
+/// Attempts of a statement that nothing has been sent of.
+const ATTEMPTS_MAX: u32 = 30;
+/// Replannings when schema changes keep overtaking the planner.
+const REPLANS_MAX: usize = 10;
+
+impl Session {
+    /// Plans a statement, or leaves it to be run from its syntax tree.
+    pub(crate) async fn plan(&mut self, parsed: Arc<ParsedStatement>, params: &[Oid]) -> Result<StatementPlan> {
+        if !is_plannable(&parsed) {
+            return Ok(StatementPlan { parsed, planned: None, params: Vec::new() });
+        }
+        let planned = Some(self.plan_query(&parsed, params)?);
+        Ok(StatementPlan { parsed, planned, params: params.to_vec() })
+    }
+
+    pub(crate) fn plan_query(&self, parsed: &ParsedStatement, params: &[Oid]) -> Result<Arc<Planned>> {
+        let view = self.catalog_view();
+        let key = PlanKey {
+            text: parsed.text.clone(),
+            params: params.to_vec(),
+            database: self.database.id,
+            search_path: view.searched_schemas().into(),
+            user: self.shared.user.clone(),
+        };
+        let own_schema = self.open.as_ref().is_some_and(|open| open.schema_changes.is_some());
+        if !own_schema && let Some(planned) = self.services.plans.get(&key, &view.snapshot) {
+            return Ok(planned);
+        }
+        let eval = self.eval_context(Arc::new([]));
+        let settings = PlanSettings { declared_params: params, eval: &eval };
+        let planned = Arc::new(plan_statement(parsed, &*view, &settings)?);
+        if !own_schema {
+            self.services.plans.put(key, planned.clone());
+        }
+        Ok(planned)
+    }
+
+    /// Locks every table the plan names, planning again when one changed meanwhile.
+    pub(crate) async fn lock_and_revalidate(
+        &mut self,
+        parsed: &ParsedStatement,
+        params: &[Oid],
+        planned: &Arc<Planned>,
+    ) -> Result<Arc<Planned>> {
+        let mut planned = planned.clone();
+        for _ in 0..REPLANS_MAX {
+            for (table, _) in &planned.dependencies {
+                self.lock_table(*table, TableLockMode::Shared).await?;
+            }
+            if is_current(&planned, &self.catalog_snapshot()) {
+                self.check_descriptors_are_older(&planned).await?;
+                return Ok(planned);
+            }
+            planned = self.plan_query(parsed, params)?;
+        }
+        Err(SqlError::new(SqlState::SERIALIZATION_FAILURE, "schema changes kept interrupting the statement"))
+    }
+
+    /// A transaction that reads below a schema change must not use the changed descriptor.
+    async fn check_descriptors_are_older(&mut self, planned: &Planned) -> Result<()> {
+        let Some(open) = &self.open else { return Ok(()) };
+        let own_changes = open.schema_changes.is_some();
+        let read_ts = open.txn.read_timestamp();
+        let newer = planned.dependencies.iter().any(|(id, _)| self.services.catalog.changed_at(*id) >= read_ts);
+        if !newer || own_changes {
+            return Ok(());
+        }
+        if open.used {
+            return Err(SqlError::new(
+                SqlState::SERIALIZATION_FAILURE,
+                "could not serialize access due to a concurrent schema change",
+            )
+            .with_hint("The transaction might succeed if retried."));
+        }
+        open.txn.restart().await.map_err(sql_error)
+    }
+
+    pub(crate) async fn lock_table(&self, table: Oid, mode: TableLockMode) -> Result<()> {
+        let locks = &self.services.locks;
+        if locks.try_lock(self.id, table, mode) {
+            return Ok(());
+        }
+        let timeout = self.shared.settings.lock().millis("lock_timeout");
+        let timeout = (timeout > 0).then(|| Duration::from_millis(timeout));
+        locks.lock(&self.services.env, self.id, table, mode, timeout, &*self.cancel).await
+    }
+
+    pub(crate) fn eval_context(&self, params: Arc<[Datum]>) -> Arc<EvalContext> {
+        let statement_micros = self.services.now_micros();
+        let transaction_micros = self.open.as_ref().map_or(statement_micros, |open| open.start_micros);
+        // Functions that ask the catalog see it as it is now.
+        self.catalog_view();
+        Arc::new(EvalContext {
+            transaction_micros,
+            statement_micros,
+            io: self.io_settings(),
+            session: self.shared.clone(),
+            params,
+        })
+    }
+
+    pub(crate) fn exec_context(&self, params: Arc<[Datum]>) -> Result<ExecContext> {
+        let open = self.open.as_ref().ok_or_else(|| SqlError::internal("statement outside a transaction"))?;
+        Ok(ExecContext {
+            env: self.services.env.clone(),
+            txn: open.txn.clone(),
+            eval: self.eval_context(params),
+            cancel: self.cancel.clone(),
+            tables: Arc::new(crate::virtual_tables::SessionTables::new(self.shared.clone(), self.catalog_view())),
+            row_ids: self.services.row_ids.clone(),
+            memory: self.services.memory.statement(self.services.options.statement_memory_bytes),
+        })
+    }
+
+    /// Columns a client sees, for a plan.
+    pub(crate) fn fields_of(&self, planned: &Planned) -> Vec<Field> {
+        match &planned.body {
+            PlannedBody::Explain { options, .. } => super::explain::fields(*options),
+            _ => planned.fields.clone(),
+        }
+    }
+
+    /// Opens the stream of a plan on the executor that suits it.
+    pub(crate) async fn open_plan(&self, plan: &Arc<Plan>, context: ExecContext) -> Result<Box<dyn RowStream>> {
+        match self.vectorized_for(plan) {
+            Some(vectorized) => vectorized.open(plan, context).await,
+            None => exec::open(plan, context).await,
+        }
+    }
+
+    /// The vectorised executor, if the plan should run there.
+    pub(crate) fn vectorized_for(&self, plan: &Plan) -> Option<&dyn exec::Vectorized> {
+        let vectorized = self.services.vectorized.as_deref()?;
+        let choice = self.shared.settings.lock().get("basalt.executor");
+        let wanted = match choice.as_deref() {
+            Some("row") => false,
+            Some("vectorized") => true,
+            _ => plan.cost >= self.services.options.vectorized_cost_min,
+        };
+        (wanted && vectorized.refuses(plan).is_none()).then_some(vectorized)
+    }
+
+    /// Runs a portal from where it stands.
+    pub(crate) async fn run_portal(&mut self, portal: &mut Portal, max_rows: u32, out: &mut dyn Output) -> Result<()> {
+        let prepared = portal.prepared.clone();
+        let Some(statement) = &prepared.statement else { return out.empty_query() };
+        self.begin_activity(&statement.parsed.text);
+        let result = self.run_portal_inner(portal, statement, max_rows, out).await;
+        self.end_activity();
+        result
+    }
+
+    async fn run_portal_inner(
+        &mut self,
+        portal: &mut Portal,
+        statement: &StatementPlan,
+        max_rows: u32,
+        out: &mut dyn Output,
+    ) -> Result<()> {
+        if !super::utility::allowed_in_failed_block(&statement.parsed) {
+            self.check_not_failed()?;
+        }
+        self.cancel.check()?;
+        match &portal.progress {
+            Progress::Done => {
+                return match &statement.planned {
+                    // An exhausted portal has no more rows.
+                    Some(planned) if !planned.fields.is_empty() => out.complete("SELECT 0"),
+                    _ => Err(SqlError::new(
+                        SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
+                        "portal cannot be run again",
+                    )),
+                };
+            }
+            Progress::Ready => {
+                let Some(planned) = &statement.planned else {
+                    portal.progress = Progress::Done;
+                    return self.run_utility(&statement.parsed, &portal.params, out).await;
+                };
+                self.ensure_transaction()?;
+                let stream = self.start(&statement.parsed, &statement.params, planned, &portal.params).await?;
+                portal.progress = Progress::Rows { pending: Vec::new().into_iter(), stream: Some(stream), sent: 0 };
+            }
+            Progress::Rows { .. } => {}
+        }
+        let timeout = self.statement_timeout();
+        let cancel = self.cancel.clone();
+        let tag = {
+            let work = send_rows(portal, max_rows, out, &*cancel);
+            with_deadline(timeout, &*cancel, work).await?
+        };
+        let Some(affected) = tag else { return out.suspended() };
+        let planned = statement.planned.as_ref().expect("rows come from a plan");
+        self.note_affected(planned, affected);
+        out.complete(&command_tag(planned, affected))
+    }
+
+    /// Begins a statement of a plan: locks, snapshot, stream.
+    pub(crate) async fn start(
+        &mut self,
+        parsed: &ParsedStatement,
+        declared: &[Oid],
+        planned: &Arc<Planned>,
+        params: &Arc<[Datum]>,
+    ) -> Result<Box<dyn RowStream>> {
+        let planned = self.lock_and_revalidate(parsed, declared, planned).await?;
+        if let PlannedBody::Explain { inner, options } = &planned.body {
+            return self.explain(inner, *options, params.clone()).await;
+        }
+        let open = self.open.as_mut().ok_or_else(|| SqlError::internal("statement outside a transaction"))?;
+        open.used = true;
+        let plan = match &planned.body {
+            PlannedBody::Query(plan) => plan,
+            PlannedBody::Dml { plan, kind } => {
+                if open.read_only {
+                    return Err(SqlError::new(
+                        SqlState::READ_ONLY_SQL_TRANSACTION,
+                        format!("cannot execute {} in a read-only transaction", dml_name(*kind)),
+                    ));
+                }
+                plan
+            }
+            PlannedBody::Explain { .. } => unreachable!("handled above"),
+        };
+        open.txn.statement();
+        let context = self.exec_context(params.clone())?;
+        self.open_plan(plan, context).await
+    }
+
+    /// Runs a planned statement in an implicit transaction of its own and commits it, again after conflicts as long as
+    /// nothing has been sent.
+    pub(crate) async fn run_autocommit(&mut self, statement: &StatementPlan, out: &mut dyn Output) -> Result<()> {
+        let planned = statement.planned.as_ref().expect("a planned statement");
+        let mut attempt = 1;
+        loop {
+            let mut sent = false;
+            match self.try_autocommit(statement, planned, out, &mut sent).await {
+                Ok(tag) => return out.complete(&tag),
+                Err(error) => {
+                    self.abort_transaction().await;
+                    if sent || attempt == ATTEMPTS_MAX || !is_retryable(&error) {
+                        return Err(error);
+                    }
+                    self.cancel.check()?;
+                    attempt += 1;
+                }
+            }
+        }
+    }
+
+    async fn try_autocommit(
+        &mut self,
+        statement: &StatementPlan,
+        planned: &Arc<Planned>,
+        out: &mut dyn Output,
+        sent: &mut bool,
+    ) -> Result<String> {
+        self.ensure_transaction()?;
+        let cancel = self.cancel.clone();
+        let timeout = self.statement_timeout();
+        let fields = self.fields_of(planned);
+        let is_dml = matches!(planned.body, PlannedBody::Dml { .. });
+        let params: Arc<[Datum]> = Arc::new([]);
+        let work = async {
+            let mut stream = self.start(&statement.parsed, &statement.params, planned, &params).await?;
+            let mut rows = 0_u64;
+            // Rows of a data-modifying statement wait for the commit, so that a conflict can still be retried.
+            let mut held: Vec<Row> = Vec::new();
+            if !is_dml && !fields.is_empty() {
+                out.fields(&fields)?;
+            }
+            while let Some(batch) = stream.next_batch().await? {
+                rows += batch.len() as u64;
+                if is_dml {
+                    held.extend(batch);
+                    continue;
+                }
+                *sent = true;
+                for row in &batch {
+                    out.row(row)?;
+                }
+                if out.is_full() {
+                    out.flush().await?;
+                }
+            }
+            let affected = if is_dml { stream.affected() } else { rows };
+            drop(stream);
+            self.note_affected(planned, affected);
+            self.commit_transaction().await?;
+            if is_dml && !fields.is_empty() {
+                *sent = true;
+                out.fields(&fields)?;
+                for row in &held {
+                    out.row(row)?;
+                    if out.is_full() {
+                        out.flush().await?;
+                    }
+                }
+            }
+            Ok(affected)
+        };
+        let affected = with_deadline(timeout, &*cancel, work).await?;
+        Ok(command_tag(planned, affected))
+    }
+
+    /// Runs a planned statement inside the open transaction.
+    pub(crate) async fn run_in_transaction(&mut self, statement: &StatementPlan, out: &mut dyn Output) -> Result<()> {
+        let planned = statement.planned.as_ref().expect("a planned statement");
+        let cancel = self.cancel.clone();
+        let timeout = self.statement_timeout();
+        let fields = self.fields_of(planned);
+        let params: Arc<[Datum]> = Arc::new([]);
+        let work = async {
+            let mut stream = self.start(&statement.parsed, &statement.params, planned, &params).await?;
+            if !fields.is_empty() {
+                out.fields(&fields)?;
+            }
+            let mut rows = 0_u64;
+            while let Some(batch) = stream.next_batch().await? {
+                rows += batch.len() as u64;
+                for row in &batch {
+                    out.row(row)?;
+                }
+                if out.is_full() {
+                    out.flush().await?;
+                }
+            }
+            let is_dml = matches!(planned.body, PlannedBody::Dml { .. });
+            Ok(if is_dml { stream.affected() } else { rows })
+        };
+        let affected = with_deadline(timeout, &*cancel, work).await?;
+        self.note_affected(planned, affected);
+        out.complete(&command_tag(planned, affected))
+    }
+
+    fn note_affected(&mut self, planned: &Planned, affected: u64) {
+        if let PlannedBody::Dml { plan, kind } = &planned.body
+            && let Some(open) = &mut self.open
+        {
+            let rows = i64::try_from(affected).unwrap_or(i64::MAX);
+            match (&plan.node, kind) {
+                (basalt_planner::PlanNode::Insert(insert), _) => open.row_deltas.push((insert.table.id, rows)),
+                (basalt_planner::PlanNode::Delete(delete), _) => open.row_deltas.push((delete.table.id, -rows)),
+                _ => {}
+            }
+        }
+    }
+
+    /// `statement_timeout` as a future, if set.
+    pub(crate) fn statement_timeout(&self) -> Option<basalt_env::BoxFuture<'static, ()>> {
+        let ms = self.shared.settings.lock().millis("statement_timeout");
+        (ms > 0).then(|| self.services.env.spawner.sleep(Duration::from_millis(ms)))
+    }
+}
+
+/// Runs `work` until it ends, the timeout passes or the client cancels.
+pub(crate) async fn with_deadline<T>(
+    timeout: Option<basalt_env::BoxFuture<'static, ()>>,
+    cancel: &dyn crate::Cancel,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    tokio::pin!(work);
+    // Most statements finish without waiting: no registration for cancellation then.
+    if let Some(done) = futures::FutureExt::now_or_never(std::future::poll_fn(|cx| work.as_mut().poll(cx))) {
+        return done;
+    }
+    let timeout = timeout.unwrap_or_else(|| Box::pin(std::future::pending()));
+    tokio::select! {
+        biased;
+        done = &mut work => done,
+        error = cancel.cancelled() => Err(error),
+        () = timeout => {
+            Err(SqlError::new(SqlState::QUERY_CANCELED, "canceling statement due to statement timeout"))
+        }
+    }
+}
+
+/// Sends rows until the portal is exhausted (`Some(affected)`) or `max_rows` were sent (`None`).
+async fn send_rows(
+    portal: &mut Portal,
+    max_rows: u32,
+    out: &mut dyn Output,
+    cancel: &dyn crate::Cancel,
+) -> Result<Option<u64>> {
+    let Progress::Rows { pending, stream, sent } = &mut portal.progress else {
+        return Err(SqlError::internal("portal is not running"));
+    };
+    let returns_rows = !portal.prepared.fields.is_empty();
+    if returns_rows {
+        out.fields(&portal.prepared.fields)?;
+    }
+    let mut left = if max_rows == 0 { u64::MAX } else { u64::from(max_rows) };
+    loop {
+        for row in pending.by_ref() {
+            out.row(&row)?;
+            *sent += 1;
+            left -= 1;
+            if left == 0 {
+                return Ok(None);
+            }
+        }
+        if out.is_full() {
+            out.flush().await?;
+        }
+        cancel.check()?;
+        let Some(running) = stream else { return Ok(Some(*sent)) };
+        match running.next_batch().await? {
+            Some(batch) => *pending = batch.into_iter(),
+            None => {
+                let affected = running.affected();
+                let affected = if returns_rows && affected == 0 { *sent } else { affected };
+                *stream = None;
+                portal.progress = Progress::Done;
+                return Ok(Some(affected));
+            }
+        }
+    }
+}
+
+pub(crate) fn is_retryable(error: &SqlError) -> bool {
+    matches!(error.sqlstate(), SqlState::SERIALIZATION_FAILURE | SqlState::DEADLOCK_DETECTED)
+}
+
+/// Queries, data changes and EXPLAIN go through the planner.
+pub(crate) fn is_plannable(parsed: &ParsedStatement) -> bool {
+    use sqlparser::ast::Statement;
+    match &parsed.body {
+        ParsedBody::Sql(statement) => matches!(
+            **statement,
+            Statement::Query(_)
+                | Statement::Insert(_)
+                | Statement::Update(_)
+                | Statement::Delete(_)
+                | Statement::Explain { .. }
+        ),
+        ParsedBody::Utility(_) => false,
+    }
+}
+
+fn dml_name(kind: DmlKind) -> &'static str {
+    match kind {
+        DmlKind::Insert => "INSERT",
+        DmlKind::Update => "UPDATE",
+        DmlKind::Delete => "DELETE",
+    }
+}
+
+fn command_tag(planned: &Planned, affected: u64) -> String {
+    match &planned.body {
+        PlannedBody::Query(_) => format!("SELECT {affected}"),
+        PlannedBody::Dml { kind: DmlKind::Insert, .. } => format!("INSERT 0 {affected}"),
+        PlannedBody::Dml { kind, .. } => format!("{} {affected}", dml_name(*kind)),
+        PlannedBody::Explain { .. } => "EXPLAIN".to_owned(),
+    }
+}

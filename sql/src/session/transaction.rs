@@ -1,0 +1,338 @@
+//! The transaction block and its savepoints.
+//!
+//! A session is idle, in an implicit transaction (one statement, one simple query, or everything up to Sync), or in a
+//! block that BEGIN opened. An error fails the transaction; a failed block ignores commands until it ends.
+
+use std::sync::Arc;
+
+use basalt_kv_api::TxnPriority;
+use basalt_txn::{Isolation, Savepoint, Txn, TxnConfig};
+use basalt_types::{Oid, Result, SqlError, SqlState};
+
+use super::{Session, settings::Settings};
+use crate::{
+    catalog::{CatalogSnapshot, Descriptor},
+    error::sql_error,
+    output::NoticeLevel,
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlockState {
+    Idle,
+    /// Opened by a statement; ends with it (or at Sync).
+    Implicit,
+    /// Failed; nothing runs until Sync.
+    ImplicitFailed,
+    Block,
+    BlockFailed,
+}
+
+/// Uncommitted schema changes.
+#[derive(Clone)]
+pub(crate) struct SchemaChanges {
+    pub snapshot: Arc<CatalogSnapshot>,
+    pub changes: Vec<(Oid, Option<Descriptor>)>,
+}
+
+pub(crate) struct OpenTransaction {
+    pub txn: Txn,
+    pub start_micros: i64,
+    pub read_only: bool,
+    /// Set by the first statement; SET TRANSACTION is refused after it.
+    pub used: bool,
+    pub schema_changes: Option<SchemaChanges>,
+    savepoints: Vec<NamedSavepoint>,
+    /// Settings to return to on rollback, and after commit for SET LOCAL.
+    settings_before: Settings,
+    /// Settings as SET (not SET LOCAL) left them.
+    pub settings_session: Settings,
+    /// Rows added per table, told to the estimates on commit.
+    pub row_deltas: Vec<(Oid, i64)>,
+}
+
+struct NamedSavepoint {
+    name: String,
+    point: Savepoint,
+    schema_changes: Option<SchemaChanges>,
+    settings: (Settings, Settings),
+    row_deltas: usize,
+}
+
+/// Characteristics of a transaction, as BEGIN and SET TRANSACTION give them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Modes {
+    pub read_only: Option<bool>,
+    pub isolation: Option<Isolation>,
+}
+
+impl Session {
+    /// Opens a transaction if there is none.
+    pub(crate) fn ensure_transaction(&mut self) -> Result<()> {
+        if self.open.is_some() {
+            return Ok(());
+        }
+        self.open_transaction(Modes::default())?;
+        if self.block == BlockState::Idle {
+            self.block = BlockState::Implicit;
+        }
+        Ok(())
+    }
+
+    fn open_transaction(&mut self, modes: Modes) -> Result<()> {
+        let settings = self.shared.settings.lock().clone();
+        let read_only = modes.read_only.unwrap_or_else(|| settings.bool("default_transaction_read_only"));
+        let config = TxnConfig {
+            isolation: modes.isolation.unwrap_or_default(),
+            priority: TxnPriority::default(),
+            read_only,
+            ..TxnConfig::default()
+        };
+        let txn = self.services.client.begin(config).map_err(sql_error)?;
+        self.open = Some(OpenTransaction {
+            txn,
+            start_micros: self.services.now_micros(),
+            read_only,
+            used: false,
+            schema_changes: None,
+            savepoints: Vec::new(),
+            settings_before: settings.clone(),
+            settings_session: settings,
+            row_deltas: Vec::new(),
+        });
+        Ok(())
+    }
+
+    /// BEGIN.
+    pub(crate) fn begin_block(&mut self, modes: Modes) -> Result<()> {
+        match self.block {
+            BlockState::Block | BlockState::BlockFailed => {
+                self.notice(
+                    NoticeLevel::Warning,
+                    SqlState::ACTIVE_SQL_TRANSACTION,
+                    "there is already a transaction in progress",
+                );
+                return Ok(());
+            }
+            BlockState::Idle => self.open_transaction(modes)?,
+            // Statements before BEGIN in the same query string become part of the block.
+            BlockState::Implicit if self.open.is_none() => self.open_transaction(modes)?,
+            BlockState::Implicit | BlockState::ImplicitFailed => {}
+        }
+        self.block = BlockState::Block;
+        Ok(())
+    }
+
+    /// COMMIT. Returns the command tag: a failed block is rolled back.
+    pub(crate) async fn commit_block(&mut self) -> Result<&'static str> {
+        match self.block {
+            BlockState::BlockFailed => {
+                self.abort_transaction().await;
+                Ok("ROLLBACK")
+            }
+            BlockState::Block => {
+                self.commit_transaction().await?;
+                Ok("COMMIT")
+            }
+            BlockState::Idle | BlockState::Implicit | BlockState::ImplicitFailed => {
+                self.notice(
+                    NoticeLevel::Warning,
+                    SqlState::NO_ACTIVE_SQL_TRANSACTION,
+                    "there is no transaction in progress",
+                );
+                Ok("COMMIT")
+            }
+        }
+    }
+
+    /// ROLLBACK.
+    pub(crate) async fn rollback_block(&mut self) {
+        if matches!(self.block, BlockState::Idle | BlockState::Implicit | BlockState::ImplicitFailed) {
+            self.notice(
+                NoticeLevel::Warning,
+                SqlState::NO_ACTIVE_SQL_TRANSACTION,
+                "there is no transaction in progress",
+            );
+        }
+        self.abort_transaction().await;
+    }
+
+    /// Commits whatever is open; on error everything is rolled back.
+    pub(crate) async fn commit_transaction(&mut self) -> Result<()> {
+        self.portals.retain(|_, portal| portal.outlives_transaction());
+        let Some(open) = self.open.take() else {
+            self.block = BlockState::Idle;
+            return Ok(());
+        };
+        let committed = open.txn.commit().await;
+        self.block = BlockState::Idle;
+        match committed {
+            Ok(commit) => {
+                if let Some(schema) = &open.schema_changes {
+                    self.services.catalog.publish(&schema.changes, commit);
+                }
+                for (table, rows) in &open.row_deltas {
+                    self.services.add_rows(*table, *rows);
+                }
+                self.restore_settings(open.settings_session);
+                self.services.locks.release_all(self.id);
+                Ok(())
+            }
+            Err(error) => {
+                let error = sql_error(error);
+                if error.sqlstate() == SqlState::STATEMENT_COMPLETION_UNKNOWN && open.schema_changes.is_some() {
+                    // The truth is in the store.
+                    self.services.catalog.reload().await?;
+                }
+                open.txn.rollback().await;
+                self.restore_settings(open.settings_before);
+                self.services.locks.release_all(self.id);
+                Err(error)
+            }
+        }
+    }
+
+    /// Rolls back whatever is open.
+    pub(crate) async fn abort_transaction(&mut self) {
+        self.portals.retain(|_, portal| portal.outlives_transaction());
+        self.block = BlockState::Idle;
+        if let Some(open) = self.open.take() {
+            open.txn.rollback().await;
+            self.restore_settings(open.settings_before);
+        }
+        self.services.locks.release_all(self.id);
+        self.forget_view();
+    }
+
+    fn restore_settings(&mut self, settings: Settings) {
+        *self.shared.settings.lock() = settings;
+        self.forget_view();
+    }
+
+    /// Marks the transaction failed after an error. An implicit one is rolled back at once.
+    pub(crate) async fn fail_transaction(&mut self) {
+        match self.block {
+            BlockState::Block => self.block = BlockState::BlockFailed,
+            BlockState::BlockFailed => {}
+            BlockState::Idle | BlockState::Implicit | BlockState::ImplicitFailed => {
+                self.abort_transaction().await;
+            }
+        }
+        // A failed statement may have left cursors half-read.
+        self.portals.retain(|_, portal| portal.outlives_transaction());
+    }
+
+    /// `25P02` in a failed block.
+    pub(crate) fn check_not_failed(&self) -> Result<()> {
+        match self.block {
+            BlockState::BlockFailed | BlockState::ImplicitFailed => Err(SqlError::new(
+                SqlState::IN_FAILED_SQL_TRANSACTION,
+                "current transaction is aborted, commands ignored until end of transaction block",
+            )),
+            BlockState::Idle | BlockState::Implicit | BlockState::Block => Ok(()),
+        }
+    }
+
+    fn require_block(&self, command: &str) -> Result<()> {
+        match self.block {
+            BlockState::Block | BlockState::BlockFailed => Ok(()),
+            BlockState::Idle | BlockState::Implicit | BlockState::ImplicitFailed => Err(SqlError::new(
+                SqlState::NO_ACTIVE_SQL_TRANSACTION,
+                format!("{command} can only be used in transaction blocks"),
+            )),
+        }
+    }
+
+    pub(crate) fn savepoint(&mut self, name: &str) -> Result<()> {
+        self.require_block("SAVEPOINT")?;
+        let settings = self.shared.settings.lock().clone();
+        let open = self.open.as_mut().expect("a block has a transaction");
+        open.savepoints.push(NamedSavepoint {
+            name: name.to_owned(),
+            point: open.txn.savepoint(),
+            schema_changes: open.schema_changes.clone(),
+            settings: (settings, open.settings_session.clone()),
+            row_deltas: open.row_deltas.len(),
+        });
+        Ok(())
+    }
+
+    pub(crate) fn release_savepoint(&mut self, name: &str) -> Result<()> {
+        self.require_block("RELEASE SAVEPOINT")?;
+        let position = self.find_savepoint(name)?;
+        let open = self.open.as_mut().expect("a block has a transaction");
+        open.savepoints.truncate(position);
+        Ok(())
+    }
+
+    pub(crate) fn rollback_to_savepoint(&mut self, name: &str) -> Result<()> {
+        self.require_block("ROLLBACK TO SAVEPOINT")?;
+        let position = self.find_savepoint(name)?;
+        let open = self.open.as_mut().expect("a block has a transaction");
+        let savepoint = &open.savepoints[position];
+        open.txn.rollback_to(&savepoint.point).map_err(sql_error)?;
+        open.schema_changes = savepoint.schema_changes.clone();
+        open.row_deltas.truncate(savepoint.row_deltas);
+        open.settings_session = savepoint.settings.1.clone();
+        let settings = savepoint.settings.0.clone();
+        open.savepoints.truncate(position + 1);
+        self.restore_settings(settings);
+        self.block = BlockState::Block;
+        self.portals.retain(|_, portal| portal.outlives_transaction());
+        Ok(())
+    }
+
+    fn find_savepoint(&self, name: &str) -> Result<usize> {
+        let savepoints = self.open.as_ref().map_or(&[][..], |open| &open.savepoints[..]);
+        savepoints.iter().rposition(|savepoint| savepoint.name == name).ok_or_else(|| {
+            SqlError::new(
+                SqlState::INVALID_SAVEPOINT_SPECIFICATION,
+                format!("savepoint \"{name}\" does not exist"),
+            )
+        })
+    }
+
+    /// SET TRANSACTION.
+    pub(crate) fn set_transaction(&mut self, modes: Modes) -> Result<()> {
+        let Some(open) = &self.open else {
+            self.notice(
+                NoticeLevel::Warning,
+                SqlState::NO_ACTIVE_SQL_TRANSACTION,
+                "SET TRANSACTION can only be used in transaction blocks",
+            );
+            return Ok(());
+        };
+        if modes.isolation.is_some() && open.used {
+            return Err(SqlError::new(
+                SqlState::ACTIVE_SQL_TRANSACTION,
+                "SET TRANSACTION ISOLATION LEVEL must be called before any query",
+            ));
+        }
+        if modes.read_only == Some(false) && open.read_only && open.used {
+            return Err(SqlError::new(
+                SqlState::ACTIVE_SQL_TRANSACTION,
+                "transaction read-write mode must be set before any query",
+            ));
+        }
+        if let Some(read_only) = modes.read_only
+            && let Some(open) = &mut self.open
+        {
+            open.read_only = read_only;
+        }
+        Ok(())
+    }
+
+    /// Notes uncommitted schema changes.
+    pub(crate) fn change_schema(&mut self, id: Oid, change: Option<Descriptor>) -> Result<()> {
+        let current = self.catalog_snapshot();
+        let open = self.open.as_mut().ok_or_else(|| SqlError::internal("schema change outside a transaction"))?;
+        let mut next = CatalogSnapshot::clone(&current);
+        match &change {
+            Some(descriptor) => next.put(descriptor.clone()),
+            None => next.remove(id),
+        }
+        let mut changes = open.schema_changes.take().map_or_else(Vec::new, |changes| changes.changes);
+        changes.push((id, change));
+        open.schema_changes = Some(SchemaChanges { snapshot: Arc::new(next), changes });
+        Ok(())
+    }
+}
