@@ -7,6 +7,7 @@
 //! Caveats: traffic between nodes will get its own trait here when a store has peers.
 
 pub mod os;
+pub mod sim;
 
 use std::{fmt, future::Future, io, pin::Pin, sync::Arc, time::Duration};
 
@@ -77,6 +78,9 @@ pub trait File: Send + Sync {
         Ok(self.len()? == 0)
     }
     fn set_len(&self, len: u64) -> io::Result<()>;
+    /// Reserves room up to `len` and extends the file with zeros to it, so that later writes below `len` do not fail
+    /// for lack of room. Fails with `ErrorKind::StorageFull`; the file's size is undefined then.
+    fn allocate(&self, len: u64) -> io::Result<()>;
     /// Makes all earlier writes durable (`fdatasync`).
     /// After an error the caller must treat the file as poisoned: a retry may falsely succeed.
     fn sync(&self) -> BoxFuture<'_, io::Result<()>>;

@@ -195,6 +195,15 @@ impl File for OsFile {
         self.file.set_len(len)
     }
 
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        let len = libc::off_t::try_from(len).map_err(|_| io::ErrorKind::InvalidInput)?;
+        // SAFETY: the descriptor is open for the whole call and the call has no memory effects.
+        match unsafe { libc::posix_fallocate(self.file.as_raw_fd(), 0, len) } {
+            0 => Ok(()),
+            code => Err(io::Error::from_raw_os_error(code)),
+        }
+    }
+
     fn sync(&self) -> BoxFuture<'_, io::Result<()>> {
         // Blocks the calling thread by design: only loops on threads of their own sync files.
         Box::pin(async move { self.file.sync_data() })
