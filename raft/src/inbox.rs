@@ -46,12 +46,6 @@ pub(crate) struct Batch {
     pub controls: Vec<Control>,
 }
 
-impl Batch {
-    pub fn is_empty(&self) -> bool {
-        self.proposals.is_empty() && self.messages.is_empty() && self.controls.is_empty()
-    }
-}
-
 #[derive(Default)]
 struct Queue {
     batch: Batch,

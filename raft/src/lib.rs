@@ -3,15 +3,22 @@
 //! See `README.md` for the numbered invariants.
 
 mod counts;
+mod driver;
 mod error;
 mod handle;
 mod ident;
 mod inbox;
+mod log;
+mod logger;
 mod membership;
 mod options;
 mod state_machine;
+mod storage;
 mod store;
 mod transport;
+
+#[cfg(test)]
+mod tests;
 
 pub use counts::RaftCounts;
 pub use error::{Error, Result};

@@ -1,0 +1,156 @@
+//! Handing committed entries to the state machine and answering who waits for them.
+
+use basalt_base::RangeId;
+use bytes::Bytes;
+use protobuf::Message as _;
+use raft::eraftpb::{ConfChangeV2, Entry, EntryType};
+
+use super::{
+    replica::{Committed, ID_BYTES, Replica},
+    run::Driver,
+};
+use crate::{Applied, Effect, Error, LogEntry, Membership, Result, counts::Counters};
+
+impl Driver {
+    /// Applies `committed` after what an earlier turn could not apply.
+    pub(super) fn apply(&mut self, range_id: RangeId, committed: Vec<Entry>) -> Result<()> {
+        let Some(replica) = self.replicas.get_mut(&range_id) else { return Ok(()) };
+        for entry in committed {
+            let committed = understand(replica, entry)?;
+            replica.unapplied.push(committed);
+        }
+        if replica.unapplied.is_empty() {
+            return Ok(());
+        }
+        let entries: Vec<LogEntry> =
+            replica.unapplied.iter().map(|committed| committed.entry.clone()).collect();
+        let last = entries[entries.len() - 1].index;
+        let results = match self.state_machine.apply(range_id, &entries) {
+            Ok(results) if results.len() == entries.len() => results,
+            Ok(results) => {
+                return Err(Error::StateMachine(format!(
+                    "{} entries of range {range_id} gave {} results",
+                    entries.len(),
+                    results.len()
+                )));
+            }
+            Err(Error::DiskFull) => {
+                // They are committed and will be applied when there is room; nobody can wait that long.
+                replica.give_up_waiting(last, "no space left to apply a committed command");
+                self.stalled.insert(range_id);
+                self.retry_at = self.env.clock.monotonic() + self.options.disk_full_retry;
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        Counters::add(&self.counters.applied, entries.len() as u64);
+        Counters::add(&self.counters.apply_batches, 1);
+        replica.applied = last;
+        replica.node.advance_apply_to(last);
+        let mut effects = Vec::new();
+        for (committed, result) in std::mem::take(&mut replica.unapplied).into_iter().zip(results) {
+            let Applied { outcome, effects: mut more } = result;
+            effects.append(&mut more);
+            answer(replica, &committed, outcome);
+        }
+        replica.leave_joint();
+        replica.settle(&*self.env.rng);
+        if replica.membership.is_alone(replica.replica_id) {
+            // Nobody will ask for them again.
+            self.log.evict(range_id, last);
+        }
+        if replica.node.has_ready() {
+            self.dirty.insert(range_id);
+        }
+        let leads = replica.is_leader();
+        self.update_ticking(range_id);
+        for effect in effects {
+            match effect {
+                Effect::NewGroup(descriptor) => {
+                    let new = descriptor.range_id;
+                    self.add_replica(descriptor)?;
+                    self.lead_alone(new);
+                    if leads {
+                        self.lead_after_split(new);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The store that leads the left side campaigns for the right side; the others give it time.
+    fn lead_after_split(&mut self, range_id: RangeId) {
+        let Some(replica) = self.replicas.get_mut(&range_id) else { return };
+        if !replica.is_leader() && replica.leader().is_none() {
+            if let Err(error) = replica.node.campaign() {
+                tracing::debug!(range = %range_id, %error, "no election after a split");
+            }
+            replica.settle(&*self.env.rng);
+            self.dirty.insert(range_id);
+        }
+    }
+
+    /// Groups with other members need the passing of time, others must not have it.
+    pub(super) fn update_ticking(&mut self, range_id: RangeId) {
+        let Some(replica) = self.replicas.get(&range_id) else { return };
+        if replica.needs_ticks() {
+            self.start_ticking(range_id);
+        } else {
+            self.ticking.remove(&range_id);
+        }
+    }
+}
+
+/// Reads a committed entry. Changes of membership take effect in Raft here, once.
+fn understand(replica: &mut Replica, entry: Entry) -> Result<Committed> {
+    let id = entry.context.get(..ID_BYTES).and_then(|id| id.try_into().ok()).map(u64::from_le_bytes);
+    let malformed = |error| {
+        Error::Corruption(format!("range {}: entry {} is unreadable: {error}", replica.range_id, entry.index))
+    };
+    let change = match entry.get_entry_type() {
+        EntryType::EntryNormal => None,
+        EntryType::EntryConfChangeV2 => Some(ConfChangeV2::parse_from_bytes(&entry.data).map_err(malformed)?),
+        EntryType::EntryConfChange => {
+            return Err(Error::Corruption(format!(
+                "range {}: entry {} is of a kind that is never written",
+                replica.range_id, entry.index
+            )));
+        }
+    };
+    let mut membership = None;
+    let command = match change {
+        None => entry.data,
+        Some(change) => {
+            match replica.node.apply_conf_change(&change) {
+                Ok(state) => {
+                    replica.membership = Membership::from_conf_state(&state);
+                    membership = Some(replica.membership.clone());
+                }
+                // The same on every replica: the change does nothing, the entry counts.
+                Err(error) => {
+                    tracing::warn!(range = %replica.range_id, %error, "impossible change of membership");
+                }
+            }
+            if entry.context.len() > ID_BYTES { entry.context.slice(ID_BYTES..) } else { Bytes::new() }
+        }
+    };
+    Ok(Committed { entry: LogEntry { index: entry.index, term: entry.term, command, membership }, id })
+}
+
+/// Answers those who wait for this index: the one whose entry it is gets the outcome, the others have lost.
+fn answer(replica: &mut Replica, committed: &Committed, outcome: Option<crate::Outcome>) {
+    let mut outcome = Some(outcome.unwrap_or_else(|| Box::new(())));
+    while replica.waiting.front().is_some_and(|waiting| waiting.index <= committed.entry.index) {
+        let Some(waiting) = replica.waiting.pop_front() else { break };
+        let ours = waiting.index == committed.entry.index
+            && waiting.term == committed.entry.term
+            && Some(waiting.id) == committed.id;
+        let reply = match outcome.take_if(|_| ours) {
+            Some(outcome) => Ok(outcome),
+            None => Err(Error::Dropped),
+        };
+        // The proposer may have gone.
+        let _ = waiting.reply.send(reply);
+    }
+}

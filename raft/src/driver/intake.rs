@@ -1,0 +1,248 @@
+//! Taking what callers and peers queued.
+
+use std::collections::BTreeMap;
+
+use basalt_base::{RangeId, ReplicaId};
+use bytes::{Bytes, BytesMut};
+use protobuf::Message as _;
+use raft::eraftpb::{EntryType, Message, MessageType};
+
+use super::{
+    replica::{ID_BYTES, Waiting},
+    run::Driver,
+};
+use crate::{
+    Envelope, Error, Result,
+    counts::Counters,
+    inbox::{Batch, Control, Proposal},
+    membership::conf_change,
+};
+
+/// What an entry takes in the log beside its command, rounded up.
+const ENTRY_BYTES: u64 = 64;
+
+impl Driver {
+    pub(super) async fn take_inbox(&mut self) -> Result<()> {
+        let Batch { proposals, messages, controls } = self.shared.inbox.drain();
+        for control in std::mem::take(&mut self.deferred).into_iter().chain(controls) {
+            self.control(control)?;
+        }
+        if proposals.is_empty() && messages.is_empty() {
+            return Ok(());
+        }
+        let commands = proposals.iter().map(|proposal| proposal.command.len() as u64 + ENTRY_BYTES);
+        let arrived = messages.iter().map(|message| message.message.len() as u64 + ENTRY_BYTES);
+        let bytes = commands.sum::<u64>() + arrived.sum::<u64>();
+        // What is proposed can't be taken back, so room is made sure of before.
+        match self.log.reserve(bytes).await {
+            Ok(()) => {
+                self.step(messages);
+                self.propose_all(proposals);
+            }
+            Err(Error::DiskFull) => {
+                self.refuse(proposals, &Error::DiskFull);
+                // Peers send again.
+                self.step(messages.into_iter().filter(|message| message.message.len() < 4096).collect());
+                self.want_flush();
+            }
+            Err(error) => {
+                self.refuse(proposals, &Error::Poisoned(error.to_string()));
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn refuse(&self, proposals: Vec<Proposal>, error: &Error) {
+        for proposal in proposals {
+            // The proposer may have gone.
+            let _ = proposal.reply.send(Err(error.clone()));
+        }
+    }
+
+    fn step(&mut self, messages: Vec<Envelope>) {
+        for envelope in messages {
+            let Some(replica) = self.replicas.get_mut(&envelope.range_id) else { continue };
+            let Ok(message) = Message::parse_from_bytes(&envelope.message) else {
+                tracing::warn!(range = %envelope.range_id, from = %envelope.from, "unreadable message from a peer");
+                continue;
+            };
+            let addressed = message.to == replica.replica_id.0 && message.from == envelope.from.0;
+            // A forwarded proposal could execute although its proposer was told that it was refused.
+            if !addressed || message.get_msg_type() == MessageType::MsgPropose {
+                continue;
+            }
+            if let Err(error) = replica.node.step(message) {
+                tracing::debug!(range = %envelope.range_id, %error, "message from a peer ignored");
+            }
+            replica.settle(&*self.env.rng);
+            self.dirty.insert(envelope.range_id);
+        }
+    }
+
+    /// Proposes in the order of arrival within each group.
+    fn propose_all(&mut self, proposals: Vec<Proposal>) {
+        let mut by_range: BTreeMap<RangeId, Vec<Proposal>> = BTreeMap::new();
+        for proposal in proposals {
+            by_range.entry(proposal.range_id).or_default().push(proposal);
+        }
+        for (range_id, proposals) in by_range {
+            let mut run = Vec::new();
+            for proposal in proposals {
+                if proposal.changes.is_empty() {
+                    run.push(proposal);
+                } else {
+                    self.propose_run(range_id, std::mem::take(&mut run));
+                    self.propose_change(range_id, proposal);
+                }
+            }
+            self.propose_run(range_id, run);
+        }
+    }
+
+    fn propose_run(&mut self, range_id: RangeId, proposals: Vec<Proposal>) {
+        if proposals.is_empty() {
+            return;
+        }
+        let Some(replica) = self.replicas.get_mut(&range_id) else {
+            return self.refuse(proposals, &Error::RangeNotFound(range_id));
+        };
+        if !replica.unapplied.is_empty() {
+            return self.refuse(proposals, &Error::DiskFull);
+        }
+        let (proposals, empty): (Vec<_>, Vec<_>) =
+            proposals.into_iter().partition(|proposal| !proposal.command.is_empty());
+        for proposal in empty {
+            let _ = proposal.reply.send(Err(Error::Invalid("an empty command".to_owned())));
+        }
+        if proposals.is_empty() {
+            return;
+        }
+        let first_id = self.next_proposal;
+        self.next_proposal += proposals.len() as u64;
+        // The ids of a run lie in one buffer.
+        let mut ids = BytesMut::with_capacity(proposals.len() * ID_BYTES);
+        for id in (first_id..).take(proposals.len()) {
+            ids.extend_from_slice(&id.to_le_bytes());
+        }
+        let mut ids = ids.freeze();
+        let entries = proposals
+            .iter()
+            .map(|proposal| (EntryType::EntryNormal, ids.split_to(ID_BYTES), proposal.command.clone()))
+            .collect();
+        self.finish(range_id, entries, proposals, first_id);
+    }
+
+    fn propose_change(&mut self, range_id: RangeId, proposal: Proposal) {
+        let Some(replica) = self.replicas.get_mut(&range_id) else {
+            return self.refuse(vec![proposal], &Error::RangeNotFound(range_id));
+        };
+        if !replica.is_leader() {
+            let leader = replica.leader();
+            return self.refuse(vec![proposal], &Error::NotLeader { leader });
+        }
+        // Raft would replace it by an empty entry.
+        if replica.node.raft.has_pending_conf() || replica.membership.is_joint() {
+            let busy = Error::Unavailable("another change of membership is in progress".to_owned());
+            return self.refuse(vec![proposal], &busy);
+        }
+        let change = conf_change(&proposal.changes);
+        let data = match change.write_to_bytes() {
+            Ok(data) => Bytes::from(data),
+            Err(error) => return self.refuse(vec![proposal], &Error::Invalid(error.to_string())),
+        };
+        let id = self.next_proposal;
+        self.next_proposal += 1;
+        let mut context = BytesMut::with_capacity(ID_BYTES + proposal.command.len());
+        context.extend_from_slice(&id.to_le_bytes());
+        context.extend_from_slice(&proposal.command);
+        let entries = vec![(EntryType::EntryConfChangeV2, context.freeze(), data)];
+        self.finish(range_id, entries, vec![proposal], id);
+    }
+
+    fn finish(
+        &mut self,
+        range_id: RangeId,
+        entries: Vec<(EntryType, Bytes, Bytes)>,
+        proposals: Vec<Proposal>,
+        first_id: u64,
+    ) {
+        let Some(replica) = self.replicas.get_mut(&range_id) else { return };
+        self.dirty.insert(range_id);
+        match replica.propose(entries) {
+            Ok(first) => {
+                let term = replica.node.raft.term;
+                Counters::add(&self.counters.proposals, proposals.len() as u64);
+                let places = (first..).zip(first_id..);
+                let waiting = proposals.into_iter().zip(places);
+                replica.wait_for(waiting.map(|(proposal, (index, id))| Waiting {
+                    index,
+                    term,
+                    id,
+                    reply: proposal.reply,
+                }));
+            }
+            Err(error) => self.refuse(proposals, &error),
+        }
+    }
+
+    fn control(&mut self, control: Control) -> Result<()> {
+        match control {
+            Control::CreateGroup(descriptor, reply) => {
+                let range_id = descriptor.range_id;
+                match self.add_replica(descriptor) {
+                    Ok(()) => {
+                        self.lead_alone(range_id);
+                        self.when_durable.push(reply);
+                    }
+                    Err(error) => drop(reply.send(Err(error))),
+                }
+            }
+            Control::Campaign(range_id) => {
+                if let Some(replica) = self.replicas.get_mut(&range_id) {
+                    if let Err(error) = replica.node.campaign() {
+                        tracing::debug!(range = %range_id, %error, "no election");
+                    }
+                    replica.settle(&*self.env.rng);
+                    self.dirty.insert(range_id);
+                }
+            }
+            Control::TransferLeader(range_id, target) => {
+                self.with_node(range_id, |node| node.transfer_leader(target.0));
+            }
+            Control::ReportUnreachable(range_id, ReplicaId(peer)) => {
+                self.with_node(range_id, |node| node.report_unreachable(peer));
+            }
+            Control::ReportSnapshot(range_id, ReplicaId(peer), arrived) => {
+                let status =
+                    if arrived { raft::SnapshotStatus::Finish } else { raft::SnapshotStatus::Failure };
+                self.with_node(range_id, |node| node.report_snapshot(peer, status));
+            }
+            Control::ClockBound(bound, reply) => {
+                if bound > self.log.clock_bound() {
+                    self.batch.clock_bound(bound, false);
+                }
+                self.when_durable.push(reply);
+            }
+            Control::Truncate(reply) => {
+                self.when_flushed.push(reply);
+                self.start_flush();
+            }
+            Control::Flushed(result) => self.flushed(result)?,
+            Control::Shutdown(clock, reply) => self.shutdown = Some((clock, reply)),
+        }
+        Ok(())
+    }
+
+    fn with_node(
+        &mut self,
+        range_id: RangeId,
+        act: impl FnOnce(&mut raft::RawNode<crate::storage::GroupStorage>),
+    ) {
+        if let Some(replica) = self.replicas.get_mut(&range_id) {
+            act(&mut replica.node);
+            replica.settle(&*self.env.rng);
+            self.dirty.insert(range_id);
+        }
+    }
+}

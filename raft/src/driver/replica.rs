@@ -1,0 +1,206 @@
+//! One group's Raft node and who waits for its entries.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use basalt_base::{RangeId, ReplicaId};
+use basalt_env::Rng;
+use parking_lot::Mutex;
+use raft::{
+    Config, RawNode, StateRole,
+    eraftpb::{Entry, EntryType, Message, MessageType},
+};
+use slog::Logger;
+
+use crate::{
+    Error, LogEntry, LogIndex, Membership, Options, Result, Role, Status, Term,
+    inbox::{Outcome, Reply},
+    log::GroupLog,
+    storage::GroupStorage,
+};
+
+/// A proposal in the log whose outcome is open.
+pub(super) struct Waiting {
+    pub index: LogIndex,
+    pub term: Term,
+    /// In the entry's context: what Raft put at `index` may be something else of the same term.
+    pub id: u64,
+    pub reply: Reply<Outcome>,
+}
+
+/// A committed entry and the id of the proposal that it came from.
+pub(super) struct Committed {
+    pub entry: LogEntry,
+    pub id: Option<u64>,
+}
+
+/// Bytes of the proposal id at the start of an entry's context.
+pub(super) const ID_BYTES: usize = 8;
+
+pub(super) struct Replica {
+    pub range_id: RangeId,
+    pub replica_id: ReplicaId,
+    pub node: RawNode<GroupStorage>,
+    pub log: Arc<Mutex<GroupLog>>,
+    pub membership: Membership,
+    pub applied: LogIndex,
+    /// In order of index.
+    pub waiting: VecDeque<Waiting>,
+    /// Committed entries that the state machine had no room for.
+    pub unapplied: Vec<Committed>,
+    /// Term and role for which the election timeout was drawn.
+    timeout_for: (Term, StateRole),
+    /// The leadership last reported: term, leader, whether it is this replica.
+    pub reported: (Term, u64, bool),
+    election_ticks: usize,
+}
+
+impl Replica {
+    pub fn new(
+        storage: GroupStorage,
+        replica_id: ReplicaId,
+        membership: Membership,
+        options: &Options,
+        rng: &dyn Rng,
+        logger: &Logger,
+    ) -> Result<Self> {
+        let config = Config {
+            id: replica_id.0,
+            election_tick: options.election_ticks,
+            heartbeat_tick: options.heartbeat_ticks,
+            applied: storage.applied,
+            max_size_per_msg: options.message_bytes_max,
+            max_inflight_msgs: options.inflight_max,
+            check_quorum: true,
+            pre_vote: true,
+            max_uncommitted_size: options.uncommitted_bytes_max,
+            max_committed_size_per_ready: options.apply_bytes_max,
+            ..Config::default()
+        };
+        let (range_id, applied, log) = (storage.range_id, storage.applied, storage.log.clone());
+        let node = RawNode::new(&config, storage, logger)
+            .map_err(|error| Error::Corruption(format!("range {range_id}: {error}")))?;
+        let mut replica = Self {
+            range_id,
+            replica_id,
+            timeout_for: (0, StateRole::Follower),
+            reported: (node.raft.term, 0, false),
+            node,
+            log,
+            membership,
+            applied,
+            waiting: VecDeque::new(),
+            unapplied: Vec::new(),
+            election_ticks: options.election_ticks,
+        };
+        replica.draw_timeout(rng);
+        Ok(replica)
+    }
+
+    pub fn is_leader(&self) -> bool {
+        self.node.raft.state == StateRole::Leader
+    }
+
+    pub fn leader(&self) -> Option<ReplicaId> {
+        Some(ReplicaId(self.node.raft.leader_id)).filter(|leader| leader.0 != 0)
+    }
+
+    /// Whether the passing of time matters to this replica.
+    pub fn needs_ticks(&self) -> bool {
+        !self.membership.is_alone(self.replica_id)
+    }
+
+    /// To be called after whatever may have changed term or role: raft-rs has then drawn an election timeout from a
+    /// random source of its own, which a simulation can't repeat.
+    pub fn settle(&mut self, rng: &dyn Rng) {
+        if self.timeout_for != (self.node.raft.term, self.node.raft.state) {
+            self.draw_timeout(rng);
+        }
+    }
+
+    fn draw_timeout(&mut self, rng: &dyn Rng) {
+        let spread = rng.next_u64() % self.election_ticks as u64;
+        let spread = usize::try_from(spread).expect("less than a usize");
+        self.node.raft.set_randomized_election_timeout(self.election_ticks + spread);
+        self.timeout_for = (self.node.raft.term, self.node.raft.state);
+    }
+
+    /// Proposes entries made of (kind, context, data), all or none. Gives the index of the first.
+    ///
+    /// Only a leader proposes: a follower would forward, and a command reported as refused could still execute.
+    pub fn propose(&mut self, entries: Vec<(EntryType, bytes::Bytes, bytes::Bytes)>) -> Result<LogIndex> {
+        if !self.is_leader() {
+            return Err(Error::NotLeader { leader: self.leader() });
+        }
+        let before = self.node.raft.raft_log.last_index();
+        let count = entries.len() as u64;
+        let mut message = Message::default();
+        message.set_msg_type(MessageType::MsgPropose);
+        message.from = self.replica_id.0;
+        let entries = entries.into_iter().map(|(kind, context, data)| {
+            let mut entry = Entry::default();
+            entry.set_entry_type(kind);
+            entry.context = context;
+            entry.data = data;
+            entry
+        });
+        message.set_entries(entries.collect::<Vec<_>>().into());
+        let stepped = self.node.raft.step(message);
+        let after = self.node.raft.raft_log.last_index();
+        match stepped {
+            Ok(()) if after == before + count => Ok(before + 1),
+            Ok(()) => Err(Error::Ambiguous(format!("the log grew from {before} to {after}, not by {count}"))),
+            Err(raft::Error::ProposalDropped) if after == before => Err(Error::Unavailable(
+                "the range has too much uncommitted data or is moving its leader".to_owned(),
+            )),
+            Err(error) => Err(Error::Ambiguous(error.to_string())),
+        }
+    }
+
+    /// Notes who waits for new entries. An earlier leadership may have left waiters at the same or higher indexes.
+    pub fn wait_for(&mut self, more: impl Iterator<Item = Waiting>) {
+        let last = self.waiting.back().map_or(0, |waiting| waiting.index);
+        let old = self.waiting.len();
+        self.waiting.extend(more);
+        if self.waiting.get(old).is_some_and(|first| first.index <= last) {
+            self.waiting.make_contiguous().sort_by_key(|waiting| waiting.index);
+        }
+    }
+
+    /// A leader ends a joint configuration that it finds, its own or a predecessor's.
+    pub fn leave_joint(&mut self) {
+        if self.is_leader() && self.membership.is_joint() && !self.node.raft.has_pending_conf() {
+            let leave = vec![(EntryType::EntryConfChangeV2, bytes::Bytes::new(), bytes::Bytes::new())];
+            if let Err(error) = self.propose(leave) {
+                tracing::debug!(range = %self.range_id, %error, "can't leave the joint configuration yet");
+            }
+        }
+    }
+
+    pub fn status(&self) -> Status {
+        let raft = &self.node.raft;
+        Status {
+            replica_id: self.replica_id,
+            role: match raft.state {
+                StateRole::Follower => Role::Follower,
+                StateRole::PreCandidate => Role::PreCandidate,
+                StateRole::Candidate => Role::Candidate,
+                StateRole::Leader => Role::Leader,
+            },
+            leader: self.leader(),
+            term: raft.term,
+            committed: raft.raft_log.committed,
+            applied: self.applied,
+            last_index: raft.raft_log.last_index(),
+            first_index: self.log.lock().first_index(),
+        }
+    }
+
+    /// Tells everybody who waits for entries up to `through` that their fate is unknown.
+    pub fn give_up_waiting(&mut self, through: LogIndex, why: &str) {
+        while self.waiting.front().is_some_and(|waiting| waiting.index <= through) {
+            if let Some(waiting) = self.waiting.pop_front() {
+                let _ = waiting.reply.send(Err(Error::Ambiguous(why.to_owned())));
+            }
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! One turn: persist what the groups want persisted, send, apply.
+
+use std::mem;
+
+use basalt_base::{RangeId, ReplicaId};
+use protobuf::Message as _;
+use raft::{
+    Ready,
+    eraftpb::{Entry, Message, MessageType},
+};
+
+use super::run::Driver;
+use crate::{
+    Envelope, Error, Membership, Result,
+    counts::Counters,
+    inbox::Batch,
+    log::{HardState, LogBatch, PendingSnapshot},
+};
+
+/// A group's part of a turn.
+struct Part {
+    range_id: RangeId,
+    ready: Option<Ready>,
+    /// Messages that say something which is not durable yet.
+    held: Vec<Message>,
+    snapshot: Option<PendingSnapshot>,
+    committed: Vec<Entry>,
+}
+
+impl Driver {
+    pub(super) async fn round(&mut self) -> Result<()> {
+        if self.dirty.is_empty() && self.batch.is_empty() && self.when_durable.is_empty() {
+            return Ok(());
+        }
+        Counters::add(&self.counters.rounds, 1);
+        let mut batch = mem::take(&mut self.batch);
+        let mut must_sync = !self.when_durable.is_empty();
+        let mut outgoing = Vec::new();
+        let mut parts = Vec::with_capacity(self.dirty.len());
+        for range_id in mem::take(&mut self.dirty) {
+            parts.extend(self.collect(range_id, &mut batch, &mut must_sync, &mut outgoing));
+        }
+        self.send(&mut outgoing);
+        self.append(&mut batch).await?;
+        if must_sync {
+            self.log.sync().await?;
+        }
+        for reply in self.when_durable.drain(..) {
+            let _ = reply.send(Ok(()));
+        }
+        self.install_snapshots(&parts)?;
+        for part in &mut parts {
+            self.advance(part, &mut outgoing);
+        }
+        self.send(&mut outgoing);
+        for part in &mut parts {
+            self.apply(part.range_id, mem::take(&mut part.committed))?;
+        }
+        for part in &parts {
+            self.report(part.range_id);
+        }
+        Ok(())
+    }
+
+    /// Takes a group's Ready apart into the batch.
+    fn collect(
+        &mut self,
+        range_id: RangeId,
+        batch: &mut LogBatch,
+        must_sync: &mut bool,
+        outgoing: &mut Vec<Envelope>,
+    ) -> Option<Part> {
+        let replica = self.replicas.get_mut(&range_id)?;
+        let mut part =
+            Part { range_id, ready: None, held: Vec::new(), snapshot: None, committed: Vec::new() };
+        if !replica.node.has_ready() {
+            return Some(part);
+        }
+        let mut ready = replica.node.ready();
+        *must_sync |= ready.must_sync();
+        let before = replica.log.lock().hard_state;
+        let mut promises = false;
+        if let Some(state) = ready.hs() {
+            promises = state.term != before.term || state.vote != before.vote;
+            batch
+                .hard_state(range_id, HardState { term: state.term, vote: state.vote, commit: state.commit });
+        }
+        // A leader's messages may leave before its entries are durable, but not before its term is: a sole voter
+        // with a learner could otherwise lead the same term twice.
+        let messages = ready.take_messages();
+        if promises {
+            part.held = messages;
+        } else {
+            outgoing.extend(messages.into_iter().map(|message| envelope(range_id, &message)));
+        }
+        if !ready.snapshot().is_empty() {
+            let metadata = ready.snapshot().get_metadata();
+            let snapshot = PendingSnapshot {
+                index: metadata.index,
+                term: metadata.term,
+                membership: Membership::from_conf_state(metadata.get_conf_state()),
+                bytes: ready.snapshot().data.clone(),
+            };
+            batch.snapshot_pending(range_id, snapshot.clone());
+            part.snapshot = Some(snapshot);
+        }
+        batch.append_entries(range_id, ready.take_entries());
+        part.committed = ready.take_committed_entries();
+        part.ready = Some(ready);
+        Some(part)
+    }
+
+    /// Appends the batch. Room was made sure of for commands, and there is a reserve for the rest; if that is used up
+    /// too, the loop waits for room: what the groups have decided can't be taken back. Reads go on meanwhile.
+    async fn append(&mut self, batch: &mut LogBatch) -> Result<()> {
+        loop {
+            match self.log.append(batch).await {
+                Err(Error::DiskFull) => {}
+                other => return other,
+            }
+            tracing::warn!("no space left for the log; waiting");
+            self.env.spawner.sleep(self.options.disk_full_retry).await;
+            let Batch { proposals, messages: _, controls } = self.shared.inbox.drain();
+            self.refuse(proposals, &Error::DiskFull);
+            self.deferred.extend(controls);
+        }
+    }
+
+    fn install_snapshots(&mut self, parts: &[Part]) -> Result<()> {
+        let mut installed = false;
+        for part in parts {
+            let Some(snapshot) = &part.snapshot else { continue };
+            let Some(replica) = self.replicas.get_mut(&part.range_id) else { continue };
+            let data = snapshot.clone().into_data();
+            self.state_machine.install_snapshot(part.range_id, replica.replica_id, &data)?;
+            replica.give_up_waiting(snapshot.index, "a snapshot took the place of the log");
+            replica.unapplied.clear();
+            replica.applied = snapshot.index;
+            replica.membership = snapshot.membership.clone();
+            Counters::add(&self.counters.snapshots_installed, 1);
+            installed = true;
+        }
+        if installed {
+            // A barrier: the copy in the log is given up only when the state is durable.
+            self.state_machine.flush()?;
+            for part in parts.iter().filter(|part| part.snapshot.is_some()) {
+                self.batch.snapshot_installed(part.range_id);
+                self.update_ticking(part.range_id);
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells Raft that its Ready is durable, and takes what follows from that.
+    fn advance(&mut self, part: &mut Part, outgoing: &mut Vec<Envelope>) {
+        let Some(replica) = self.replicas.get_mut(&part.range_id) else { return };
+        let Some(mut ready) = part.ready.take() else { return };
+        let mut messages = mem::take(&mut part.held);
+        messages.append(&mut ready.take_persisted_messages());
+        let mut light = replica.node.advance_append(ready);
+        messages.append(&mut light.take_messages());
+        part.committed.append(&mut light.take_committed_entries());
+        outgoing.extend(messages.iter().map(|message| envelope(part.range_id, message)));
+        if replica.node.has_ready() {
+            self.dirty.insert(part.range_id);
+        }
+    }
+
+    fn send(&self, outgoing: &mut Vec<Envelope>) {
+        if !outgoing.is_empty() {
+            Counters::add(&self.counters.messages, outgoing.len() as u64);
+            self.transport.send(mem::take(outgoing));
+        }
+    }
+
+    /// Publishes a group's status and tells the observer when its leader changed.
+    fn report(&mut self, range_id: RangeId) {
+        let Some(replica) = self.replicas.get_mut(&range_id) else { return };
+        self.shared.status.write().insert(range_id, replica.status());
+        let leader = replica.leader();
+        let now = (replica.node.raft.term, leader.map_or(0, |leader| leader.0), replica.is_leader());
+        if now != replica.reported {
+            let (led_before, leads) = (replica.reported.2, now.2);
+            replica.reported = now;
+            if leads && !led_before {
+                Counters::add(&self.counters.leader_changes, 1);
+            }
+            self.observer.on_leader_change(range_id, now.0, leader, leads);
+        }
+    }
+}
+
+fn envelope(range_id: RangeId, message: &Message) -> Envelope {
+    let bytes = message.write_to_bytes().expect("a message is encoded into memory");
+    Envelope {
+        range_id,
+        from: ReplicaId(message.from),
+        to: ReplicaId(message.to),
+        is_snapshot: message.get_msg_type() == MessageType::MsgSnapshot,
+        message: bytes.into(),
+    }
+}

@@ -1,0 +1,376 @@
+//! The loop's state and its life.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use basalt_base::{RangeId, Timestamp};
+use basalt_env::Env;
+use slog::Logger;
+use tokio::sync::Notify;
+
+use super::{maintenance::Stopped, replica::Replica};
+use crate::{
+    Error, GroupDescriptor, INITIAL_LOG_INDEX, LogIndex, Observer, Options, Result, StateMachine, Transport,
+    counts::Counters,
+    handle::Shared,
+    inbox::{Control, Reply},
+    log::{HardState, LogBatch, LogStore},
+    storage::GroupStorage,
+};
+
+/// What a loop is made of.
+pub(crate) struct Start {
+    pub env: Env,
+    pub options: Options,
+    pub log: LogStore,
+    pub shared: Arc<Shared>,
+    pub state_machine: Arc<dyn StateMachine>,
+    pub transport: Arc<dyn Transport>,
+    pub observer: Arc<dyn Observer>,
+}
+
+pub(crate) struct Driver {
+    pub(super) env: Env,
+    pub(super) options: Options,
+    pub(super) log: LogStore,
+    pub(super) shared: Arc<Shared>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) state_machine: Arc<dyn StateMachine>,
+    pub(super) transport: Arc<dyn Transport>,
+    pub(super) observer: Arc<dyn Observer>,
+    pub(super) logger: Logger,
+    pub(super) replicas: BTreeMap<RangeId, Replica>,
+    /// Groups that may have something to do.
+    pub(super) dirty: BTreeSet<RangeId>,
+    /// Groups to which time matters.
+    pub(super) ticking: BTreeSet<RangeId>,
+    pub(super) next_tick: Duration,
+    /// Records of this turn that belong to no Ready.
+    pub(super) batch: LogBatch,
+    /// Whom to tell when this turn's batch is durable; its presence forces a sync.
+    pub(super) when_durable: Vec<Reply<()>>,
+    pub(super) next_proposal: u64,
+    /// Wakes the flusher.
+    pub(super) flush_wanted: Arc<Notify>,
+    pub(super) flush_running: bool,
+    /// No automatic flush before this time: the last one failed, or freed nothing.
+    pub(super) flush_not_before: Duration,
+    /// Whom to tell when the next flush, the running one, and the truncation after it are done.
+    pub(super) when_flushed: Vec<Reply<()>>,
+    pub(super) flushing_for: Vec<Reply<()>>,
+    pub(super) when_truncated: Vec<Reply<()>>,
+    /// Truncations were added to the batch: segments may be removable when they are durable.
+    pub(super) truncated: bool,
+    /// Came while the loop waited for room and could not act.
+    pub(super) deferred: Vec<Control>,
+    /// Groups whose committed entries the state machine had no room for, and when to try again.
+    pub(super) stalled: BTreeSet<RangeId>,
+    pub(super) retry_at: Duration,
+    pub(super) shutdown: Option<(Option<Timestamp>, Reply<()>)>,
+}
+
+impl Driver {
+    /// Builds the groups from the state machine and the log, and repairs what a crash left half done.
+    pub async fn new(start: Start) -> Result<Self> {
+        let Start { env, options, log, shared, state_machine, transport, observer } = start;
+        let next_proposal = shared.incarnation << 40;
+        let mut driver = Self {
+            counters: shared.counters.clone(),
+            next_tick: env.clock.monotonic(),
+            env,
+            options,
+            log,
+            shared,
+            state_machine,
+            transport,
+            observer,
+            logger: crate::logger::raft_logger(),
+            replicas: BTreeMap::new(),
+            dirty: BTreeSet::new(),
+            ticking: BTreeSet::new(),
+            batch: LogBatch::default(),
+            when_durable: Vec::new(),
+            next_proposal,
+            flush_wanted: Arc::new(Notify::new()),
+            flush_running: false,
+            flush_not_before: Duration::ZERO,
+            when_flushed: Vec::new(),
+            flushing_for: Vec::new(),
+            when_truncated: Vec::new(),
+            truncated: false,
+            deferred: Vec::new(),
+            stalled: BTreeSet::new(),
+            retry_at: Duration::ZERO,
+            shutdown: None,
+        };
+        driver.repeat_installations().await?;
+        let mut missing: BTreeSet<_> = driver.log.range_ids().into_iter().collect();
+        for descriptor in driver.state_machine.groups()? {
+            missing.remove(&descriptor.range_id);
+            driver.add_replica(descriptor)?;
+        }
+        for range_id in missing {
+            driver.add_without_state(range_id)?;
+        }
+        driver.log.append(&mut driver.batch).await?;
+        driver.log.sync().await?;
+        for range_id in driver.replicas.keys().copied().collect::<Vec<_>>() {
+            driver.lead_alone(range_id);
+        }
+        driver.publish();
+        Ok(driver)
+    }
+
+    /// Snapshots that were being installed: again, from the copy in the log.
+    async fn repeat_installations(&mut self) -> Result<()> {
+        let mut repeated = false;
+        for range_id in self.log.range_ids() {
+            let Some(log) = self.log.group(range_id) else { continue };
+            let (replica_id, pending) = {
+                let log = log.lock();
+                (log.replica_id, log.pending_snapshot.as_ref().map(|(snapshot, _)| snapshot.clone()))
+            };
+            if let Some(snapshot) = pending {
+                tracing::info!(range = %range_id, index = snapshot.index, "repeating the installation of a snapshot");
+                self.state_machine.install_snapshot(range_id, replica_id, &snapshot.into_data())?;
+                self.batch.snapshot_installed(range_id);
+                repeated = true;
+            }
+        }
+        if repeated {
+            self.state_machine.flush()?;
+            self.log.append(&mut self.batch).await?;
+        }
+        Ok(())
+    }
+
+    /// A group in the log of which the state machine knows nothing.
+    fn add_without_state(&mut self, range_id: RangeId) -> Result<()> {
+        let Some(log) = self.log.group(range_id) else { return Ok(()) };
+        let (replica_id, start) = {
+            let log = log.lock();
+            (log.replica_id, log.truncated_index)
+        };
+        match start {
+            // Waits for a snapshot, and may have promised votes.
+            0 => self.add_replica(GroupDescriptor::blank(range_id, replica_id)),
+            // The split that made it was not flushed: replaying the left side's log makes it again.
+            INITIAL_LOG_INDEX => Ok(()),
+            _ => Err(Error::Corruption(format!(
+                "range {range_id}: the log begins behind entry {start}, but the state up to there is missing"
+            ))),
+        }
+    }
+
+    /// Starts a group. Its log is made when there is none; term and vote of one that exists are kept.
+    pub(super) fn add_replica(&mut self, descriptor: GroupDescriptor) -> Result<()> {
+        let GroupDescriptor { range_id, replica_id, membership, applied_index, applied_term } = descriptor;
+        if self.replicas.contains_key(&range_id) {
+            return Ok(());
+        }
+        let log = match self.log.group(range_id) {
+            Some(log) => log,
+            None if applied_index == 0 || applied_index == INITIAL_LOG_INDEX => {
+                let state = HardState { term: applied_term, vote: 0, commit: applied_index };
+                self.log.create_group(
+                    &mut self.batch,
+                    range_id,
+                    replica_id,
+                    applied_index,
+                    applied_term,
+                    state,
+                )
+            }
+            None => {
+                return Err(Error::Corruption(format!(
+                    "range {range_id}: the state is at entry {applied_index}, but the log has no such range"
+                )));
+            }
+        };
+        {
+            let log = log.lock();
+            let problem = if log.replica_id != replica_id {
+                Some(format!("the log is of replica {}, the state of replica {replica_id}", log.replica_id))
+            } else if applied_index > log.last_index() {
+                // A sole voter is never destroyed, and one of several must not vote: refuse to start.
+                Some(format!(
+                    "the state is at entry {applied_index}, but the log ends at {}",
+                    log.last_index()
+                ))
+            } else if applied_index < log.truncated_index {
+                Some(format!(
+                    "the state is at entry {applied_index}, but the log begins behind {}",
+                    log.truncated_index
+                ))
+            } else {
+                None
+            };
+            if let Some(problem) = problem {
+                return Err(Error::Corruption(format!("range {range_id}: {problem}")));
+            }
+        }
+        let storage = GroupStorage {
+            range_id,
+            log,
+            files: self.log.files(),
+            state_machine: self.state_machine.clone(),
+            counters: self.counters.clone(),
+            initial: membership.to_conf_state(),
+            applied: applied_index,
+            snapshot_bytes_max: self.options.snapshot_bytes_max,
+        };
+        let replica =
+            Replica::new(storage, replica_id, membership, &self.options, &*self.env.rng, &self.logger)?;
+        if replica.needs_ticks() {
+            self.start_ticking(range_id);
+        }
+        self.replicas.insert(range_id, replica);
+        self.dirty.insert(range_id);
+        Ok(())
+    }
+
+    /// A sole voter need not wait for an election timeout: nobody else can lead.
+    pub(super) fn lead_alone(&mut self, range_id: RangeId) {
+        let Some(replica) = self.replicas.get_mut(&range_id) else { return };
+        if replica.membership.is_sole_voter(replica.replica_id) && !replica.is_leader() {
+            if let Err(error) = replica.node.campaign() {
+                tracing::warn!(range = %range_id, %error, "a sole voter can't lead");
+            }
+            replica.settle(&*self.env.rng);
+            self.dirty.insert(range_id);
+        }
+    }
+
+    pub(super) fn start_ticking(&mut self, range_id: RangeId) {
+        if self.ticking.is_empty() {
+            self.next_tick = self.env.clock.monotonic() + self.options.tick_interval;
+        }
+        self.ticking.insert(range_id);
+    }
+
+    /// Runs until shutdown or a fatal error.
+    pub async fn run(mut self) {
+        let reason = match self.turns().await {
+            Ok(Stopped) => Error::Stopped,
+            Err(error) => error,
+        };
+        let left = self.shared.inbox.close(match &reason {
+            Error::Stopped => Error::Stopped,
+            error => Error::Poisoned(error.to_string()),
+        });
+        self.refuse(left.proposals, &self.shared.inbox.closed().unwrap_or(Error::Stopped));
+        for replica in self.replicas.values_mut() {
+            replica.give_up_waiting(LogIndex::MAX, &reason.to_string());
+        }
+        // Whoever waits for durability or a flush hears from the dropped channel.
+        if reason != Error::Stopped {
+            tracing::error!(error = %reason, "replication stopped");
+            self.observer.on_fatal(&reason);
+        } else {
+            // The lock is released before the caller of the shutdown goes on.
+            let reply = self.shutdown.take().map(|(_, reply)| reply);
+            self.flush_wanted.notify_one();
+            drop(self);
+            if let Some(reply) = reply {
+                let _ = reply.send(Ok(()));
+            }
+        }
+    }
+
+    async fn turns(&mut self) -> Result<Stopped> {
+        loop {
+            if self.is_idle() {
+                if self.shutdown.is_some() && !self.flush_running {
+                    return self.stop().await;
+                }
+                self.wait().await;
+            }
+            self.take_inbox().await?;
+            self.tick();
+            self.round().await?;
+            self.maintain().await?;
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.dirty.is_empty()
+            && self.batch.is_empty()
+            && self.when_durable.is_empty()
+            && self.deferred.is_empty()
+            && !self.truncated
+    }
+
+    /// Until there is something to do.
+    async fn wait(&mut self) {
+        let mut deadline = None;
+        if !self.ticking.is_empty() {
+            deadline = Some(self.next_tick);
+        }
+        if !self.stalled.is_empty() {
+            deadline = Some(deadline.map_or(self.retry_at, |at: Duration| at.min(self.retry_at)));
+        }
+        match deadline {
+            None => self.shared.inbox.wait().await,
+            Some(deadline) => {
+                let now = self.env.clock.monotonic();
+                if deadline > now {
+                    let sleep = self.env.spawner.sleep(deadline - now);
+                    tokio::select! {
+                        biased;
+                        () = self.shared.inbox.wait() => {}
+                        () = sleep => {}
+                    }
+                }
+            }
+        }
+    }
+
+    fn tick(&mut self) {
+        let now = self.env.clock.monotonic();
+        if !self.stalled.is_empty() && now >= self.retry_at {
+            self.dirty.append(&mut self.stalled);
+        }
+        if self.ticking.is_empty() || now < self.next_tick {
+            return;
+        }
+        // A loop that was held up does not make up for lost ticks: that would start elections.
+        self.next_tick = now + self.options.tick_interval;
+        Counters::add(&self.counters.ticks, 1);
+        for range_id in &self.ticking {
+            let Some(replica) = self.replicas.get_mut(range_id) else { continue };
+            if replica.node.tick() || replica.node.has_ready() {
+                self.dirty.insert(*range_id);
+            }
+            replica.settle(&*self.env.rng);
+        }
+    }
+
+    /// Shows the groups of this turn to the handles.
+    pub(super) fn publish(&self) {
+        let mut status = self.shared.status.write();
+        for (range_id, replica) in &self.replicas {
+            status.insert(*range_id, replica.status());
+        }
+    }
+
+    /// Runs flushes of the state machine beside the loop.
+    pub fn flusher(&self) -> impl Future<Output = ()> + Send + use<> {
+        let (wanted, shared) = (self.flush_wanted.clone(), self.shared.clone());
+        let state_machine = self.state_machine.clone();
+        async move {
+            loop {
+                wanted.notified().await;
+                if shared.inbox.closed().is_some() {
+                    return;
+                }
+                let flushed = state_machine.flush();
+                if shared.inbox.control(Control::Flushed(flushed)).is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Giving space back: checkpoints, moving the last entries of old segments, removing segments.
+
+use super::{
+    LogBatch, LogStore,
+    frame::{FOLDER, segment_path},
+    record::Record,
+};
+use crate::{Error, Result, counts::Counters};
+
+/// The oldest segment is emptied by moving its entries when they take no more than this part of it.
+const MOVE_FRACTION: u64 = 4;
+
+impl LogStore {
+    /// All small state, so that a segment which begins with it needs none before it but for entries.
+    pub(super) fn checkpoint(&self) -> LogBatch {
+        let mut batch = LogBatch::default();
+        if let Some(ident) = self.state.ident {
+            batch.ident(ident);
+        }
+        batch.incarnation(self.state.incarnation);
+        batch.clock_bound(self.state.clock_bound, self.state.clock_exact);
+        for (range_id, group) in &self.state.groups {
+            let group = group.lock();
+            batch.push(Record::Group {
+                range_id: *range_id,
+                replica_id: group.replica_id,
+                index: group.truncated_index,
+                term: group.truncated_term,
+                state: group.hard_state,
+            });
+        }
+        batch
+    }
+
+    /// Whether old segments hold too little to be worth their space.
+    pub fn has_reclaimable(&self) -> bool {
+        self.state.segments.first_key_value().is_some_and(|(segment, live)| {
+            *segment != self.tail.segment && live.bytes <= self.move_bytes_max()
+        })
+    }
+
+    /// Removes segments that hold nothing live, oldest first. Everything appended must be synced: a truncation that
+    /// was lost would want its entries back. Entries of idle groups that keep a nearly dead segment alive are
+    /// appended again first.
+    pub async fn reclaim(&mut self) -> Result<()> {
+        if !self.has_reclaimable() {
+            return Ok(());
+        }
+        self.move_oldest().await?;
+        self.sync().await?;
+        while let Some((segment, live)) = self.state.segments.first_key_value() {
+            let segment = *segment;
+            if segment == self.tail.segment || live.records > 0 {
+                break;
+            }
+            let path = segment_path(segment);
+            self.disk.remove(&path).map_err(|error| Error::io(&path, &error))?;
+            self.files.files.write().remove(&segment);
+            self.state.segments.remove(&segment);
+            Counters::add(&self.counters.segments_removed, 1);
+            // One at a time: a crash must not bring back an older segment without the newer one.
+            self.disk.sync_dir(FOLDER).await.map_err(|error| Error::io(FOLDER, &error))?;
+        }
+        Ok(())
+    }
+
+    fn move_bytes_max(&self) -> u64 {
+        self.tail.capacity / MOVE_FRACTION
+    }
+
+    async fn move_oldest(&mut self) -> Result<()> {
+        let Some((&oldest, live)) = self.state.segments.first_key_value() else { return Ok(()) };
+        if live.records == 0 {
+            return Ok(());
+        }
+        let mut batch = LogBatch::default();
+        for (range_id, group) in &self.state.groups {
+            let (first, locations) = {
+                let group = group.lock();
+                let old = group.locations.iter().take_while(|location| location.segment == oldest);
+                (group.start, old.copied().collect::<Vec<_>>())
+            };
+            if !locations.is_empty() {
+                batch.move_entries(*range_id, &self.files.read(first, &locations)?);
+            }
+        }
+        // Without room for the copy the segment simply stays.
+        match self.append(&mut batch).await {
+            Err(Error::DiskFull) => Ok(()),
+            other => other,
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Replaying the log when a store opens.
+
+use basalt_env::{Disk, File, OpenMode};
+use bytes::Bytes;
+
+use super::{
+    codec::Fields,
+    frame::{
+        ALIGNMENT, BATCH_HEADER, BatchHeader, FOLDER, SEGMENT_HEADER, SegmentHeader, padded, segment_number,
+        segment_path,
+    },
+    record::Record,
+    state::{Liveness, LogState, SegmentFiles, damaged},
+    store::Tail,
+};
+use crate::{Error, Result};
+
+/// Rebuilds `state` from the segments on disk. `None` when there are none.
+pub(super) fn replay(disk: &dyn Disk, state: &mut LogState, files: &SegmentFiles) -> Result<Option<Tail>> {
+    let names = disk.list(FOLDER).map_err(|error| Error::io(FOLDER, &error))?;
+    let segments: Vec<u64> = names.iter().filter_map(|name| segment_number(name)).collect();
+    let mut tail: Option<Tail> = None;
+    for (position, &segment) in segments.iter().enumerate() {
+        let is_last = position + 1 == segments.len();
+        let path = segment_path(segment);
+        let file = disk.open(&path, OpenMode::ReadWriteCreate).map_err(|error| Error::io(&path, &error))?;
+        let bytes = read(&*file, &path)?;
+        let Some(header) = SegmentHeader::decode(&bytes).filter(|header| header.segment == segment) else {
+            if is_last && find_batch(&bytes, segment, 0, |_| true).is_none() {
+                // A crash while it was made: its header is synced before its first batch is written.
+                tracing::info!(file = %path, "removing a log segment that was never used");
+                disk.remove(&path).map_err(|error| Error::io(&path, &error))?;
+                break;
+            }
+            return Err(damaged(segment, 0));
+        };
+        if let Some(before) = &tail {
+            if segment != before.segment + 1 {
+                return Err(Error::Corruption(format!("{} is missing", segment_path(before.segment + 1))));
+            }
+            // The segment before was synced to its end before this one was made.
+            if header.first_batch != before.number || header.chain != before.chain {
+                return Err(damaged(before.segment, before.offset));
+            }
+        }
+        state.segments.insert(segment, Liveness::default());
+        let mut next = Tail {
+            segment,
+            capacity: bytes.len() as u64,
+            file: file.clone(),
+            offset: SEGMENT_HEADER,
+            number: header.first_batch,
+            chain: header.chain,
+        };
+        replay_batches(&bytes, &mut next, state)?;
+        if is_last {
+            check_tail(&bytes, &next)?;
+        }
+        files.files.write().insert(segment, file);
+        tail = Some(next);
+    }
+    for (range_id, group) in &state.groups {
+        let group = group.lock();
+        if group.start != group.first_index() {
+            return Err(Error::Corruption(format!(
+                "the log of range {range_id} lacks entries {} to {}",
+                group.first_index(),
+                group.start - 1
+            )));
+        }
+    }
+    Ok(tail)
+}
+
+fn read(file: &dyn File, path: &str) -> Result<Bytes> {
+    let io = |error| Error::io(path, &error);
+    let length = usize::try_from(file.len().map_err(io)?).map_err(|_| Error::Corruption(path.to_owned()))?;
+    let mut buffer = vec![0; length];
+    let read = file.read_at(0, &mut buffer).map_err(io)?;
+    buffer.truncate(read);
+    Ok(buffer.into())
+}
+
+/// Applies batches as long as they continue the chain, and moves `tail` behind them.
+fn replay_batches(bytes: &Bytes, tail: &mut Tail, state: &mut LogState) -> Result<()> {
+    while let Some((payload, chain)) = batch_at(bytes, tail) {
+        let base = tail.offset + BATCH_HEADER as u64;
+        let length = payload.len() as u64;
+        let mut fields = Fields::new(payload);
+        while !fields.is_empty() {
+            // The checksum was right, so that this is another program's format, or a bug.
+            let record = Record::decode(&mut fields, tail.segment, base)
+                .map_err(|_| damaged(tail.segment, tail.offset))?;
+            state.apply(record)?;
+        }
+        tail.offset += padded(BATCH_HEADER as u64 + length);
+        tail.number += 1;
+        tail.chain = chain;
+    }
+    Ok(())
+}
+
+/// The batch that continues the chain at the tail, if it is whole.
+fn batch_at(bytes: &Bytes, tail: &Tail) -> Option<(Bytes, u32)> {
+    let start = usize::try_from(tail.offset).ok()?;
+    let (header, chain) = BatchHeader::decode(bytes.get(start..)?, tail.segment)?;
+    if header.number != tail.number || header.chain != tail.chain {
+        return None;
+    }
+    let payload_start = start + BATCH_HEADER;
+    let payload_end = payload_start.checked_add(usize::try_from(header.payload_len).ok()?)?;
+    let payload = (payload_end <= bytes.len()).then(|| bytes.slice(payload_start..payload_end))?;
+    (crc32fast::hash(&payload) == header.payload_crc).then_some((payload, chain))
+}
+
+/// Tells a torn tail from damage: a later batch may say that the unreadable one was synced.
+fn check_tail(bytes: &Bytes, tail: &Tail) -> Result<()> {
+    let proof = find_batch(bytes, tail.segment, tail.offset, |header| header.synced >= tail.number);
+    if proof.is_some() {
+        return Err(damaged(tail.segment, tail.offset));
+    }
+    let start = usize::try_from(tail.offset).unwrap_or(usize::MAX).min(bytes.len());
+    let end = (start + BATCH_HEADER).min(bytes.len());
+    if bytes[start..end].iter().any(|byte| *byte != 0) {
+        tracing::warn!(
+            file = %segment_path(tail.segment),
+            offset = tail.offset,
+            "dropping the end of the log, which was written but never synced"
+        );
+    }
+    Ok(())
+}
+
+/// The offset of a batch header at or after `from` that satisfies `wanted`.
+fn find_batch(
+    bytes: &Bytes,
+    segment: u64,
+    from: u64,
+    wanted: impl Fn(&BatchHeader) -> bool,
+) -> Option<usize> {
+    let from = usize::try_from(from).ok()?;
+    (from..bytes.len()).step_by(ALIGNMENT as usize).find(|&at| {
+        bytes[at] != 0
+            && BatchHeader::decode(&bytes[at..], segment).is_some_and(|(header, _)| wanted(&header))
+    })
+}

@@ -1,0 +1,185 @@
+//! The log store's memory: all groups, small records, and which segments are still needed.
+//!
+//! Replay and live appends go through the same [`LogState::apply`], so that a restart sees what the process saw.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use basalt_base::{RangeId, Timestamp};
+use basalt_env::File;
+use parking_lot::{Mutex, RwLock};
+use raft::eraftpb::Entry;
+
+use super::{
+    codec::Fields,
+    frame::segment_path,
+    group::GroupLog,
+    record::{EntryFields, Location, Record},
+};
+use crate::{Error, LogIndex, Result, StoreIdent};
+
+/// Entries that lie near each other are read together, up to this many bytes.
+const READ_BYTES_MAX: u32 = 1 << 20;
+
+/// The open segment files; shared with readers of entries.
+#[derive(Default)]
+pub(crate) struct SegmentFiles {
+    pub(super) files: RwLock<BTreeMap<u64, Arc<dyn File>>>,
+}
+
+impl SegmentFiles {
+    /// Reads the entries at `locations`, which have consecutive indexes from `first` on.
+    pub fn read(&self, first: LogIndex, locations: &[Location]) -> Result<Vec<Entry>> {
+        let mut entries = Vec::with_capacity(locations.len());
+        let mut rest = locations;
+        while let Some(head) = rest.first() {
+            let near = |location: &&Location| {
+                location.segment == head.segment
+                    && location.offset >= head.offset
+                    && (location.offset == head.offset
+                        || location.offset - head.offset + location.length <= READ_BYTES_MAX)
+            };
+            let count = rest.iter().take_while(near).count();
+            let (run, later) = rest.split_at(count);
+            rest = later;
+            let tail = run[count - 1];
+            let bytes =
+                self.read_bytes(head.segment, head.offset, tail.offset - head.offset + tail.length)?;
+            for location in run {
+                let start = (location.offset - head.offset) as usize;
+                let stored = bytes.slice(start..start + location.length as usize);
+                let index = first + entries.len() as u64;
+                let entry = EntryFields::decode(&mut Fields::new(stored.clone()))
+                    .and_then(|fields| fields.into_entry(&stored, index))
+                    .map_err(|_| damaged(location.segment, u64::from(location.offset)))?;
+                entries.push(entry);
+            }
+        }
+        Ok(entries)
+    }
+
+    fn read_bytes(&self, segment: u64, offset: u32, length: u32) -> Result<bytes::Bytes> {
+        let file = self.files.read().get(&segment).cloned();
+        let file = file.ok_or_else(|| Error::Corruption(format!("{} is missing", segment_path(segment))))?;
+        let mut buffer = vec![0; length as usize];
+        let read = file
+            .read_at(u64::from(offset), &mut buffer)
+            .map_err(|error| Error::io(&segment_path(segment), &error))?;
+        if read < buffer.len() {
+            return Err(damaged(segment, u64::from(offset)));
+        }
+        Ok(buffer.into())
+    }
+}
+
+pub(super) fn damaged(segment: u64, offset: u64) -> Error {
+    Error::Corruption(format!("{} at offset {offset}: bad checksum", segment_path(segment)))
+}
+
+/// How much of a segment is still needed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Liveness {
+    pub records: u64,
+    pub bytes: u64,
+}
+
+#[derive(Default)]
+pub(super) struct LogState {
+    pub groups: BTreeMap<RangeId, Arc<Mutex<GroupLog>>>,
+    pub segments: BTreeMap<u64, Liveness>,
+    pub clock_bound: Timestamp,
+    /// The last bound was written by a clean stop.
+    pub clock_exact: bool,
+    pub ident: Option<StoreIdent>,
+    pub incarnation: u64,
+}
+
+impl LogState {
+    pub fn live_bytes(&self) -> u64 {
+        self.segments.values().map(|segment| segment.bytes).sum()
+    }
+
+    pub fn live_entries(&self) -> u64 {
+        self.segments.values().map(|segment| segment.records).sum()
+    }
+
+    /// A record of an unknown group is an error (replay: a damaged log).
+    pub fn apply(&mut self, record: Record) -> Result<()> {
+        let Self { groups, segments, .. } = self;
+        match record {
+            Record::Entries { range_id, first, locations } => {
+                let group = find(groups, range_id)?;
+                retain(segments, &locations);
+                group.lock().append(first, &locations, |location| release(segments, location));
+            }
+            Record::Moved { range_id, first, locations } => {
+                let group = find(groups, range_id)?;
+                retain(segments, &locations);
+                group.lock().relocate(first, &locations, |location| release(segments, location));
+            }
+            Record::HardState { range_id, state } => find(groups, range_id)?.lock().hard_state = state,
+            Record::Group { range_id, replica_id, index, term, state } => match groups.get(&range_id) {
+                Some(group) => {
+                    let mut group = group.lock();
+                    group.replica_id = replica_id;
+                    group.hard_state = state;
+                    group.truncate(index, term, |location| release(segments, location));
+                }
+                None => {
+                    let group = GroupLog::new(replica_id, index, term, state);
+                    groups.insert(range_id, Arc::new(Mutex::new(group)));
+                }
+            },
+            Record::Truncate { range_id, index, term } => {
+                let group = find(groups, range_id)?;
+                group.lock().truncate(index, term, |location| release(segments, location));
+            }
+            Record::SnapshotPending { range_id, snapshot, location } => {
+                let group = find(groups, range_id)?;
+                retain(segments, &[location]);
+                let mut group = group.lock();
+                let older = group.pending_snapshot.take();
+                group.restart(snapshot.index, snapshot.term, |location| release(segments, location));
+                if let Some((_, location)) = older {
+                    release(segments, &location);
+                }
+                group.pending_snapshot = Some((snapshot, location));
+            }
+            Record::SnapshotInstalled { range_id } => {
+                if let Some((_, location)) = find(groups, range_id)?.lock().pending_snapshot.take() {
+                    release(segments, &location);
+                }
+            }
+            Record::ClockBound { bound, exact } => {
+                self.clock_bound = if exact { bound } else { self.clock_bound.max(bound) };
+                self.clock_exact = exact;
+            }
+            Record::Ident(ident) => self.ident = Some(ident),
+            Record::Incarnation(incarnation) => self.incarnation = incarnation,
+        }
+        Ok(())
+    }
+}
+
+fn find(
+    groups: &BTreeMap<RangeId, Arc<Mutex<GroupLog>>>,
+    range_id: RangeId,
+) -> Result<&Arc<Mutex<GroupLog>>> {
+    groups.get(&range_id).ok_or_else(|| {
+        Error::Corruption(format!("the log has a record of range {range_id}, which it never created"))
+    })
+}
+
+fn retain(segments: &mut BTreeMap<u64, Liveness>, locations: &[Location]) {
+    for location in locations {
+        let segment = segments.entry(location.segment).or_default();
+        segment.records += 1;
+        segment.bytes += u64::from(location.length);
+    }
+}
+
+fn release(segments: &mut BTreeMap<u64, Liveness>, location: &Location) {
+    if let Some(segment) = segments.get_mut(&location.segment) {
+        segment.records -= 1;
+        segment.bytes -= u64::from(location.length);
+    }
+}

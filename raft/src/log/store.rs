@@ -1,0 +1,353 @@
+//! Writing the log.
+
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{Arc, atomic::Ordering},
+};
+
+use basalt_base::{RangeId, ReplicaId, Timestamp};
+use basalt_env::{Disk, DiskLock, File, OpenMode};
+use parking_lot::Mutex;
+
+use super::{
+    LogBatch,
+    codec::length_u32,
+    frame::{BATCH_HEADER, BatchHeader, FOLDER, SEGMENT_HEADER, SegmentHeader, padded, segment_path},
+    group::{GroupLog, HardState, cached_bytes},
+    record::{Location, Record},
+    recovery,
+    state::{Liveness, LogState, SegmentFiles},
+};
+use crate::{Error, LogIndex, Options, Result, StoreIdent, Term, counts::Counters};
+
+/// Room kept in a segment for records that must be written even when commands are refused for lack of space:
+/// votes, clock bounds, truncations.
+const INTERNAL_RESERVE_MAX: u64 = 1 << 20;
+
+/// Where the next batch goes.
+pub(super) struct Tail {
+    pub segment: u64,
+    pub file: Arc<dyn File>,
+    pub offset: u64,
+    /// Allocated size of the file.
+    pub capacity: u64,
+    /// The number of the next batch.
+    pub number: u64,
+    /// The checksum of the last batch's header.
+    pub chain: u32,
+}
+
+/// The log of a store. One owner writes; groups are read through [`GroupLog`] and [`SegmentFiles`].
+pub(crate) struct LogStore {
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) state: LogState,
+    pub(super) files: Arc<SegmentFiles>,
+    pub(super) tail: Tail,
+    segment_bytes: u64,
+    internal_reserve: u64,
+    /// The last batch that was synced.
+    synced: u64,
+    poisoned: Option<Error>,
+    cache_bytes: usize,
+    cache_bytes_max: usize,
+    /// Runs of cached entries, oldest first.
+    cache_order: VecDeque<(RangeId, LogIndex)>,
+    _lock: Box<dyn DiskLock>,
+}
+
+impl LogStore {
+    /// Replays the log, or starts a new one.
+    pub async fn open(disk: Arc<dyn Disk>, options: &Options, counters: Arc<Counters>) -> Result<Self> {
+        disk.create_dir_all(FOLDER).map_err(|error| Error::io(FOLDER, &error))?;
+        let lock = disk.lock(&format!("{FOLDER}/LOCK")).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => Error::Locked,
+            _ => Error::io(FOLDER, &error),
+        })?;
+        let files = Arc::new(SegmentFiles::default());
+        let mut state = LogState::default();
+        let tail = match recovery::replay(&*disk, &mut state, &files)? {
+            Some(tail) => tail,
+            None => {
+                let header = SegmentHeader { segment: 1, first_batch: 1, chain: 0 };
+                let tail = create_segment(&*disk, header, options.segment_bytes).await?;
+                files.files.write().insert(tail.segment, tail.file.clone());
+                state.segments.insert(tail.segment, Liveness::default());
+                tail
+            }
+        };
+        let mut store = Self {
+            disk,
+            counters,
+            state,
+            files,
+            synced: tail.number - 1,
+            tail,
+            segment_bytes: options.segment_bytes,
+            internal_reserve: INTERNAL_RESERVE_MAX.min(options.segment_bytes / 8),
+            poisoned: None,
+            cache_bytes: 0,
+            cache_bytes_max: options.cache_bytes_max,
+            cache_order: VecDeque::new(),
+            _lock: lock,
+        };
+        // What was replayed may have been written but not synced; from here on it is relied upon.
+        store.sync_tail().await?;
+        if store.tail.offset == SEGMENT_HEADER {
+            // A new store, or a crash took the checkpoint that every segment begins with.
+            let mut checkpoint = store.checkpoint();
+            store.append(&mut checkpoint).await?;
+        }
+        Ok(store)
+    }
+
+    pub fn ident(&self) -> Option<StoreIdent> {
+        self.state.ident
+    }
+
+    pub fn incarnation(&self) -> u64 {
+        self.state.incarnation
+    }
+
+    pub fn clock_bound(&self) -> Timestamp {
+        self.state.clock_bound
+    }
+
+    pub fn group(&self, range_id: RangeId) -> Option<Arc<Mutex<GroupLog>>> {
+        self.state.groups.get(&range_id).cloned()
+    }
+
+    /// Adds a group: its record goes into `batch`, which must be the next one appended.
+    pub fn create_group(
+        &mut self,
+        batch: &mut LogBatch,
+        range_id: RangeId,
+        replica_id: ReplicaId,
+        index: LogIndex,
+        term: Term,
+        state: HardState,
+    ) -> Arc<Mutex<GroupLog>> {
+        batch.create_group(range_id, replica_id, index, term, state);
+        let group = Arc::new(Mutex::new(GroupLog::new(replica_id, index, term, state)));
+        self.state.groups.insert(range_id, group.clone());
+        group
+    }
+
+    pub fn range_ids(&self) -> Vec<RangeId> {
+        self.state.groups.keys().copied().collect()
+    }
+
+    pub fn files(&self) -> Arc<SegmentFiles> {
+        self.files.clone()
+    }
+
+    pub fn live_bytes(&self) -> u64 {
+        self.state.live_bytes()
+    }
+
+    pub fn live_entries(&self) -> u64 {
+        self.state.live_entries()
+    }
+
+    /// Makes sure that `bytes` of commands fit, beside the internal reserve. [`Error::DiskFull`] leaves all as it was.
+    pub async fn reserve(&mut self, bytes: u64) -> Result<()> {
+        self.check()?;
+        let wanted = padded(bytes) + self.internal_reserve;
+        if self.tail.offset + wanted > self.tail.capacity { self.roll_over(wanted).await } else { Ok(()) }
+    }
+
+    /// Appends a batch; not durable before [`LogStore::sync`]. [`Error::DiskFull`] leaves all as it was, and the batch
+    /// may be appended later. Any other error poisons the store.
+    pub async fn append(&mut self, batch: &mut LogBatch) -> Result<()> {
+        self.check()?;
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let length = padded(batch.bytes.len() as u64);
+        if self.tail.offset + length > self.tail.capacity {
+            self.roll_over(length).await?;
+        }
+        self.write(batch)
+    }
+
+    fn write(&mut self, batch: &mut LogBatch) -> Result<()> {
+        let payload_len = length_u32(batch.bytes.len() - BATCH_HEADER);
+        let header = BatchHeader {
+            segment: self.tail.segment,
+            number: self.tail.number,
+            synced: self.synced,
+            payload_len,
+            payload_crc: crc32fast::hash(&batch.bytes[BATCH_HEADER..]),
+            chain: self.tail.chain,
+        };
+        let (header, chain) = header.encode();
+        batch.bytes[..BATCH_HEADER].copy_from_slice(&header);
+        if let Err(error) = self.tail.file.write_at(self.tail.offset, &batch.bytes) {
+            let error = Error::io(&segment_path(self.tail.segment), &error);
+            // Without room nothing counts as written: the next batch overwrites whatever arrived.
+            return Err(if error == Error::DiskFull { error } else { self.poison(error) });
+        }
+        let start = self.tail.offset;
+        self.tail.offset += padded(batch.bytes.len() as u64);
+        self.tail.number += 1;
+        self.tail.chain = chain;
+        Counters::add(&self.counters.log_bytes, batch.bytes.len() as u64);
+
+        let batch = std::mem::take(batch);
+        for mut record in batch.records {
+            self.place(&mut record, start);
+            if let Err(error) = self.state.apply(record) {
+                return Err(self.poison(error));
+            }
+        }
+        for (range_id, entries) in batch.entries {
+            Counters::add(&self.counters.entries, entries.len() as u64);
+            self.cache(range_id, entries);
+        }
+        Ok(())
+    }
+
+    /// Makes the locations of a record absolute.
+    fn place(&self, record: &mut Record, start: u64) {
+        let start = u32::try_from(start).expect("a segment is shorter than 4 GiB");
+        let segment = self.tail.segment;
+        let absolute = |location: &mut Location| {
+            location.segment = segment;
+            location.offset += start;
+        };
+        match record {
+            Record::Entries { locations, .. } | Record::Moved { locations, .. } => {
+                locations.iter_mut().for_each(absolute);
+            }
+            Record::SnapshotPending { location, .. } => absolute(location),
+            _ => {}
+        }
+    }
+
+    fn cache(&mut self, range_id: RangeId, entries: Vec<raft::eraftpb::Entry>) {
+        let Some(group) = self.state.groups.get(&range_id) else { return };
+        let Some(last) = entries.last().map(|entry| entry.index) else { return };
+        self.cache_bytes += entries.iter().map(cached_bytes).sum::<usize>();
+        group.lock().cache.extend(entries);
+        self.cache_order.push_back((range_id, last));
+        while self.cache_bytes > self.cache_bytes_max {
+            let Some((range_id, through)) = self.cache_order.pop_front() else { break };
+            self.evict(range_id, through);
+        }
+    }
+
+    /// Forgets cached entries that nobody will ask for soon. Sizes are counted when entries enter and leave here;
+    /// entries that an overwrite or a truncation dropped leave the count at the next [`LogStore::recount_cache`].
+    pub fn evict(&mut self, range_id: RangeId, through: LogIndex) {
+        if let Some(group) = self.state.groups.get(&range_id) {
+            let bytes = group.lock().evict(through);
+            self.cache_bytes = self.cache_bytes.saturating_sub(bytes);
+        }
+        if self.cache_order.len() > 2 * self.state.groups.len() + 4096 {
+            self.recount_cache();
+        }
+    }
+
+    /// Rebuilds the bookkeeping of the cache from the cache itself.
+    fn recount_cache(&mut self) {
+        self.cache_bytes = 0;
+        for group in self.state.groups.values() {
+            self.cache_bytes += group.lock().cache.iter().map(cached_bytes).sum::<usize>();
+        }
+        let groups = &self.state.groups;
+        self.cache_order.retain(|(range_id, through)| {
+            let first = groups.get(range_id).and_then(|group| Some(group.lock().cache.front()?.index));
+            first.is_some_and(|first| first <= *through)
+        });
+    }
+
+    /// Makes everything appended durable. An error poisons the store: a second attempt might falsely succeed.
+    pub async fn sync(&mut self) -> Result<()> {
+        self.check()?;
+        let newest = self.tail.number - 1;
+        if self.synced == newest {
+            return Ok(());
+        }
+        self.sync_tail().await?;
+        self.synced = newest;
+        Ok(())
+    }
+
+    async fn sync_tail(&mut self) -> Result<()> {
+        let synced = self.tail.file.sync().await;
+        self.counters.fsyncs.fetch_add(1, Ordering::Relaxed);
+        synced.map_err(|error| {
+            let error = Error::io(&segment_path(self.tail.segment), &error);
+            // Even a full disk: what was written is in doubt.
+            self.poison(error)
+        })
+    }
+
+    /// Continues in a new segment with room for `bytes` beside the checkpoint.
+    async fn roll_over(&mut self, bytes: u64) -> Result<()> {
+        let mut checkpoint = self.checkpoint();
+        let header = SegmentHeader {
+            segment: self.tail.segment + 1,
+            first_batch: self.tail.number,
+            chain: self.tail.chain,
+        };
+        let wanted = SEGMENT_HEADER + padded(checkpoint.bytes.len() as u64) + bytes + self.internal_reserve;
+        // Only the last segment may have a torn tail.
+        self.sync().await?;
+        match create_segment(&*self.disk, header, wanted.max(self.segment_bytes)).await {
+            Ok(tail) => {
+                Counters::add(&self.counters.fsyncs, 1);
+                self.files.files.write().insert(tail.segment, tail.file.clone());
+                self.state.segments.insert(tail.segment, Liveness::default());
+                self.tail = tail;
+            }
+            Err(Error::DiskFull) => return Err(Error::DiskFull),
+            Err(error) => return Err(self.poison(error)),
+        }
+        self.write(&mut checkpoint)
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        self.poisoned.clone().map_or(Ok(()), Err)
+    }
+
+    fn poison(&mut self, error: Error) -> Error {
+        tracing::error!(%error, "the log failed; the store stops");
+        self.poisoned = Some(Error::Poisoned(error.to_string()));
+        error
+    }
+}
+
+/// Allocates a segment and makes its header and its name durable.
+async fn create_segment(disk: &dyn Disk, header: SegmentHeader, capacity: u64) -> Result<Tail> {
+    let path = segment_path(header.segment);
+    let created = async {
+        let file = disk.open(&path, OpenMode::ReadWriteCreate)?;
+        file.allocate(capacity)?;
+        file.write_at(0, &header.encode())?;
+        io::Result::Ok(file)
+    };
+    let file = match created.await {
+        Ok(file) => file,
+        Err(error) => {
+            // Whatever part was allocated is given back; replay removes the file if this fails too.
+            let _ = disk.remove(&path);
+            return Err(Error::io(&path, &error));
+        }
+    };
+    let durable = async {
+        file.sync().await?;
+        disk.sync_dir(FOLDER).await
+    };
+    // A failed sync is not a full disk, whatever its code says: the state of the file is unknown.
+    durable.await.map_err(|error| Error::Io(format!("{path}: {error}")))?;
+    Ok(Tail {
+        segment: header.segment,
+        file,
+        offset: SEGMENT_HEADER,
+        capacity,
+        number: header.first_batch,
+        chain: header.chain,
+    })
+}

@@ -1,0 +1,8 @@
+//! Stores on the simulated environment.
+
+mod cluster;
+mod crash;
+mod lone_voter;
+mod members;
+mod space;
+mod toy;

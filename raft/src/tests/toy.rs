@@ -1,0 +1,148 @@
+//! A state machine in memory: per range, the list of commands applied. What was not flushed is lost in a crash.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use basalt_base::{RangeId, ReplicaId};
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use crate::{
+    Applied, Effect, Error, GroupDescriptor, LogEntry, LogIndex, Membership, Result, SnapshotData,
+    StateMachine,
+};
+
+/// Commands are text. `split N` makes range N with the same members.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Range {
+    pub descriptor: GroupDescriptor,
+    pub commands: Vec<String>,
+}
+
+type Ranges = BTreeMap<RangeId, Range>;
+
+/// The disk of the state machine outlives the process.
+#[derive(Default)]
+pub struct Toy {
+    live: Mutex<Ranges>,
+    durable: Mutex<Ranges>,
+    pub full: AtomicBool,
+}
+
+impl Toy {
+    /// Holds ranges 1 to `count`, flushed, each with these voters.
+    pub fn new(replica: u64, voters: &[u64], count: u64) -> Arc<Self> {
+        let toy = Self::default();
+        for range in 1..=count {
+            let membership = Membership::voters(voters.iter().copied().map(ReplicaId));
+            let descriptor = GroupDescriptor::initial(RangeId(range), ReplicaId(replica), membership);
+            toy.live.lock().insert(RangeId(range), Range { descriptor, commands: Vec::new() });
+        }
+        toy.flush().unwrap();
+        Arc::new(toy)
+    }
+
+    /// What the next process finds.
+    pub fn after_crash(&self) -> Arc<Self> {
+        let durable = self.durable.lock().clone();
+        Arc::new(Self {
+            live: Mutex::new(durable.clone()),
+            durable: Mutex::new(durable),
+            full: AtomicBool::default(),
+        })
+    }
+
+    pub fn commands(&self, range: u64) -> Vec<String> {
+        self.live.lock().get(&RangeId(range)).map(|range| range.commands.clone()).unwrap_or_default()
+    }
+
+    pub fn membership(&self, range: u64) -> Membership {
+        self.live.lock()[&RangeId(range)].descriptor.membership.clone()
+    }
+}
+
+impl StateMachine for Toy {
+    fn groups(&self) -> Result<Vec<GroupDescriptor>> {
+        Ok(self.live.lock().values().map(|range| range.descriptor.clone()).collect())
+    }
+
+    fn apply(&self, range_id: RangeId, entries: &[LogEntry]) -> Result<Vec<Applied>> {
+        if self.full.load(Ordering::SeqCst) {
+            return Err(Error::DiskFull);
+        }
+        let mut ranges = self.live.lock();
+        let mut results = Vec::new();
+        for entry in entries {
+            let range = ranges.get_mut(&range_id).expect("applies to a range that exists");
+            assert_eq!(entry.index, range.descriptor.applied_index + 1, "entries come in order, each once");
+            assert!(entry.term >= range.descriptor.applied_term);
+            range.descriptor.applied_index = entry.index;
+            range.descriptor.applied_term = entry.term;
+            if let Some(membership) = &entry.membership {
+                range.descriptor.membership = membership.clone();
+            }
+            let mut applied = Applied::default();
+            if !entry.command.is_empty() {
+                let command = String::from_utf8(entry.command.to_vec()).unwrap();
+                range.commands.push(command.clone());
+                if let Some(new) = command.strip_prefix("split ") {
+                    let new = RangeId(new.parse().unwrap());
+                    let GroupDescriptor { replica_id, membership, .. } = range.descriptor.clone();
+                    let descriptor = GroupDescriptor::initial(new, replica_id, membership);
+                    ranges.insert(new, Range { descriptor: descriptor.clone(), commands: Vec::new() });
+                    applied.effects.push(Effect::NewGroup(descriptor));
+                }
+                applied.outcome = Some(Box::new(command));
+            }
+            results.push(applied);
+        }
+        Ok(results)
+    }
+
+    fn snapshot(&self, range_id: RangeId) -> Result<SnapshotData> {
+        let ranges = self.live.lock();
+        let range = ranges.get(&range_id).ok_or(Error::RangeNotFound(range_id))?;
+        Ok(SnapshotData {
+            index: range.descriptor.applied_index,
+            term: range.descriptor.applied_term,
+            membership: range.descriptor.membership.clone(),
+            bytes: Bytes::from(range.commands.join("\n")),
+        })
+    }
+
+    fn install_snapshot(
+        &self,
+        range_id: RangeId,
+        replica_id: ReplicaId,
+        snapshot: &SnapshotData,
+    ) -> Result<()> {
+        let text = String::from_utf8(snapshot.bytes.to_vec()).unwrap();
+        let descriptor = GroupDescriptor {
+            range_id,
+            replica_id,
+            membership: snapshot.membership.clone(),
+            applied_index: snapshot.index,
+            applied_term: snapshot.term,
+        };
+        let commands = text.lines().map(str::to_owned).collect();
+        self.live.lock().insert(range_id, Range { descriptor, commands });
+        Ok(())
+    }
+
+    fn durable_applied(&self, range_id: RangeId) -> LogIndex {
+        self.durable.lock().get(&range_id).map_or(0, |range| range.descriptor.applied_index)
+    }
+
+    fn flush(&self) -> Result<()> {
+        if self.full.load(Ordering::SeqCst) {
+            return Err(Error::DiskFull);
+        }
+        *self.durable.lock() = self.live.lock().clone();
+        Ok(())
+    }
+}
