@@ -4,7 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use basalt_base::{Key, Span, Timestamp};
+use basalt_base::{ErrorKind, Key, Span, Timestamp};
 use basalt_kv_api::{BatchHeader, BatchRequest, Request, Response, TxnMeta, TxnStatus, request::ResolvedTxn};
 
 use crate::{client::Shared, counts::bump, footprint::Footprint, state::State};
@@ -114,8 +114,10 @@ impl Cleanup {
                 deadline: None,
             };
             let header = BatchHeader { txn: Some(self.meta.clone()), ..BatchHeader::default() };
-            // If it does not get through, the record expires and others abort the transaction.
-            let _ = send(shared, header, vec![end]).await;
+            if send(shared, header, vec![end]).await.is_none() {
+                // Perhaps it committed after all. The record, or its expiration, tells those who meet the locks.
+                return;
+            }
         }
         let txn = ResolvedTxn {
             id: self.meta.id,
@@ -158,7 +160,7 @@ async fn send(shared: &Shared, header: BatchHeader, requests: Vec<Request>) -> O
             Ok(response) => return Some(response.responses),
             Err(error) => {
                 tracing::debug!(%error, attempt, "transaction clean-up failed");
-                if matches!(error, basalt_kv_api::Error::TxnAborted { .. }) {
+                if matches!(error.kind(), ErrorKind::Invalid | ErrorKind::Ambiguous | ErrorKind::Retry) {
                     return None;
                 }
             }

@@ -7,6 +7,9 @@ use basalt_kv_api::{IgnoredSeqs, SeqNum, TxnMeta};
 
 use crate::{Error, Result, buffer::WriteBuffer, footprint::Footprint};
 
+/// A transaction that loses so often begins to win conflicts. Sooner, retries on a hot row would abort each other.
+const RESTARTS_PER_PRIORITY: u32 = 4;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     Active,
@@ -49,6 +52,7 @@ pub(crate) struct State {
     /// Grows when the transaction gets a new id.
     pub(crate) incarnation: u32,
     pub(crate) began: Duration,
+    pub(crate) restarts: u32,
     /// Bytes counted in the node's total.
     pub(crate) accounted: usize,
 }
@@ -72,6 +76,7 @@ impl State {
             deadline,
             incarnation: 0,
             began,
+            restarts: 0,
             accounted: 0,
         }
     }
@@ -137,7 +142,10 @@ impl State {
         self.meta.read_ts = now;
         self.meta.write_ts = now;
         self.meta.ignored = IgnoredSeqs::default();
-        self.meta.priority.0 = self.meta.priority.0.saturating_add(1);
+        self.restarts += 1;
+        if self.restarts % RESTARTS_PER_PRIORITY == 0 {
+            self.meta.priority.0 = self.meta.priority.0.saturating_add(1);
+        }
         self.meta.read_seq = self.seq;
         self.boundary = self.seq;
         self.buffer.clear();
