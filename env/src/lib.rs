@@ -7,7 +7,10 @@
 //! Caveats: traffic between nodes will get its own trait here when a store has peers.
 
 pub mod os;
+mod planted;
 pub mod sim;
+
+pub use planted::{Bug, plant, planted};
 
 use std::{fmt, future::Future, io, pin::Pin, sync::Arc, time::Duration};
 

@@ -38,6 +38,8 @@ struct Content {
     durable: Vec<u8>,
     /// Since the last sync, in order.
     pending: Vec<Change>,
+    /// Changes synced so far; the first pending one comes right behind them.
+    synced: u64,
 }
 
 impl Content {
@@ -46,10 +48,19 @@ impl Content {
         self.pending.push(change);
     }
 
-    fn sync(&mut self) {
-        for change in self.pending.drain(..) {
+    /// The number of changes made so far.
+    fn changes(&self) -> u64 {
+        self.synced + self.pending.len() as u64
+    }
+
+    /// Makes the first `count` changes durable. What is written while a sync runs is not part of it.
+    fn sync(&mut self, count: u64) {
+        let count = usize::try_from(count.saturating_sub(self.synced)).unwrap_or(usize::MAX);
+        let count = count.min(self.pending.len());
+        for change in self.pending.drain(..count) {
             apply(&mut self.durable, &change);
         }
+        self.synced += count as u64;
     }
 
     fn crash(&mut self, tear: &Tear<'_>) {
@@ -103,8 +114,12 @@ struct State {
     syncs_left: Option<u64>,
     stopped: bool,
     sync_error: bool,
+    sync_delay: Option<SyncDelay>,
     locks: BTreeMap<String, Weak<()>>,
 }
+
+/// Makes a future that a sync waits for.
+type SyncDelay = Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// Cloned handles share the disk.
 #[derive(Clone)]
@@ -125,6 +140,7 @@ impl Default for SimDisk {
             syncs_left: None,
             stopped: false,
             sync_error: false,
+            sync_delay: None,
             locks: BTreeMap::new(),
         };
         Self { state: Arc::new(Mutex::new(state)), syncs: Arc::default(), incarnation: 0 }
@@ -182,6 +198,11 @@ impl SimDisk {
         self.state.lock().sync_error = true;
     }
 
+    /// Makes every sync wait for the future that `delay` returns: a slow disk, or one that stalls.
+    pub fn delay_syncs(&self, delay: impl Fn() -> BoxFuture<'static, ()> + Send + Sync + 'static) {
+        self.state.lock().sync_delay = Some(Arc::new(delay));
+    }
+
     /// Bytes that all files together may take.
     pub fn set_capacity(&self, bytes: u64) {
         self.state.lock().capacity = bytes;
@@ -208,6 +229,24 @@ impl SimDisk {
         if let Some(byte) = content.durable.get_mut(offset) {
             *byte ^= 0xff;
         }
+    }
+
+    /// What a sync must wait for.
+    fn begin_sync(&self) -> io::Result<Option<SyncDelay>> {
+        let mut state = self.state.lock();
+        self.check(&state)?;
+        match &mut state.syncs_left {
+            Some(0) => {
+                state.stopped = true;
+                return self.check(&state).map(|()| None);
+            }
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        if state.sync_error {
+            return Err(io::Error::other("simulated sync failure"));
+        }
+        Ok(state.sync_delay.clone())
     }
 
     fn check(&self, state: &State) -> io::Result<()> {
@@ -351,21 +390,13 @@ impl File for SimFile {
 
     fn sync(&self) -> BoxFuture<'_, io::Result<()>> {
         Box::pin(async move {
-            let mut state = self.disk.state.lock();
-            self.disk.check(&state)?;
-            match &mut state.syncs_left {
-                Some(0) => {
-                    state.stopped = true;
-                    return self.disk.check(&state);
-                }
-                Some(left) => *left -= 1,
-                None => {}
+            let delay = self.disk.begin_sync()?;
+            let changes = self.content.lock().changes();
+            if let Some(delay) = delay {
+                delay().await;
+                self.disk.check(&self.disk.state.lock())?;
             }
-            if state.sync_error {
-                return Err(io::Error::other("simulated sync failure"));
-            }
-            drop(state);
-            self.content.lock().sync();
+            self.content.lock().sync(changes);
             self.disk.syncs.fetch_add(1, Ordering::SeqCst);
             Ok(())
         })

@@ -23,12 +23,26 @@ const ROOT: u64 = 0;
 const POLLS_PER_INSTANT_MAX: u64 = 10_000_000;
 
 type Task = BoxFuture<'static, ()>;
+/// Told of every poll: the time, the task, its name.
+type Observer = Box<dyn FnMut(Duration, u64, &'static str) + Send>;
+
+struct Slot {
+    node: u64,
+    name: &'static str,
+    /// Absent while it is polled.
+    task: Option<Task>,
+}
 
 #[derive(Default)]
 struct State {
     now: Duration,
+    /// Wall time minus monotonic time, in microseconds.
+    wall_offset: i64,
     next_id: u64,
-    tasks: BTreeMap<u64, (u64, Option<Task>)>,
+    polls: u64,
+    /// Waiters for a number of polls.
+    step_waiters: BTreeMap<(u64, u64), Waker>,
+    tasks: BTreeMap<u64, Slot>,
     /// Sorted, so that a draw from the seed means the same task in every run.
     ready: std::collections::BTreeSet<u64>,
     timers: BTreeMap<(Duration, u64), Waker>,
@@ -39,12 +53,22 @@ struct State {
 pub struct SimExecutor {
     state: Arc<Mutex<State>>,
     rng: Arc<SimRng>,
+    observer: Arc<Mutex<Option<Observer>>>,
 }
 
 impl SimExecutor {
     pub fn new(seed: u64) -> Self {
-        let state = State { next_id: ROOT + 1, ..State::default() };
-        Self { state: Arc::new(Mutex::new(state)), rng: Arc::new(SimRng::new(seed)) }
+        let state = State { next_id: ROOT + 1, wall_offset: WALL_ORIGIN_MICROS, ..State::default() };
+        Self {
+            state: Arc::new(Mutex::new(state)),
+            rng: Arc::new(SimRng::new(seed)),
+            observer: Arc::default(),
+        }
+    }
+
+    /// Has `observer` told of every poll, so that two runs can be compared.
+    pub fn observe(&self, observer: impl FnMut(Duration, u64, &'static str) + Send + 'static) {
+        *self.observer.lock() = Some(Box::new(observer));
     }
 
     /// The environment of a node: its tasks can be killed together.
@@ -53,7 +77,53 @@ impl SimExecutor {
             clock: Arc::new(SimClock { state: self.state.clone() }),
             rng: self.rng.clone(),
             disk: Arc::new(disk),
-            spawner: Arc::new(SimSpawner { state: self.state.clone(), node }),
+            spawner: self.spawner(node),
+        }
+    }
+
+    /// Spawns tasks of a node. Node 0 is the world outside.
+    pub fn spawner(&self, node: u64) -> Arc<dyn Spawner> {
+        Arc::new(SimSpawner { state: self.state.clone(), node })
+    }
+
+    /// Steps the wall clock of all nodes.
+    pub fn jump_wall(&self, micros: i64) {
+        self.state.lock().wall_offset += micros;
+    }
+
+    /// Completes after so many polls of any tasks, which may be in the middle of anything; at the latest a tenth of a
+    /// virtual second from now, if nothing runs.
+    pub async fn steps(&self, count: u64) {
+        let target = self.state.lock().polls.saturating_add(count);
+        let mut timeout = self.sleep(Duration::from_millis(100));
+        std::future::poll_fn(|context| {
+            let mut state = self.state.lock();
+            if state.polls >= target {
+                return Poll::Ready(());
+            }
+            let id = state.next_id;
+            state.next_id += 1;
+            state.step_waiters.insert((target, id), context.waker().clone());
+            drop(state);
+            timeout.as_mut().poll(context)
+        })
+        .await;
+    }
+
+    /// Drops all tasks and timers: tasks and the executor hold each other.
+    pub fn clear(&self) {
+        loop {
+            let (tasks, timers, waiters) = {
+                let mut state = self.state.lock();
+                state.ready.clear();
+                let waiters = mem::take(&mut state.step_waiters);
+                (mem::take(&mut state.tasks), mem::take(&mut state.timers), waiters)
+            };
+            if tasks.is_empty() && timers.is_empty() && waiters.is_empty() {
+                return;
+            }
+            // Dropped outside the lock, in order of age; destructors may spawn more.
+            drop((tasks, timers, waiters));
         }
     }
 
@@ -69,7 +139,7 @@ impl SimExecutor {
     pub fn kill(&self, node: u64) {
         let mut state = self.state.lock();
         let doomed: Vec<_> =
-            state.tasks.iter().filter(|(_, (owner, _))| *owner == node).map(|(id, _)| *id).collect();
+            state.tasks.iter().filter(|(_, slot)| slot.node == node).map(|(id, _)| *id).collect();
         let tasks: Vec<_> = doomed.iter().map(|id| state.tasks.remove(id)).collect();
         drop(state);
         // Dropped outside the lock: a destructor may wake others.
@@ -100,28 +170,58 @@ impl SimExecutor {
             let waker = self.waker(id);
             let mut context = Context::from_waker(&waker);
             if id == ROOT {
+                self.notify(ROOT, "root");
                 if let Poll::Ready(value) = root.as_mut().poll(&mut context) {
                     return value;
                 }
                 continue;
             }
-            let Some(mut task) = self.state.lock().tasks.get_mut(&id).and_then(|(_, task)| task.take())
-            else {
-                continue;
-            };
+            let Some((name, mut task)) = self.take(id) else { continue };
+            self.notify(id, name);
             let poll = task.as_mut().poll(&mut context);
             let mut state = self.state.lock();
             if poll.is_ready() {
                 state.tasks.remove(&id);
-            } else if let Some((_, slot)) = state.tasks.get_mut(&id) {
-                *slot = Some(mem::replace(&mut task, Box::pin(async {})));
+            } else if let Some(slot) = state.tasks.get_mut(&id) {
+                slot.task = Some(mem::replace(&mut task, Box::pin(async {})));
             }
             drop(state);
             drop(task);
         }
     }
 
+    fn take(&self, id: u64) -> Option<(&'static str, Task)> {
+        let mut state = self.state.lock();
+        let slot = state.tasks.get_mut(&id)?;
+        Some((slot.name, slot.task.take()?))
+    }
+
+    fn notify(&self, id: u64, name: &'static str) {
+        let now = self.state.lock().now;
+        if let Some(observer) = &mut *self.observer.lock() {
+            observer(now, id, name);
+        }
+    }
+
+    /// Wakes those who wait for this many polls.
+    fn count_poll(&self) {
+        let mut due = Vec::new();
+        {
+            let mut state = self.state.lock();
+            state.polls += 1;
+            let polls = state.polls;
+            while let Some(entry) = state.step_waiters.first_entry() {
+                if entry.key().0 > polls {
+                    break;
+                }
+                due.push(entry.remove());
+            }
+        }
+        due.into_iter().for_each(Waker::wake);
+    }
+
     fn pick(&self) -> Option<u64> {
+        self.count_poll();
         let mut state = self.state.lock();
         if state.ready.is_empty() {
             return None;
@@ -186,11 +286,11 @@ struct SimSpawner {
 }
 
 impl Spawner for SimSpawner {
-    fn spawn(&self, _name: &'static str, task: Task) {
+    fn spawn(&self, name: &'static str, task: Task) {
         let mut state = self.state.lock();
         let id = state.next_id;
         state.next_id += 1;
-        state.tasks.insert(id, (self.node, Some(task)));
+        state.tasks.insert(id, Slot { node: self.node, name, task: Some(task) });
         state.ready.insert(id);
     }
 
@@ -203,7 +303,7 @@ impl Spawner for SimSpawner {
     }
 }
 
-/// Both clocks show virtual time; the wall clock begins in 2025.
+/// Both clocks show virtual time; the wall clock begins in 2025 and can be stepped.
 struct SimClock {
     state: Arc<Mutex<State>>,
 }
@@ -212,7 +312,8 @@ const WALL_ORIGIN_MICROS: i64 = 1_735_689_600_000_000;
 
 impl Clock for SimClock {
     fn wall_micros(&self) -> i64 {
-        WALL_ORIGIN_MICROS + i64::try_from(self.monotonic().as_micros()).unwrap_or(i64::MAX / 2)
+        let state = self.state.lock();
+        state.wall_offset + i64::try_from(state.now.as_micros()).unwrap_or(i64::MAX / 2)
     }
 
     fn monotonic(&self) -> Duration {

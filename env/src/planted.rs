@@ -1,0 +1,94 @@
+//! Deliberate bugs.
+//!
+//! A checker that has never found anything proves nothing. Each of these switches breaks a rule that the design depends
+//! on; the simulator turns one on and must find a violation within a bounded number of seeds. Without the feature
+//! `planted` every query is a constant `false` and the broken branch is compiled out.
+
+/// A rule that can be broken on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bug {
+    /// The log claims to be durable before its sync has run.
+    AckBeforeSync,
+    /// A restarted store forgets that its predecessor served reads.
+    ForgetReadsOnRestart,
+    /// The right side of a split starts without the left side's timestamp cache.
+    ForgetReadsOnSplit,
+    /// A split leaves the locks of its right side behind.
+    LoseLockOnSplit,
+    /// Resolving a committed transaction drops the value of one lock in a hundred.
+    LoseResolvedValue,
+    /// A refresh says yes without looking.
+    RefreshBlindly,
+    /// Reads below a provisional value do not wait for its transaction.
+    IgnoreLocks,
+    /// The log is truncated up to what is applied, not up to what is flushed.
+    TruncatePastFlushed,
+}
+
+impl Bug {
+    pub const ALL: [Self; 8] = [
+        Self::AckBeforeSync,
+        Self::ForgetReadsOnRestart,
+        Self::ForgetReadsOnSplit,
+        Self::LoseLockOnSplit,
+        Self::LoseResolvedValue,
+        Self::RefreshBlindly,
+        Self::IgnoreLocks,
+        Self::TruncatePastFlushed,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AckBeforeSync => "ack-before-sync",
+            Self::ForgetReadsOnRestart => "forget-reads-on-restart",
+            Self::ForgetReadsOnSplit => "forget-reads-on-split",
+            Self::LoseLockOnSplit => "lose-lock-on-split",
+            Self::LoseResolvedValue => "lose-resolved-value",
+            Self::RefreshBlindly => "refresh-blindly",
+            Self::IgnoreLocks => "ignore-locks",
+            Self::TruncatePastFlushed => "truncate-past-flushed",
+        }
+    }
+
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|bug| bug.name() == name)
+    }
+}
+
+#[cfg(feature = "planted")]
+mod switch {
+    use std::cell::Cell;
+
+    use super::Bug;
+
+    thread_local! {
+        // One simulation runs on one thread; simulations of other threads are none of its business.
+        static PLANTED: Cell<Option<Bug>> = const { Cell::new(None) };
+    }
+
+    /// Switches `bug` on for this thread, and any other off.
+    pub fn plant(bug: Option<Bug>) {
+        PLANTED.set(bug);
+    }
+
+    /// Whether to break the rule.
+    pub fn planted(bug: Bug) -> bool {
+        PLANTED.get() == Some(bug)
+    }
+}
+
+#[cfg(not(feature = "planted"))]
+mod switch {
+    use super::Bug;
+
+    /// Without the feature `planted` there is nothing to switch on.
+    pub fn plant(_bug: Option<Bug>) {}
+
+    /// Whether to break the rule: never.
+    #[inline(always)]
+    pub const fn planted(_bug: Bug) -> bool {
+        false
+    }
+}
+
+pub use switch::{plant, planted};
