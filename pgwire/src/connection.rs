@@ -93,7 +93,13 @@ where
         self.ready_for_query().await?;
         loop {
             match self.input.get_mut().next_frame(&self.server.limits) {
-                Ok(Some(frame)) => self.message(frame).await?,
+                Ok(Some(frame)) => {
+                    self.message(frame).await?;
+                    // A client that asks without end and reads nothing must not fill the memory with answers.
+                    if self.output.is_full() {
+                        self.flush().await?;
+                    }
+                }
                 Ok(None) => self.idle().await?,
                 Err(BadFrame(error)) => return Err(End::Fatal(error)),
             }

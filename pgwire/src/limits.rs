@@ -7,8 +7,10 @@ use std::time::Duration;
 pub struct Limits {
     /// Authenticated connections at once.
     pub connections_max: usize,
-    /// Connections that have not authenticated, at once; more are closed as they arrive.
+    /// Connections that have not authenticated, at once.
     pub starting_connections_max: usize,
+    /// Accepted connections that wait to be one of those; more are closed as they arrive.
+    pub connection_line_max: usize,
     /// From accept to the end of authentication.
     pub authentication_timeout: Duration,
     /// Bytes of a startup packet, its length word included.
@@ -37,6 +39,7 @@ impl Default for Limits {
         Self {
             connections_max: 200,
             starting_connections_max: 64,
+            connection_line_max: 1_024,
             authentication_timeout: Duration::from_secs(10),
             startup_bytes_max: 10_000,
             short_message_bytes_max: 10_000,

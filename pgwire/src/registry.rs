@@ -22,6 +22,7 @@ pub(crate) struct Registry {
     sessions: Mutex<Sessions>,
     session_slots: Arc<Semaphore>,
     starting_slots: Arc<Semaphore>,
+    line_slots: Arc<Semaphore>,
     connections: AtomicUsize,
     connection_ended: Notify,
 }
@@ -55,14 +56,17 @@ impl Registry {
             sessions: Mutex::default(),
             session_slots: Arc::new(Semaphore::new(limits.connections_max)),
             starting_slots: Arc::new(Semaphore::new(limits.starting_connections_max)),
+            line_slots: Arc::new(Semaphore::new(limits.connection_line_max)),
             connections: AtomicUsize::new(0),
             connection_ended: Notify::new(),
         })
     }
 
-    /// A place among the connections that have not authenticated, when there is one.
-    pub fn begin_start(&self) -> Option<OwnedSemaphorePermit> {
-        self.starting_slots.clone().try_acquire_owned().ok()
+    /// A place among the connections that have not authenticated. A burst of clients waits in line here,
+    /// each under its own deadline; `None` when the line is too long.
+    pub async fn begin_start(&self) -> Option<OwnedSemaphorePermit> {
+        let _in_line = self.line_slots.clone().try_acquire_owned().ok()?;
+        self.starting_slots.clone().acquire_owned().await.ok()
     }
 
     /// A place among the sessions with a fresh process id and key, when there is one.

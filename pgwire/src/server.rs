@@ -108,17 +108,20 @@ impl Server {
         W: AsyncWrite + Unpin + Send,
     {
         let _count = self.registry.count_connection();
-        let Some(starting) = self.registry.begin_start() else { return };
         let mut input = Input::new(reader);
         let mut output = Output::new(writer, self.limits.output_bytes_max);
+        let negotiated = async {
+            // Given back when the client is authenticated.
+            let _starting = self.registry.begin_start().await.ok_or(NotStarted::Closed)?;
+            handshake::negotiate(&self, &mut input, &mut output).await
+        };
         let request = tokio::select! {
             biased;
-            request = handshake::negotiate(&self, &mut input, &mut output) => request,
+            request = negotiated => request,
             () = self.env.spawner.sleep(self.limits.authentication_timeout) => Err(NotStarted::Closed),
             () = self.shutting_down() => Err(NotStarted::Closed),
         };
         let input = Mutex::new(input);
-        drop(starting);
         let started = match request {
             Ok(request) => handshake::open_session(&self, &input, &mut output, request, peer).await,
             Err(not_started) => Err(not_started),

@@ -1,7 +1,7 @@
 //! Where a session puts its results.
 //!
 //! Writing a row is synchronous and goes straight into the connection's output buffer. After each row, or after
-//! each small batch, the session awaits [`flush_if_full`](trait.ResultSink.html#method.flush_if_full): when
+//! each small batch, and after each statement of a simple query, the session awaits [`flush_if_full`](trait.ResultSink.html#method.flush_if_full): when
 //! the buffer has passed its limit, that waits until the client has taken the bytes. So a slow reader slows the
 //! scan down, and the buffer never holds a result.
 //!

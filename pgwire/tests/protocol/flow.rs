@@ -151,6 +151,30 @@ async fn a_client_that_does_not_read_stops_the_scan() {
 }
 
 #[tokio::test]
+async fn answers_to_a_client_that_only_asks_are_bounded() {
+    let mut peer = Peer::start(4 << 10).await;
+    let prepared = [parse("s", "series 1"), sync()].concat();
+    peer.stream.write_all(&prepared).await.unwrap();
+    assert_eq!(peer.until_ready().await, "1Z");
+    let before = peer.read_bytes.load(Ordering::Relaxed);
+    let (_reader, mut writer) = split(peer.stream);
+    let asked = describe('S', "s").repeat(1_000_000);
+    let asking = tokio::spawn(async move {
+        let _blocked_for_good = writer.write_all(&asked).await;
+    });
+    let (mut last, mut still) = (0, 0);
+    while still < 100 {
+        tokio::task::yield_now().await;
+        let now = peer.read_bytes.load(Ordering::Relaxed) - before;
+        still = if now == last { still + 1 } else { 0 };
+        last = now;
+    }
+    // Every request of eight bytes is answered with more.
+    assert!(last > 0 && last <= Limits::default().output_bytes_max, "{last} bytes were read");
+    asking.abort();
+}
+
+#[tokio::test]
 async fn pipelined_messages_are_read_ahead_within_bounds_and_kept() {
     const PIPE_BYTES: usize = 1 << 10;
     let limit = Limits::default().read_ahead_bytes_max;

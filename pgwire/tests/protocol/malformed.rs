@@ -196,6 +196,28 @@ async fn a_silent_client_loses_its_place() {
 }
 
 #[tokio::test]
+async fn a_burst_of_clients_waits_in_line() {
+    let server = RunningServer::start_with(Limits { starting_connections_max: 2, ..Limits::default() });
+    let clients = futures::future::join_all((0..150).map(|_| server.started())).await;
+    assert_eq!(server.server.session_count(), clients.len());
+    let limits = Limits {
+        starting_connections_max: 1,
+        connection_line_max: 1,
+        authentication_timeout: Duration::from_secs(600),
+        ..Limits::default()
+    };
+    let server = RunningServer::start_with(limits);
+    let mut first = server.raw().await;
+    first.send(&SSL_REQUEST).await;
+    assert_eq!(first.stream.read_u8().await.unwrap(), b'N');
+    let mut waiting = server.raw().await;
+    let mut refused = server.raw().await;
+    assert_eq!(refused.until_closed().await, []);
+    first.start().await;
+    waiting.start().await;
+}
+
+#[tokio::test]
 async fn too_many_clients_are_told_and_cancel_still_works() {
     let server = RunningServer::start_with(Limits { connections_max: 1, ..Limits::default() });
     let mut first = server.raw().await;
