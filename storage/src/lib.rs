@@ -8,6 +8,7 @@ pub mod error;
 pub mod memory;
 pub mod mvcc;
 pub mod overlay;
+pub mod testing;
 
 pub use batch::{Op, WriteBatch};
 pub use engine::{Engine, EngineCounts, EngineIterator, Family, IterOptions, Reader};
