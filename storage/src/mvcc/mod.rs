@@ -29,6 +29,9 @@ pub mod scan;
 pub mod value;
 pub mod write;
 
+#[cfg(test)]
+mod tests;
+
 pub use context::{
     FoundLock, IgnoredSeqs, OwnTxn, ReadContext, WriteContext, WriteOutcome, WriteTxn, ignores,
 };
