@@ -1,0 +1,114 @@
+//! What the store must remember about transactions that have no record.
+//!
+//! * The *push marker* is the lowest timestamp at which a transaction may still commit: a reader that pushed it has
+//!   read below. It binds whether or not the transaction has a record.
+//! * The *tombstone* says that a transaction was aborted without ever having had a record (or that its record is gone),
+//!   so that a late record creation or one-phase commit is refused.
+//!
+//! Memory is bounded by two generations; what is forgotten raises a low-water mark under which every transaction
+//! counts as marked. The low-water mark starts at the lease's start, so that a new lease refuses older transactions.
+//! One map per store: transaction ids are unique, and both halves of a split share it.
+
+use std::collections::BTreeMap;
+
+use basalt_base::{Timestamp, TxnId};
+use parking_lot::Mutex;
+
+#[derive(Default)]
+struct Generation {
+    pushes: BTreeMap<TxnId, Timestamp>,
+    pushes_max: Timestamp,
+    /// With the transaction's lower bound, which the low-water mark must reach when the entry is forgotten.
+    tombstones: BTreeMap<TxnId, Timestamp>,
+    tombstones_max: Timestamp,
+}
+
+struct State {
+    pushes_low_water: Timestamp,
+    tombstones_low_water: Timestamp,
+    current: Generation,
+    previous: Generation,
+}
+
+pub struct TxnMarkers {
+    capacity: usize,
+    state: Mutex<State>,
+}
+
+impl TxnMarkers {
+    pub fn new(low_water: Timestamp, capacity: usize) -> Self {
+        let state = State {
+            pushes_low_water: low_water,
+            tombstones_low_water: low_water,
+            current: Generation::default(),
+            previous: Generation::default(),
+        };
+        Self { capacity, state: Mutex::new(state) }
+    }
+
+    /// `id` must commit at or above `to`.
+    pub fn push(&self, id: TxnId, to: Timestamp) {
+        let mut state = self.state.lock();
+        let generation = &mut state.current;
+        let marker = generation.pushes.entry(id).or_default();
+        *marker = to.max(*marker);
+        generation.pushes_max = generation.pushes_max.max(to);
+        state.rotate_when_above(self.capacity);
+    }
+
+    /// The lowest timestamp at which `id` may commit.
+    pub fn pushed_to(&self, id: TxnId) -> Timestamp {
+        let state = self.state.lock();
+        let of = |generation: &Generation| generation.pushes.get(&id).copied().unwrap_or_default();
+        of(&state.current).max(of(&state.previous)).max(state.pushes_low_water)
+    }
+
+    /// `id` may never get a record (again).
+    pub fn entomb(&self, id: TxnId, min_ts: Timestamp) {
+        let mut state = self.state.lock();
+        state.current.tombstones.insert(id, min_ts);
+        state.current.tombstones_max = state.current.tombstones_max.max(min_ts);
+        state.rotate_when_above(self.capacity);
+    }
+
+    /// Whether a record of `id`, begun at `min_ts`, may be created.
+    pub fn may_create_record(&self, id: TxnId, min_ts: Timestamp) -> bool {
+        let state = self.state.lock();
+        min_ts > state.tombstones_low_water
+            && !state.current.tombstones.contains_key(&id)
+            && !state.previous.tombstones.contains_key(&id)
+    }
+}
+
+impl State {
+    fn rotate_when_above(&mut self, capacity: usize) {
+        if self.current.pushes.len() + self.current.tombstones.len() <= capacity {
+            return;
+        }
+        self.pushes_low_water = self.pushes_low_water.max(self.previous.pushes_max);
+        self.tombstones_low_water = self.tombstones_low_water.max(self.previous.tombstones_max);
+        self.previous = std::mem::take(&mut self.current);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forgotten_markers_live_on_in_the_low_water_marks() {
+        let markers = TxnMarkers::new(Timestamp(5), 4);
+        assert!(!markers.may_create_record(TxnId(1), Timestamp(5)));
+        assert!(markers.may_create_record(TxnId(1), Timestamp(6)));
+        assert_eq!(markers.pushed_to(TxnId(1)), Timestamp(5));
+        for id in 0..100_u64 {
+            markers.push(TxnId(u128::from(id)), Timestamp(100 + id));
+            markers.entomb(TxnId(u128::from(id)), Timestamp(50 + id));
+        }
+        for id in 0..100_u64 {
+            assert!(markers.pushed_to(TxnId(u128::from(id))) >= Timestamp(100 + id));
+            assert!(!markers.may_create_record(TxnId(u128::from(id)), Timestamp(50 + id)));
+        }
+        assert!(markers.may_create_record(TxnId(1_000), Timestamp(1_000)));
+    }
+}

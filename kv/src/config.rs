@@ -1,0 +1,60 @@
+//! Limits and intervals of a store.
+
+use std::time::Duration;
+
+use basalt_base::{NodeId, StoreId, limits::RANGE_BYTES_MAX};
+
+/// Smallest permitted [`StoreConfig::range_bytes_max`].
+pub const RANGE_BYTES_MIN: u64 = 1 << 20;
+
+#[derive(Clone, Debug)]
+pub struct StoreConfig {
+    /// Used at bootstrap only.
+    pub node_id: NodeId,
+    pub store_id: StoreId,
+    /// A range above this size splits. At least [`RANGE_BYTES_MIN`].
+    pub range_bytes_max: u64,
+    /// How long old versions stay readable.
+    pub version_ttl: Duration,
+    /// A range is garbage-collected when its garbage exceeds this many bytes and a fifth of its size.
+    pub garbage_bytes_min: u64,
+    /// How often ranges that changed are looked at for garbage.
+    pub gc_interval: Duration,
+    /// A transaction without a sign of life for this long may be aborted by others.
+    pub txn_expiry: Duration,
+    /// How long a reader waits for a lock before it pushes the holder.
+    pub read_push_delay: Duration,
+    /// How long a writer waits for a lock before it looks whether the holder is alive; doubles up to a second.
+    pub write_push_delay: Duration,
+    /// Unreplicated locks of one transaction.
+    pub txn_locks_max: usize,
+    /// Requests waiting for one key.
+    pub lock_queue_max: usize,
+    /// Entries per generation of the timestamp cache.
+    pub timestamp_cache_entries: usize,
+    /// Entries per generation of the transaction markers.
+    pub txn_markers_max: usize,
+    /// How far clocks of different nodes may differ.
+    pub clock_offset_max: Duration,
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self {
+            node_id: NodeId(1),
+            store_id: StoreId(1),
+            range_bytes_max: RANGE_BYTES_MAX,
+            version_ttl: Duration::from_secs(600),
+            garbage_bytes_min: 1 << 20,
+            gc_interval: Duration::from_secs(10),
+            txn_expiry: Duration::from_secs(5),
+            read_push_delay: Duration::from_millis(5),
+            write_push_delay: Duration::from_millis(100),
+            txn_locks_max: 100_000,
+            lock_queue_max: 10_000,
+            timestamp_cache_entries: 64 << 10,
+            txn_markers_max: 64 << 10,
+            clock_offset_max: Duration::from_millis(250),
+        }
+    }
+}

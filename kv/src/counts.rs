@@ -1,0 +1,63 @@
+//! Counters of a store, for metrics and budgets.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! counts {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Counts since the store was opened.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct KvCounts { $($(#[$doc])* pub $name: u64,)* }
+
+        #[derive(Default)]
+        pub(crate) struct Counters { $(pub $name: AtomicU64,)* }
+
+        impl Counters {
+            pub fn snapshot(&self) -> KvCounts {
+                KvCounts { $($name: self.$name.load(Ordering::Relaxed),)* }
+            }
+        }
+    };
+}
+
+counts! {
+    /// Batches sent to one range.
+    batches,
+    gets,
+    scans,
+    puts,
+    deletes,
+    end_txns,
+    pushes,
+    resolves,
+    refreshes,
+    /// Requests of all other kinds.
+    others,
+    commits_one_phase,
+    commits_two_phase,
+    aborts,
+    /// Commands proposed, and those that the apply checks turned down.
+    proposals,
+    rejections,
+    latch_waits,
+    lock_waits,
+    deadlocks,
+    write_too_old,
+    /// Evaluations repeated in place at a higher timestamp.
+    forwarded,
+    splits,
+    gc_runs,
+    gc_versions,
+    /// Batches that crossed a range boundary, and those whose routing was stale.
+    batches_divided,
+    routing_refreshes,
+}
+
+impl Counters {
+    pub fn increment(counter: &AtomicU64) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn add(counter: &AtomicU64, amount: u64) {
+        counter.fetch_add(amount, Ordering::Relaxed);
+    }
+}
