@@ -1,1 +1,17 @@
-//! basalt-kv.
+//! Ranges: the leaseholder side of a store.
+//!
+//! See `README.md` for the numbered invariants and the path of a request. Start reading at [`store::Store`], then
+//! `store/execute.rs`, which is that path.
+
+pub mod concurrency;
+mod config;
+mod counts;
+pub mod evaluate;
+pub mod replica;
+mod routing;
+pub mod store;
+
+pub use config::{RANGE_BYTES_MIN, StoreConfig};
+pub use counts::KvCounts;
+pub use routing::LocalSender;
+pub use store::{RangeInfo, Store};

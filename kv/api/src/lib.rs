@@ -10,7 +10,8 @@ pub mod txn;
 pub use error::{Error, Result};
 pub use program::{RowAction, ScanBatch, ScanProgram, ScanSink};
 pub use request::{
-    BatchHeader, BatchRequest, BatchResponse, LockStrength, LockWait, PushType, ReadConsistency, Request, Response,
+    BatchHeader, BatchRequest, BatchResponse, LockStrength, LockWait, PushType, ReadConsistency, Request,
+    ResolvedTxn, Response,
 };
 pub use sender::Sender;
 pub use txn::{IgnoredSeqs, SeqNum, TxnMeta, TxnPriority, TxnRecord, TxnStatus};

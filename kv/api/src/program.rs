@@ -27,7 +27,7 @@ pub enum RowAction {
 /// Receives the visible rows of one scan request.
 pub trait ScanSink: Send {
     /// Key and value live only for the call.
-    fn row(&mut self, key: &[u8], value: &Bytes) -> Result<RowAction, Error>;
+    fn row(&mut self, key: &[u8], value: &[u8]) -> Result<RowAction, Error>;
     /// Bytes of output so far, checked against the request's byte limit.
     fn bytes(&self) -> usize;
     /// The batch, in a type that the program's author knows.

@@ -99,8 +99,10 @@ pub enum Request {
         anchor: Key,
         now: Timestamp,
     },
-    /// Creates or changes the pushee's record, or waits for it. Addressed to the pushee's anchor.
+    /// Changes the pushee's fate if the pusher (the batch's transaction) wins, and says what it is now; never waits.
+    /// Addressed to the pushee's anchor.
     PushTxn {
+        /// `read_ts` is its last known sign of life: when the lock that the pusher met was taken.
         pushee: TxnMeta,
         push_type: PushType,
         push_to: Timestamp,

@@ -267,8 +267,11 @@ mod tests {
     #[test]
     fn a_request_never_waits_for_itself_and_a_dropped_wait_lets_go() {
         let latches = Arc::new(Latches::default());
-        let own =
-            latches.acquire(vec![point("b", Access::Read, 5), point("b", Access::Write, 5), span("a", "c", Access::Read, 5)]);
+        let own = latches.acquire(vec![
+            point("b", Access::Read, 5),
+            point("b", Access::Write, 5),
+            span("a", "c", Access::Read, 5),
+        ]);
         assert!(!own.must_wait());
         let waiting = latches.acquire(vec![point("b", Access::Write, 5)]);
         let behind = latches.acquire(vec![point("b", Access::Write, 5)]);

@@ -31,17 +31,20 @@ pub struct HolderInfo {
     pub epoch: u32,
     pub write_ts: Timestamp,
     pub min_ts: Timestamp,
+    /// When the lock was taken: a sign of life.
+    pub acquired: Timestamp,
     pub priority: TxnPriority,
 }
 
 impl HolderInfo {
-    pub fn new(txn: &TxnMeta, key: &Key) -> Self {
+    pub fn new(txn: &TxnMeta, key: &Key, acquired: Timestamp) -> Self {
         Self {
             id: txn.id,
             anchor: if txn.anchor.is_empty() { key.clone() } else { txn.anchor.clone() },
             epoch: txn.epoch,
             write_ts: txn.write_ts,
             min_ts: txn.min_ts,
+            acquired,
             priority: txn.priority,
         }
     }
@@ -135,11 +138,12 @@ impl LockTable {
         strength: LockStrength,
         txn: &TxnMeta,
         order: Option<u64>,
+        now: Timestamp,
     ) -> Result<(), Blocked> {
         let mut state = self.state.lock();
         let entry = state.keys.get(key);
-        if let Some(blocked) =
-            entry.and_then(|entry| entry.blocked(Want::Lock(strength), Some(txn.id), order.unwrap_or(u64::MAX)))
+        if let Some(blocked) = entry
+            .and_then(|entry| entry.blocked(Want::Lock(strength), Some(txn.id), order.unwrap_or(u64::MAX)))
         {
             return Err(blocked);
         }
@@ -149,7 +153,7 @@ impl LockTable {
             let holder =
                 &mut state.keys.get_mut(key).expect("the position comes from this entry").holders[position];
             holder.strength = holder.strength.max(strength);
-            holder.info = HolderInfo::new(txn, key);
+            holder.info = HolderInfo::new(txn, key, now);
             return Ok(());
         }
         let held = state.held_by.entry(txn.id).or_default();
@@ -157,7 +161,7 @@ impl LockTable {
             return Ok(());
         }
         held.push(key.clone());
-        let holder = Holder { info: HolderInfo::new(txn, key), strength, replicated: false };
+        let holder = Holder { info: HolderInfo::new(txn, key, now), strength, replicated: false };
         state.keys.entry(key.clone()).or_default().holders.push(holder);
         self.keys.store(state.keys.len(), Ordering::SeqCst);
         Ok(())
@@ -200,16 +204,20 @@ impl LockTable {
         });
         let entry = state.keys.entry(key.clone()).or_default();
         if entry.queue.len() >= self.queue_max {
-            return Err(Error::LockNotAvailable { holder: entry.holders.first().map(|holder| holder.info.id) });
+            return Err(Error::LockNotAvailable {
+                holder: entry.holders.first().map(|holder| holder.info.id),
+            });
         }
         let position = entry.queue.partition_point(|waiter| waiter.order <= order);
         entry.queue.insert(position, Waiter { order, txn, want, signal: Arc::default() });
         self.keys.store(state.keys.len(), Ordering::SeqCst);
-        if let Some(txn) = txn {
+        // A reader pushes what it meets and goes on, so that it is never part of a deadlock.
+        let locker = txn.filter(|_| want != Want::Read);
+        if let Some(txn) = locker {
             state.waits_of.entry(txn).or_default().push((key.clone(), order));
         }
         let place = QueuePlace { table: Arc::clone(self), key: key.clone(), txn, order };
-        let deadlock = txn.and_then(|txn| wait_graph::find_cycle(&state, txn));
+        let deadlock = locker.and_then(|txn| wait_graph::find_cycle(&state, txn));
         drop(state);
         match deadlock {
             Some(holder) => Err(Error::Deadlock { holder }),
@@ -251,7 +259,9 @@ impl LockTable {
         let keys: Vec<Key> = state
             .keys
             .range(span.start.clone()..span.end.clone())
-            .filter(|(_, entry)| entry.holders.iter().any(|holder| holder.info.id == txn && holder.replicated))
+            .filter(|(_, entry)| {
+                entry.holders.iter().any(|holder| holder.info.id == txn && holder.replicated)
+            })
             .map(|(key, _)| key.clone())
             .collect();
         for key in keys {
@@ -331,7 +341,8 @@ impl KeyLocks {
             .holders
             .iter()
             .filter(|holder| {
-                waiter.txn != Some(holder.info.id) && waiter.want.conflicts(holder.strength, holder.replicated)
+                waiter.txn != Some(holder.info.id)
+                    && waiter.want.conflicts(holder.strength, holder.replicated)
             })
             .map(|holder| holder.info.id)
             .collect();

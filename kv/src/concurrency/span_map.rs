@@ -1,6 +1,6 @@
 //! Disjoint spans with the highest timestamp at which each was read.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Bound};
 
 use basalt_base::{Key, Span, Timestamp, TxnId};
 
@@ -72,7 +72,7 @@ impl SpanMap {
     }
 
     pub fn get(&self, key: &[u8]) -> ReadMark {
-        match self.segments.range::<[u8], _>(..=key).next_back() {
+        match self.segments.range::<[u8], _>((Bound::Unbounded, Bound::Included(key))).next_back() {
             Some((_, segment)) if *segment.end > *key => segment.mark,
             _ => ReadMark::default(),
         }
@@ -82,7 +82,9 @@ impl SpanMap {
     pub fn get_span(&self, span: &Span) -> ReadMark {
         let mut mark = self.get(&span.start);
         if !span.is_empty() {
-            for segment in self.segments.range(span.start.clone()..span.end.clone()).map(|(_, segment)| segment) {
+            for segment in
+                self.segments.range(span.start.clone()..span.end.clone()).map(|(_, segment)| segment)
+            {
                 mark = mark.merge(segment.mark);
             }
         }
@@ -96,7 +98,9 @@ impl SpanMap {
         {
             keys.push(start.clone());
         }
-        keys.extend(self.segments.range(span.start.clone()..span.end.clone()).map(|(start, _)| start.clone()));
+        keys.extend(
+            self.segments.range(span.start.clone()..span.end.clone()).map(|(start, _)| start.clone()),
+        );
         keys.into_iter().filter_map(|key| self.segments.remove_entry(&key)).collect()
     }
 

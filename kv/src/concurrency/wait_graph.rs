@@ -16,7 +16,8 @@ const VISITED_MAX: usize = 10_000;
 /// The transaction next to `start` in a cycle through `start`, if there is one.
 pub(super) fn find_cycle(state: &State, start: TxnId) -> Option<TxnId> {
     let mut visited = BTreeSet::new();
-    let mut stack: Vec<(TxnId, TxnId)> = blockers_of(state, start).into_iter().map(|txn| (txn, txn)).collect();
+    let mut stack: Vec<(TxnId, TxnId)> =
+        blockers_of(state, start).into_iter().map(|txn| (txn, txn)).collect();
     while let Some((txn, first)) = stack.pop() {
         if txn == start {
             return Some(first);

@@ -171,13 +171,13 @@ fn take_op(input: &mut Input) -> Result<Op, WireError> {
     }
 }
 
-pub fn status_tag(status: TxnStatus) -> u8 {
-    match status {
+pub fn put_status(out: &mut BytesMut, status: TxnStatus) {
+    out.put_u8(match status {
         TxnStatus::Pending => 0,
         TxnStatus::Staging => 1,
         TxnStatus::Committed => 2,
         TxnStatus::Aborted => 3,
-    }
+    });
 }
 
 pub fn take_status(input: &mut Input) -> Result<TxnStatus, WireError> {
@@ -216,7 +216,7 @@ fn put_resolve(out: &mut BytesMut, resolve: &ResolveOp) {
     }
     out.put_u128(resolve.txn.id.0);
     out.put_u32(resolve.txn.epoch);
-    out.put_u8(status_tag(resolve.txn.status));
+    put_status(out, resolve.txn.status);
     out.put_u64(resolve.txn.timestamp.0);
     put_ignored(out, &resolve.txn.ignored);
 }
@@ -293,12 +293,8 @@ mod tests {
         batch.put(Family::Data, &b"k"[..], &b"v"[..]);
         batch.delete(Family::Lock, &b"k"[..]);
         batch.delete_range(Family::Local, Span::new(Bytes::from_static(b"a"), Bytes::from_static(b"b")));
-        let header = Header {
-            lease_sequence: 1,
-            generation: 2,
-            write_ts: Timestamp(3),
-            closed_ts: Timestamp(4),
-        };
+        let header =
+            Header { lease_sequence: 1, generation: 2, write_ts: Timestamp(3), closed_ts: Timestamp(4) };
         let stats = StatsDelta { bytes: 10, garbage: -4 };
         let resolve = ResolveOp {
             extent: ResolveExtent::Key(Bytes::from_static(b"k")),

@@ -1,0 +1,88 @@
+//! Evaluation: from requests to their results and the command that makes them so.
+//!
+//! Evaluation reads a snapshot and writes nothing: its product is a batch, operations for the apply, and effects on
+//! memory that wait until the command was applied. It runs under the request's latches and may be repeated.
+
+pub mod context;
+mod end_txn;
+mod get;
+mod maintenance;
+mod passing_reader;
+pub mod record;
+mod refresh;
+mod resolve;
+mod scan;
+mod txn_status;
+mod unlocked_reader;
+mod write;
+
+pub use context::{
+    Conflict, Effects, Evaluated, Evaluation, PassedTxns, ReadSpan, Shared, Stop, storage_error,
+};
+pub use get::holder_of;
+pub use passing_reader::PassingReader;
+
+use basalt_kv_api::{Error, Request, Response};
+
+use self::end_txn::EndTxn;
+
+/// Evaluates all requests of a batch.
+pub fn evaluate(eval: &mut Evaluation<'_>, requests: &[Request]) -> Evaluated<Vec<Response>> {
+    let one_phase = requests
+        .iter()
+        .any(|request| matches!(request, Request::EndTxn { commit: true, one_phase: true, .. }));
+    if one_phase {
+        if let Some(commit_ts) = end_txn::prepare_one_phase(eval, requests)? {
+            return repeat_commit(requests, commit_ts);
+        }
+        eval.one_phase = true;
+    }
+    requests.iter().map(|request| one(eval, request)).collect()
+}
+
+fn one(eval: &mut Evaluation<'_>, request: &Request) -> Evaluated<Response> {
+    match request {
+        Request::Get { key, lock } => get::evaluate(eval, key, *lock),
+        Request::Scan { span, reverse, lock, program } => {
+            scan::evaluate(eval, span, *reverse, *lock, program.as_ref())
+        }
+        Request::Put { key, value, seq } => {
+            write::evaluate(eval, key, Some(value), *seq).map(|()| Response::Put)
+        }
+        Request::Delete { key, seq } => write::evaluate(eval, key, None, *seq).map(|()| Response::Delete),
+        Request::EndTxn { commit, lock_spans, one_phase, deadline } => {
+            let end = EndTxn { commit: *commit, lock_spans, deadline: *deadline };
+            if *one_phase && *commit {
+                end_txn::finish_one_phase(eval, &end)
+            } else {
+                end_txn::evaluate(eval, &end)
+            }
+        }
+        Request::HeartbeatTxn { anchor, now } => txn_status::heartbeat(eval, anchor, *now),
+        Request::PushTxn { pushee, push_type, push_to, force } => {
+            txn_status::push(eval, pushee, *push_type, *push_to, *force)
+        }
+        Request::QueryTxn { anchor, id } => txn_status::query(eval, anchor, *id),
+        Request::ResolveLock { key, txn } => resolve::one(eval, key, txn),
+        Request::ResolveLockRange { span, txn, keys_max } => resolve::range(eval, span, txn, *keys_max),
+        Request::Refresh { span, from, to } => refresh::evaluate(eval, span, *from, *to),
+        Request::ClearRange { span } => maintenance::clear_range(eval, span),
+        Request::GarbageCollect { span, threshold, keys_max } => {
+            maintenance::collect(eval, span, *threshold, *keys_max)
+        }
+        Request::AdminSplit { .. } => {
+            Err(Error::Invalid("a split can't share a batch with other requests".to_owned()).into())
+        }
+    }
+}
+
+/// The answer to a commit that was done before.
+fn repeat_commit(requests: &[Request], commit_ts: basalt_base::Timestamp) -> Evaluated<Vec<Response>> {
+    let answer = |request: &Request| match request {
+        Request::Put { .. } => Ok(Response::Put),
+        Request::Delete { .. } => Ok(Response::Delete),
+        Request::EndTxn { .. } => Ok(Response::EndTxn { commit_ts, one_phase: true }),
+        _ => Err(Stop::Error(Error::Invalid("a repeated commit can't read again".to_owned()))),
+    };
+    requests.iter().map(answer).collect()
+}

@@ -1,0 +1,105 @@
+//! Looking at, keeping alive, and pushing transactions.
+
+use basalt_base::{Key, Timestamp};
+use basalt_kv_api::{Error, PushType, Response, TxnMeta, TxnRecord, TxnStatus};
+use basalt_storage::WriteBatch;
+
+use super::{
+    context::{Evaluated, Evaluation},
+    record,
+};
+
+fn check_anchor(eval: &Evaluation<'_>, anchor: &Key) -> Evaluated<()> {
+    if eval.descriptor.contains(anchor) { Ok(()) } else { Err(Error::RangeMismatch.into()) }
+}
+
+fn synthesized(txn: &TxnMeta, status: TxnStatus) -> TxnRecord {
+    TxnRecord {
+        id: txn.id,
+        status,
+        epoch: txn.epoch,
+        write_ts: txn.write_ts,
+        last_heartbeat: txn.read_ts,
+        lock_spans: Vec::new(),
+        ignored: txn.ignored.clone(),
+    }
+}
+
+/// Creates the record or renews its sign of life.
+pub fn heartbeat(eval: &mut Evaluation<'_>, anchor: &Key, now: Timestamp) -> Evaluated<Response> {
+    check_anchor(eval, anchor)?;
+    let txn = eval.txn.clone().ok_or_else(|| Error::Invalid("heartbeat outside a transaction".to_owned()))?;
+    let mut record = match record::load(eval.base, anchor, txn.id)? {
+        Some(record) if record.status != TxnStatus::Pending => {
+            return Ok(Response::HeartbeatTxn { record });
+        }
+        Some(record) => record,
+        None if !eval.shared.markers.may_create_record(txn.id, txn.min_ts) => {
+            return Ok(Response::HeartbeatTxn { record: synthesized(&txn, TxnStatus::Aborted) });
+        }
+        None => synthesized(&txn, TxnStatus::Pending),
+    };
+    record.epoch = record.epoch.max(txn.epoch);
+    record.last_heartbeat = record.last_heartbeat.max(now);
+    let mut batch = WriteBatch::new();
+    record::put(&mut batch, anchor, &record);
+    eval.write(batch);
+    Ok(Response::HeartbeatTxn { record })
+}
+
+pub fn query(eval: &mut Evaluation<'_>, anchor: &Key, id: basalt_base::TxnId) -> Evaluated<Response> {
+    check_anchor(eval, anchor)?;
+    Ok(Response::QueryTxn { record: record::load(eval.base, anchor, id)? })
+}
+
+/// Decides between two transactions. Never waits: a pusher that loses asks again later.
+pub fn push(
+    eval: &mut Evaluation<'_>,
+    pushee: &TxnMeta,
+    push_type: PushType,
+    push_to: Timestamp,
+    force: bool,
+) -> Evaluated<Response> {
+    check_anchor(eval, &pushee.anchor)?;
+    let existing = record::load(eval.base, &pushee.anchor, pushee.id)?;
+    let mut record = match &existing {
+        Some(record) if matches!(record.status, TxnStatus::Committed | TxnStatus::Aborted) => {
+            return Ok(Response::PushTxn { record: record.clone() });
+        }
+        Some(record) => record.clone(),
+        None if !eval.shared.markers.may_create_record(pushee.id, pushee.min_ts) => {
+            return Ok(Response::PushTxn { record: synthesized(pushee, TxnStatus::Aborted) });
+        }
+        None => synthesized(pushee, TxnStatus::Pending),
+    };
+    let pushed = eval.shared.markers.pushed_to(pushee.id);
+    record.write_ts = record.write_ts.max(pushed);
+    let alive_at = record.last_heartbeat.max(pushee.read_ts).max(pushee.min_ts);
+    let expired = eval.now.physical_ms() > alive_at.physical_ms() + eval.shared.txn_expiry_ms;
+    let priority = eval.txn.as_ref().map_or(Default::default(), |txn| txn.priority);
+    let abort = match push_type {
+        _ if expired => true,
+        PushType::Touch => false,
+        PushType::Abort => force || priority > pushee.priority,
+        PushType::Timestamp => false,
+    };
+    if abort {
+        record.status = TxnStatus::Aborted;
+        eval.effects.entombed = Some((pushee.id, pushee.min_ts));
+        // Without a record the tombstone says it all.
+        if existing.is_some() {
+            let mut batch = WriteBatch::new();
+            record::put(&mut batch, &pushee.anchor, &record);
+            eval.write(batch);
+        }
+        eval.effects.finished = Some((pushee.id, None));
+        return Ok(Response::PushTxn { record });
+    }
+    // A reader wins against its equals: else large writers would hold up readers for as long as they run.
+    if push_type == PushType::Timestamp && record.write_ts < push_to && (force || priority >= pushee.priority)
+    {
+        eval.shared.markers.push(pushee.id, push_to);
+        record.write_ts = push_to;
+    }
+    Ok(Response::PushTxn { record })
+}

@@ -1,0 +1,15 @@
+//! Replicas: the replicated state of a range, commands, and how commands are applied.
+
+pub mod apply;
+pub mod command;
+pub mod descriptor;
+pub mod range_set;
+mod snapshot;
+pub mod state;
+pub mod wire;
+
+pub use apply::{CommandOutcome, RangeStates, Rejection};
+pub use command::{Command, Header, ResolveExtent, ResolveOp, SplitTrigger, StatsDelta, Trigger};
+pub use descriptor::{AppliedState, Lease, RangeDescriptor};
+pub use range_set::RangeSet;
+pub use state::{Replica, ReplicaState};

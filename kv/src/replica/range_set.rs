@@ -1,0 +1,91 @@
+//! The ranges of a store: which replica serves which key.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use basalt_base::{Key, RangeId};
+use basalt_storage::{Family, IterOptions, Reader};
+use parking_lot::RwLock;
+
+use super::{
+    descriptor::{DESCRIPTOR, RangeDescriptor},
+    state::{Replica, ReplicaState},
+};
+
+#[derive(Default)]
+struct Index {
+    by_id: BTreeMap<RangeId, Arc<Replica>>,
+    /// By exclusive end, with the start: the range of `k` is the first whose end is above `k`.
+    by_end: BTreeMap<Key, (Key, Arc<Replica>)>,
+}
+
+#[derive(Default)]
+pub struct RangeSet {
+    index: RwLock<Index>,
+}
+
+impl RangeSet {
+    /// Reads all ranges that the engine knows.
+    pub fn load(reader: &dyn Reader) -> basalt_storage::Result<Self> {
+        let lower = basalt_base::keys::range_id_key(RangeId(0), 0);
+        let upper = basalt_base::keys::prefix_end(&[basalt_base::keys::RANGE_ID_LOCAL_PREFIX]);
+        let mut iter = reader.iter(
+            Family::Local,
+            IterOptions { lower: Some(lower.clone()), upper: Some(upper), one_key: false },
+        )?;
+        iter.seek(&lower)?;
+        let mut ids = Vec::new();
+        while iter.valid() {
+            if let [_, id @ .., DESCRIPTOR] = iter.key()
+                && let Ok(id) = <[u8; 8]>::try_from(id)
+            {
+                ids.push(RangeId(u64::from_be_bytes(id)));
+            }
+            iter.next()?;
+        }
+        let set = Self::default();
+        for id in ids {
+            set.insert(Arc::new(Replica::new(ReplicaState::load(reader, id)?)));
+        }
+        Ok(set)
+    }
+
+    pub fn by_id(&self, range_id: RangeId) -> Option<Arc<Replica>> {
+        self.index.read().by_id.get(&range_id).cloned()
+    }
+
+    pub fn by_key(&self, key: &[u8]) -> Option<Arc<Replica>> {
+        let index = self.index.read();
+        let above = (std::ops::Bound::Excluded(key), std::ops::Bound::Unbounded);
+        let (_, (start, replica)) = index.by_end.range::<[u8], _>(above).next()?;
+        (**start <= *key).then(|| Arc::clone(replica))
+    }
+
+    /// All replicas in key order.
+    pub fn all(&self) -> Vec<Arc<Replica>> {
+        self.index.read().by_end.values().map(|(_, replica)| Arc::clone(replica)).collect()
+    }
+
+    pub fn len(&self) -> usize {
+        self.index.read().by_id.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub fn insert(&self, replica: Arc<Replica>) {
+        let descriptor = replica.descriptor();
+        let mut index = self.index.write();
+        index.by_id.insert(replica.range_id, Arc::clone(&replica));
+        index.by_end.insert(descriptor.span.end.clone(), (descriptor.span.start.clone(), replica));
+    }
+
+    /// Puts `right` in the place that the `left` half gave up, in one step, so that the ranges always tile.
+    pub fn split(&self, left: &Arc<Replica>, narrowed: &RangeDescriptor, right: Arc<Replica>) {
+        let descriptor = right.descriptor();
+        let mut index = self.index.write();
+        index.by_id.insert(right.range_id, Arc::clone(&right));
+        index.by_end.insert(descriptor.span.end.clone(), (descriptor.span.start.clone(), right));
+        index.by_end.insert(narrowed.span.end.clone(), (narrowed.span.start.clone(), Arc::clone(left)));
+    }
+}

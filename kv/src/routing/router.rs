@@ -1,0 +1,219 @@
+//! Sending batches to ranges.
+//!
+//! A batch that lies in one range (nearly all do) goes there as it is. Otherwise:
+//!
+//! * its writes go out first, grouped by range, in parallel;
+//! * reads go request by request and range by range, in key order (reverse: from the end), so that limits are kept;
+//! * EndTxn goes last, alone, when every write is in place.
+//!
+//! Such a batch is not atomic, so it may not choose its own read timestamp unless it only writes. A stale route is
+//! answered with [`Error::RangeMismatch`]; the part is then sent again by the truth of the store.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use basalt_base::{Key, RangeId, Span, keys};
+use basalt_kv_api::{
+    BatchHeader, BatchRequest, BatchResponse, Error, Request, Response, Result, ScanBatch, TxnMeta,
+};
+use futures::future::try_join_all;
+
+use super::divide::{self, Target};
+use crate::{counts::Counters, store::Store};
+
+/// Sends of one part, while ranges split under it.
+const REDIRECTS_MAX: u32 = 64;
+
+impl Store {
+    /// Sends a batch wherever it belongs.
+    pub(crate) async fn route(self: &Arc<Self>, mut batch: BatchRequest) -> Result<BatchResponse> {
+        anchor(&mut batch);
+        for _ in 0..REDIRECTS_MAX {
+            let key = divide::first_key(&batch.header, &batch.requests).unwrap_or(keys::KEY_MIN);
+            let (descriptor, replica) = self.locate(&key).await?;
+            if !divide::fits(&descriptor, &batch.header, &batch.requests) {
+                Counters::increment(&self.counters.batches_divided);
+                return self.route_divided(batch).await;
+            }
+            match self.execute(&replica, &batch).await {
+                Err(Error::RangeMismatch) => {
+                    self.locate_here(&key)?;
+                }
+                result => return result,
+            }
+        }
+        Err(Error::Unavailable("the key's range keeps changing".to_owned()))
+    }
+
+    async fn route_divided(self: &Arc<Self>, batch: BatchRequest) -> Result<BatchResponse> {
+        let BatchRequest { mut header, requests } = batch;
+        if requests.iter().any(divide::is_read) {
+            header.can_forward_read_ts = false;
+        }
+        if header.txn.is_none() && header.timestamp.is_zero() {
+            header.timestamp = self.now()?;
+        }
+        let mut answers: Vec<Option<Response>> = requests.iter().map(|_| None).collect();
+        self.send_writes(&mut header, &requests, &mut answers).await?;
+        let mut exhausted = false;
+        for (request, answer) in requests.iter().zip(&mut answers) {
+            if answer.is_some() || matches!(request, Request::EndTxn { .. }) {
+                continue;
+            }
+            *answer = Some(if exhausted {
+                divide::unsent(request)?
+            } else {
+                self.send_parts(&mut header, request, &mut exhausted).await?
+            });
+        }
+        for (request, answer) in requests.iter().zip(&mut answers) {
+            if let Request::EndTxn { commit, lock_spans, deadline, .. } = request {
+                let request = Request::EndTxn {
+                    commit: *commit,
+                    lock_spans: lock_spans.clone(),
+                    deadline: *deadline,
+                    one_phase: false,
+                };
+                *answer = Some(self.send_alone(&mut header, request).await?);
+            }
+        }
+        let responses = answers
+            .into_iter()
+            .map(|answer| answer.ok_or_else(|| Error::Internal("a request was not answered".to_owned())))
+            .collect::<Result<_>>()?;
+        Ok(BatchResponse { responses, txn: header.txn, now: self.now()? })
+    }
+
+    async fn send_writes(
+        self: &Arc<Self>,
+        header: &mut BatchHeader,
+        requests: &[Request],
+        answers: &mut [Option<Response>],
+    ) -> Result<()> {
+        let mut groups: BTreeMap<RangeId, Vec<usize>> = BTreeMap::new();
+        for (index, request) in requests.iter().enumerate() {
+            if let (true, Target::Key(key)) = (divide::is_write(request), divide::target(header, request)) {
+                let (descriptor, _) = self.locate(&key).await?;
+                groups.entry(descriptor.range_id).or_default().push(index);
+            }
+        }
+        let sends = groups.values().map(|indices| {
+            let requests = indices.iter().map(|index| requests[*index].clone()).collect();
+            // Boxed: a group whose range has split meanwhile is divided again.
+            Box::pin(self.route(BatchRequest { header: header.clone(), requests }))
+        });
+        let responses = try_join_all(sends).await?;
+        for (indices, response) in groups.values().zip(responses) {
+            merge_txn(header, response.txn);
+            for (index, response) in indices.iter().zip(response.responses) {
+                answers[*index] = Some(response);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a request to each range of its span in turn.
+    async fn send_parts(
+        self: &Arc<Self>,
+        header: &mut BatchHeader,
+        request: &Request,
+        exhausted: &mut bool,
+    ) -> Result<Response> {
+        let Target::Span(whole) = divide::target(header, request) else {
+            return self.send_alone(header, request.clone()).await;
+        };
+        let reverse = divide::is_reverse(request);
+        let mut rest = whole;
+        let mut joined = None;
+        loop {
+            let part = self.next_part(&rest, reverse).await?;
+            let left = if reverse {
+                Span::new(rest.start.clone(), part.start.clone())
+            } else {
+                Span::new(part.end.clone(), rest.end.clone())
+            };
+            let response = self.send_alone(header, divide::clipped(request, part)).await?;
+            let stopped = divide::resume_of(&response).cloned();
+            let ends_here =
+                stopped.is_some() || matches!(&response, Response::Scan { batch: ScanBatch::Program(_), .. });
+            let left = match stopped {
+                Some(stopped) if reverse => Span::new(rest.start.clone(), stopped.end),
+                Some(stopped) => Span::new(stopped.start, rest.end.clone()),
+                None => left,
+            };
+            let full = spend(header, &response);
+            let remaining = (!left.is_empty()).then(|| left.clone());
+            let done = remaining.is_none() || ends_here || full;
+            // How much of the limits a program has used is known to its author only: let him ask again.
+            *exhausted |= full || (ends_here && remaining.is_some());
+            joined = Some(divide::join(joined.take(), response, remaining)?);
+            if done {
+                return joined.ok_or_else(|| Error::Internal("a span without parts".to_owned()));
+            }
+            rest = left;
+        }
+    }
+
+    /// The part of `rest` that lies in its first (reverse: last) range.
+    async fn next_part(self: &Arc<Self>, rest: &Span, reverse: bool) -> Result<Span> {
+        if !reverse {
+            let (descriptor, _) = self.locate(&rest.start).await?;
+            let end = rest.end.clone().min(descriptor.span.end.clone());
+            return Ok(Span::new(rest.start.clone(), end));
+        }
+        // The range that holds the end's predecessor. The cache is keyed by keys, so ask the store.
+        let last = self.states.ranges.all().into_iter().map(|replica| replica.descriptor()).rev();
+        let start = last
+            .map(|descriptor| descriptor.span.start.clone())
+            .find(|start| *start < rest.end)
+            .unwrap_or_else(|| rest.start.clone());
+        Ok(Span::new(start.max(rest.start.clone()), rest.end.clone()))
+    }
+
+    async fn send_alone(self: &Arc<Self>, header: &mut BatchHeader, request: Request) -> Result<Response> {
+        let batch = BatchRequest { header: header.clone(), requests: vec![request] };
+        let mut response = Box::pin(self.route(batch)).await?;
+        merge_txn(header, response.txn.take());
+        response.responses.pop().ok_or_else(|| Error::Internal("an empty answer".to_owned()))
+    }
+}
+
+/// The first write of a transaction decides where its record lives.
+fn anchor(batch: &mut BatchRequest) {
+    let Some(txn) = &mut batch.header.txn else { return };
+    if !txn.anchor.is_empty() {
+        return;
+    }
+    let first: Option<&Key> = batch.requests.iter().find_map(|request| match request {
+        Request::Put { key, .. } | Request::Delete { key, .. } => Some(key),
+        Request::Get { key, lock: Some(_) } => Some(key),
+        _ => None,
+    });
+    if let Some(key) = first {
+        txn.anchor = key.clone();
+    }
+}
+
+fn merge_txn(header: &mut BatchHeader, answered: Option<TxnMeta>) {
+    if let (Some(txn), Some(answered)) = (&mut header.txn, answered) {
+        txn.read_ts = txn.read_ts.max(answered.read_ts);
+        txn.write_ts = txn.write_ts.max(answered.write_ts);
+        if txn.anchor.is_empty() {
+            txn.anchor = answered.anchor;
+        }
+    }
+}
+
+/// Takes what a scan has returned off the limits. True if nothing is left.
+fn spend(header: &mut BatchHeader, response: &Response) -> bool {
+    let Response::Scan { batch: ScanBatch::Rows(rows), .. } = response else { return false };
+    let mut full = false;
+    let returned = rows.len() as u64;
+    let bytes: u64 = rows.iter().map(|(key, value)| (key.len() + value.len()) as u64).sum();
+    for (limit, used) in [(&mut header.rows_max, returned), (&mut header.bytes_max, bytes)] {
+        if *limit > 0 {
+            full |= *limit <= used;
+            *limit = limit.saturating_sub(used).max(1);
+        }
+    }
+    full
+}

@@ -1,0 +1,253 @@
+//! The path of a batch on one range: latches, locks, evaluation, proposal, release.
+//!
+//! A batch that must wait for a lock gives up its latches, keeps its place in the lock's queue, and begins again.
+//! Nothing is written before the last evaluation, so beginning again is harmless.
+
+use std::sync::Arc;
+
+use basalt_base::Timestamp;
+use basalt_kv_api::{
+    BatchHeader, BatchRequest, BatchResponse, Error, LockStrength, Request, Response, Result,
+};
+use basalt_storage::{OpenBatch, Reader};
+
+use super::{
+    Store,
+    detach::Detach,
+    latching::{is_addressed_to, latch_spans},
+    proposal::{Proposed, Tail},
+    waiting::Waits,
+};
+use crate::{
+    concurrency::{LatchGuard, Want},
+    counts::Counters,
+    evaluate::{self, Conflict, Effects, Evaluation, PassingReader, ReadSpan, Shared, Stop},
+    replica::{Command, Header, RangeDescriptor, Replica, StatsDelta, Trigger},
+};
+
+/// Evaluations of one batch, waits for locks not counted.
+const ATTEMPTS_MAX: u32 = 100;
+
+/// The product of an evaluation.
+struct Product {
+    responses: Vec<Response>,
+    txn: Option<basalt_kv_api::TxnMeta>,
+    command: Option<Command>,
+    effects: Effects,
+}
+
+impl Store {
+    pub(crate) async fn execute(
+        self: &Arc<Self>,
+        replica: &Arc<Replica>,
+        batch: &BatchRequest,
+    ) -> Result<BatchResponse> {
+        Counters::increment(&self.counters.batches);
+        if let [Request::AdminSplit { key }] = &batch.requests[..] {
+            return self.admin_split(replica, key).await;
+        }
+        if let [Request::GarbageCollect { threshold, .. }] = &batch.requests[..] {
+            self.raise_gc_threshold(replica, *threshold).await?;
+        }
+        let mut header = batch.header.clone();
+        if header.txn.is_none() && header.timestamp.is_zero() {
+            header.timestamp = self.now()?;
+        }
+        let mut waits = Waits::default();
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            if attempts > ATTEMPTS_MAX {
+                return Err(Error::Unavailable("the request met too many conflicts".to_owned()));
+            }
+            let mut guard = self.latches.acquire(latch_spans(&header, &batch.requests));
+            if guard.must_wait() {
+                Counters::increment(&self.counters.latch_waits);
+                guard.wait().await;
+            }
+            let (descriptor, lease_sequence) = replica
+                .lease_holder_view(self.ident.node_id, self.incarnation)
+                .ok_or(Error::NotLeaseholder)?;
+            let addressed = |request| is_addressed_to(&descriptor, &header, request);
+            if !batch.requests.iter().all(addressed) {
+                return Err(Error::RangeMismatch);
+            }
+            match self.evaluate(replica, &descriptor, lease_sequence, &header, &batch.requests, &waits) {
+                Ok(product) => {
+                    let Some(command) = product.command else {
+                        self.take_effect(&product.effects, &[]);
+                        drop(guard);
+                        return self.answer(product.responses, product.txn);
+                    };
+                    match self.propose(replica, command, guard, product.effects).await? {
+                        Proposed::Applied => return self.answer(product.responses, product.txn),
+                        Proposed::Again => {}
+                    }
+                }
+                Err(Stop::Forward(to)) => {
+                    drop(guard);
+                    self.forward(&mut header, to)?;
+                }
+                Err(Stop::Conflicts(conflicts)) => {
+                    // Waiting is bounded by the lock timeout, not by the number of times one has to.
+                    attempts = 0;
+                    self.wait_for_locks(guard, conflicts, &header, &batch.requests, &mut waits).await?;
+                }
+                Err(Stop::Error(error)) => {
+                    if matches!(error, Error::WriteTooOld { .. }) {
+                        Counters::increment(&self.counters.write_too_old);
+                    }
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    fn answer(&self, responses: Vec<Response>, txn: Option<basalt_kv_api::TxnMeta>) -> Result<BatchResponse> {
+        Ok(BatchResponse { responses, txn, now: self.now()? })
+    }
+
+    /// Moves the batch's timestamps up, straight to now: what is in the way at `to` tends to have company.
+    fn forward(&self, header: &mut BatchHeader, to: Timestamp) -> Result<()> {
+        Counters::increment(&self.counters.forwarded);
+        let to = to.max(self.now()?);
+        match &mut header.txn {
+            Some(txn) => {
+                txn.read_ts = txn.read_ts.max(to);
+                txn.write_ts = txn.write_ts.max(txn.read_ts);
+            }
+            None => header.timestamp = to,
+        }
+        Ok(())
+    }
+
+    fn evaluate(
+        &self,
+        replica: &Replica,
+        descriptor: &RangeDescriptor,
+        lease_sequence: u64,
+        header: &BatchHeader,
+        requests: &[Request],
+        waits: &Waits,
+    ) -> Result<Product, Stop> {
+        self.check_locks(header, requests, waits)?;
+        // The latches keep away everything that could change what this batch reads, so no snapshot is needed.
+        let base: &dyn Reader = &*self.states.engine;
+        let passing = PassingReader { base, passed: &waits.passed };
+        let visible = if waits.passed.is_empty() { base } else { &passing };
+        let mut eval = Evaluation {
+            shared: Shared {
+                locks: &self.locks,
+                reads: &self.reads,
+                markers: &self.markers,
+                txn_expiry_ms: u64::try_from(self.config.txn_expiry.as_millis()).unwrap_or(u64::MAX),
+                gc_threshold: replica.gc_threshold(),
+            },
+            descriptor,
+            header,
+            base,
+            visible,
+            txn: header.txn.clone(),
+            order: waits.order(),
+            now: self.now()?,
+            rows_left: header.rows_max,
+            bytes_left: header.bytes_max,
+            exhausted: false,
+            open: OpenBatch::new(),
+            resolves: Vec::new(),
+            trigger: Trigger::None,
+            stats: StatsDelta::default(),
+            lowest_write: Timestamp::ZERO,
+            reads: Vec::new(),
+            effects: Effects::default(),
+            one_phase: false,
+        };
+        let responses = evaluate::evaluate(&mut eval, requests)?;
+        // Asked for after reading: versions go only after the threshold was raised.
+        let (read_ts, threshold) = (eval.read_ts(), replica.gc_threshold());
+        if read_ts <= threshold && !eval.reads.is_empty() {
+            return Err(Error::BelowGcThreshold { read_ts, threshold }.into());
+        }
+        for read in &eval.reads {
+            match read {
+                ReadSpan::Point(key) => self.reads.add_point(key, read_ts, eval.txn_id()),
+                ReadSpan::Span(span) => self.reads.add_span(span, read_ts, eval.txn_id()),
+                ReadSpan::Refreshed(span, to) => self.reads.add_span(span, *to, eval.txn_id()),
+            }
+        }
+        self.count(requests, &responses);
+        let batch = eval.open.take();
+        let writes = !batch.is_empty() || !eval.resolves.is_empty();
+        let command = writes.then(|| Command {
+            header: Header {
+                lease_sequence,
+                generation: descriptor.generation,
+                write_ts: eval.lowest_write,
+                closed_ts: Timestamp::ZERO,
+            },
+            stats: eval.stats,
+            batch,
+            resolves: eval.resolves,
+            trigger: eval.trigger,
+        });
+        Ok(Product { responses, txn: eval.txn, command, effects: eval.effects })
+    }
+
+    /// Writes must not pass locks that exist in memory only, nor overtake those who wait for them.
+    fn check_locks(&self, header: &BatchHeader, requests: &[Request], waits: &Waits) -> Result<(), Stop> {
+        if self.locks.is_empty() {
+            return Ok(());
+        }
+        let want = Want::Lock(LockStrength::Exclusive);
+        let txn = header.txn.as_ref().map(|txn| txn.id);
+        for request in requests {
+            if let Request::Put { key, .. } | Request::Delete { key, .. } = request
+                && let Some(blocked) = self.locks.check(key, want, txn, waits.order())
+            {
+                let conflict = Conflict { key: key.clone(), want, discovered: None, blocked };
+                return Err(Stop::Conflicts(vec![conflict]));
+            }
+        }
+        Ok(())
+    }
+
+    async fn propose(
+        self: &Arc<Self>,
+        replica: &Arc<Replica>,
+        command: Command,
+        guard: LatchGuard,
+        effects: Effects,
+    ) -> Result<Proposed> {
+        Counters::increment(&self.counters.proposals);
+        let future = self.raft().propose(replica.range_id, command.encode());
+        let tail = Tail { store: Arc::clone(self), replica: Arc::clone(replica), future, guard, effects };
+        Detach::new(&self.env.spawner, Box::pin(tail.finish())).await
+    }
+
+    fn count(&self, requests: &[Request], responses: &[Response]) {
+        let counters = &self.counters;
+        for request in requests {
+            Counters::increment(match request {
+                Request::Get { .. } => &counters.gets,
+                Request::Scan { .. } => &counters.scans,
+                Request::Put { .. } => &counters.puts,
+                Request::Delete { .. } => &counters.deletes,
+                Request::EndTxn { .. } => &counters.end_txns,
+                Request::PushTxn { .. } => &counters.pushes,
+                Request::ResolveLock { .. } | Request::ResolveLockRange { .. } => &counters.resolves,
+                Request::Refresh { .. } => &counters.refreshes,
+                _ => &counters.others,
+            });
+        }
+        for (request, response) in requests.iter().zip(responses) {
+            match (request, response) {
+                (Request::EndTxn { commit: false, .. }, _) => Counters::increment(&counters.aborts),
+                (_, Response::EndTxn { one_phase: true, .. }) => {
+                    Counters::increment(&counters.commits_one_phase);
+                }
+                (_, Response::EndTxn { .. }) => Counters::increment(&counters.commits_two_phase),
+                _ => {}
+            }
+        }
+    }
+}

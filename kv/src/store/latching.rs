@@ -1,0 +1,101 @@
+//! Which latches a request needs.
+
+use basalt_base::{Key, Timestamp, keys};
+use basalt_kv_api::{BatchHeader, ReadConsistency, Request};
+
+use crate::{
+    concurrency::{Access, LatchSpan},
+    replica::RangeDescriptor,
+};
+
+/// Everything the batch touches.
+pub fn latch_spans(header: &BatchHeader, requests: &[Request]) -> Vec<LatchSpan> {
+    let mut spans = Vec::with_capacity(requests.len() + 1);
+    for request in requests {
+        add(&mut spans, header, request);
+    }
+    spans
+}
+
+fn add(spans: &mut Vec<LatchSpan>, header: &BatchHeader, request: &Request) {
+    let (read_ts, write_ts) = match &header.txn {
+        Some(txn) => (txn.read_ts.max(txn.global_limit), txn.write_ts),
+        None => (header.timestamp, header.timestamp),
+    };
+    let consistent = header.consistency == ReadConsistency::Consistent;
+    match request {
+        Request::Get { key, lock: None } if consistent => {
+            spans.push(LatchSpan::point(key.clone(), Access::Read, read_ts));
+        }
+        Request::Scan { span, lock: None, .. } if consistent => {
+            spans.push(LatchSpan::span(span.clone(), Access::Read, read_ts));
+        }
+        Request::Get { lock: None, .. } | Request::Scan { lock: None, .. } => {}
+        // A locking read must not miss a commit in flight: it latches like a write, but readers do not mind it.
+        Request::Get { key, lock: Some(_) } => {
+            spans.push(LatchSpan::point(key.clone(), Access::Write, Timestamp::MAX));
+        }
+        Request::Scan { span, lock: Some(_), .. } => {
+            spans.push(LatchSpan::span(span.clone(), Access::Write, Timestamp::MAX));
+        }
+        Request::Put { key, .. } | Request::Delete { key, .. } => {
+            spans.push(LatchSpan::point(key.clone(), Access::Write, write_ts));
+        }
+        Request::EndTxn { .. } => {
+            if let Some(txn) = header.txn.as_ref().filter(|txn| !txn.anchor.is_empty()) {
+                spans.push(record_latch(&txn.anchor, txn.id));
+            }
+        }
+        Request::HeartbeatTxn { anchor, .. } => {
+            if let Some(txn) = &header.txn {
+                spans.push(record_latch(anchor, txn.id));
+            }
+        }
+        Request::PushTxn { pushee, .. } => spans.push(record_latch(&pushee.anchor, pushee.id)),
+        Request::QueryTxn { anchor, id } => spans.push(record_latch(anchor, *id)),
+        // At the lowest timestamp the lock may have had: a reader must not put a stale lock back into the table.
+        Request::ResolveLock { key, .. } => {
+            spans.push(LatchSpan::point(key.clone(), Access::Write, Timestamp::ZERO));
+        }
+        Request::ResolveLockRange { span, .. } | Request::ClearRange { span } => {
+            spans.push(LatchSpan::span(span.clone(), Access::Write, Timestamp::ZERO));
+        }
+        Request::Refresh { span, to, .. } => {
+            spans.push(LatchSpan::span(span.clone(), Access::Read, *to));
+        }
+        // Deletes only what no permitted reader sees and no writer touches.
+        Request::GarbageCollect { .. } | Request::AdminSplit { .. } => {}
+    }
+}
+
+fn record_latch(anchor: &Key, id: basalt_base::TxnId) -> LatchSpan {
+    LatchSpan::point(keys::txn_record_key(anchor, id), Access::Write, Timestamp::ZERO)
+}
+
+/// Excludes every write of the range, so that nothing is in flight while its bounds change.
+pub fn whole_range(descriptor: &RangeDescriptor) -> LatchSpan {
+    LatchSpan::span(descriptor.span.clone(), Access::Write, Timestamp::MAX)
+}
+
+/// Whether all keys of the request lie in the range.
+pub fn is_addressed_to(descriptor: &RangeDescriptor, header: &BatchHeader, request: &Request) -> bool {
+    match request {
+        Request::Get { key, .. }
+        | Request::Put { key, .. }
+        | Request::Delete { key, .. }
+        | Request::ResolveLock { key, .. }
+        | Request::AdminSplit { key } => descriptor.contains(key),
+        Request::Scan { span, .. }
+        | Request::ResolveLockRange { span, .. }
+        | Request::ClearRange { span }
+        | Request::GarbageCollect { span, .. }
+        | Request::Refresh { span, .. } => span.is_empty() || descriptor.covers(span),
+        Request::EndTxn { .. } => {
+            header.txn.as_ref().is_none_or(|txn| txn.anchor.is_empty() || descriptor.contains(&txn.anchor))
+        }
+        Request::HeartbeatTxn { anchor, .. } | Request::QueryTxn { anchor, .. } => {
+            descriptor.contains(anchor)
+        }
+        Request::PushTxn { pushee, .. } => descriptor.contains(&pushee.anchor),
+    }
+}

@@ -1,0 +1,80 @@
+//! The ranges as shown to users, and the upkeep of their meta entries.
+
+use std::sync::Arc;
+
+use basalt_base::{RangeId, Span, Timestamp, keys};
+use basalt_kv_api::{BatchHeader, BatchRequest, Error, Request, Response, Result};
+
+use super::Store;
+use crate::replica::RangeDescriptor;
+
+/// One range, for SHOW RANGES.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RangeInfo {
+    pub range_id: RangeId,
+    pub span: Span,
+    pub generation: u64,
+    /// Estimated, all versions.
+    pub bytes: u64,
+    /// Written since old versions were last collected.
+    pub garbage_bytes: u64,
+    pub lease_sequence: u64,
+    pub gc_threshold: Timestamp,
+    pub applied_index: u64,
+}
+
+impl Store {
+    /// All ranges in key order.
+    pub fn ranges(&self) -> Vec<RangeInfo> {
+        let describe = |replica: &Arc<crate::replica::Replica>| {
+            let state = replica.state();
+            RangeInfo {
+                range_id: replica.range_id,
+                span: state.descriptor.span.clone(),
+                generation: state.descriptor.generation,
+                bytes: u64::try_from(state.applied.bytes).unwrap_or(0),
+                garbage_bytes: u64::try_from(state.applied.garbage).unwrap_or(0),
+                lease_sequence: state.lease.sequence,
+                gc_threshold: state.gc_threshold,
+                applied_index: state.applied.index,
+            }
+        };
+        self.states.ranges.all().iter().map(describe).collect()
+    }
+
+    /// Brings the meta entries of all ranges up to date: a crash may have come between a split and its entries.
+    pub(super) async fn repair_meta(self: &Arc<Self>) -> Result<()> {
+        let mut stale = Vec::new();
+        for replica in self.states.ranges.all() {
+            let descriptor = replica.descriptor();
+            let key = keys::meta_key(&descriptor.span.end);
+            let header = BatchHeader {
+                consistency: basalt_kv_api::ReadConsistency::Inconsistent,
+                ..BatchHeader::default()
+            };
+            let batch = BatchRequest { header, requests: vec![Request::Get { key, lock: None }] };
+            let response = Box::pin(self.route(batch)).await?;
+            let Some(Response::Get { value }) = response.responses.into_iter().next() else {
+                return Err(Error::Internal("a get was answered by something else".to_owned()));
+            };
+            if value != Some(descriptor.encode()) {
+                stale.push(descriptor);
+            }
+        }
+        for descriptor in stale {
+            self.put_meta(&[&descriptor]).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes the meta entries of some ranges.
+    pub(super) async fn put_meta(self: &Arc<Self>, descriptors: &[&RangeDescriptor]) -> Result<()> {
+        let put = |descriptor: &&RangeDescriptor| Request::Put {
+            key: keys::meta_key(&descriptor.span.end),
+            value: descriptor.encode(),
+            seq: 0,
+        };
+        let requests = descriptors.iter().map(put).collect();
+        Box::pin(self.route(BatchRequest { header: BatchHeader::default(), requests })).await.map(|_| ())
+    }
+}

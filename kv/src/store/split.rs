@@ -1,0 +1,215 @@
+//! Splits.
+//!
+//! A split is one command of the range. It latches all writes of the range first: so nothing is in flight when the
+//! bounds change, and whoever comes later sees the new ones. Latches, locks, the timestamp cache and transaction markers
+//! belong to the store and are addressed by key, so both halves go on with them. Reads are not held up.
+//!
+//! Meta entries: when the first range splits, its command writes them. For any other range they are written right
+//! *after* the split. Until then, a lookup gives the old, wider descriptor; the range itself answers that the key is
+//! elsewhere, and the router takes the truth from the store. A crash in between is repaired at the next start.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use basalt_base::{Key, RangeId, Span, keys};
+use basalt_kv_api::{BatchResponse, Error, Response, Result};
+use basalt_storage::{
+    Family, WriteBatch,
+    mvcc::{key::encode_key, value::encode_value},
+};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::{
+    Store,
+    detach::Detach,
+    latching::whole_range,
+    open::{FIRST_RANGE, alive},
+    proposal::{Proposed, Tail},
+    split_key,
+};
+use crate::{
+    counts::Counters,
+    evaluate::{Effects, storage_error},
+    replica::{Command, Header, RangeDescriptor, Replica, SplitTrigger, Trigger},
+};
+
+/// Ranges that have grown too large.
+#[derive(Default)]
+pub struct Splitter {
+    queue: Mutex<BTreeSet<RangeId>>,
+    wake: Arc<Notify>,
+    /// A range that could not be split is not tried again before it has grown to this.
+    retry_at: Mutex<std::collections::BTreeMap<RangeId, i64>>,
+    pub splits: AtomicU64,
+}
+
+impl Splitter {
+    pub fn wake(&self) -> Arc<Notify> {
+        Arc::clone(&self.wake)
+    }
+}
+
+impl Store {
+    /// Called after each write: cheap unless the range is too large.
+    pub(super) fn note_growth(&self, replica: &Replica) {
+        let bytes = replica.applied().bytes;
+        if u64::try_from(bytes).unwrap_or(0) <= self.config.range_bytes_max {
+            return;
+        }
+        let retry_at = self.splitter.retry_at.lock().get(&replica.range_id).copied();
+        if retry_at.is_none_or(|at| bytes >= at) && self.splitter.queue.lock().insert(replica.range_id) {
+            self.splitter.wake.notify_one();
+        }
+    }
+
+    pub(super) async fn run_splitter(store: Weak<Self>, wake: Arc<Notify>) {
+        loop {
+            let next = {
+                let Some(store) = alive(&store) else { return };
+                let next = store.splitter.queue.lock().first().copied();
+                if let Some(range_id) = next {
+                    if let Err(error) = store.split_by_size(range_id).await {
+                        tracing::warn!(%range_id, %error, "a range could not be split");
+                    }
+                    store.splitter.queue.lock().remove(&range_id);
+                }
+                next
+            };
+            if next.is_none() {
+                wake.notified().await;
+            }
+        }
+    }
+
+    async fn split_by_size(self: &Arc<Self>, range_id: RangeId) -> Result<()> {
+        let Some(replica) = self.states.ranges.by_id(range_id) else { return Ok(()) };
+        let bytes = replica.applied().bytes;
+        if u64::try_from(bytes).unwrap_or(0) <= self.config.range_bytes_max {
+            return Ok(());
+        }
+        let descriptor = replica.descriptor();
+        let found = split_key::find(&*self.states.engine, &descriptor.span).map_err(storage_error)?;
+        // However it goes, the estimate of the size may be wrong: do not try at every write.
+        self.splitter.retry_at.lock().insert(range_id, bytes.saturating_add(bytes / 4));
+        let Some(found) = found else { return Ok(()) };
+        self.split_at(&replica, &found.key, Some((found.left_bytes, found.right_bytes))).await?;
+        for half in [Some(replica), self.states.ranges.by_key(&found.key)].into_iter().flatten() {
+            self.splitter.retry_at.lock().remove(&half.range_id);
+            self.splitter.queue.lock().remove(&half.range_id);
+            self.note_growth(&half);
+        }
+        Ok(())
+    }
+
+    pub(super) async fn admin_split(
+        self: &Arc<Self>,
+        replica: &Arc<Replica>,
+        key: &Key,
+    ) -> Result<BatchResponse> {
+        self.split_at(replica, key, None).await?;
+        Ok(BatchResponse { responses: vec![Response::AdminSplit], txn: None, now: self.now()? })
+    }
+
+    /// `sizes`: bytes of the two halves, if somebody has counted.
+    async fn split_at(
+        self: &Arc<Self>,
+        replica: &Arc<Replica>,
+        key: &Key,
+        sizes: Option<(u64, u64)>,
+    ) -> Result<()> {
+        if **key < [keys::SYSTEM_PREFIX][..] {
+            return Err(Error::Invalid("the meta entries stay in one range".to_owned()));
+        }
+        let (left, right) = loop {
+            let mut guard = self.latches.acquire(vec![whole_range(&replica.descriptor())]);
+            guard.wait().await;
+            let (descriptor, lease_sequence) = replica
+                .lease_holder_view(self.ident.node_id, self.incarnation)
+                .ok_or(Error::NotLeaseholder)?;
+            if descriptor.span.start == *key {
+                return Ok(());
+            }
+            if !descriptor.contains(key) {
+                return Err(Error::RangeMismatch);
+            }
+            let split = self.plan(replica, &descriptor, key, sizes)?;
+            let (left, right) = (split.left.clone(), split.right.clone());
+            let mut batch = WriteBatch::new();
+            if replica.range_id == FIRST_RANGE {
+                let now = self.now()?;
+                for half in [&left, &right] {
+                    let value = encode_value(Some(&half.encode()), now, now);
+                    batch.put(Family::Data, encode_key(&keys::meta_key(&half.span.end), now), value);
+                }
+            }
+            let header = Header { lease_sequence, generation: descriptor.generation, ..Header::default() };
+            let command = Command { header, batch, trigger: Trigger::Split(split), ..Command::default() };
+            let tail = Tail {
+                store: Arc::clone(self),
+                replica: Arc::clone(replica),
+                future: self.raft().propose(replica.range_id, command.encode()),
+                guard,
+                effects: Effects::default(),
+            };
+            match Detach::new(&self.env.spawner, Box::pin(tail.finish())).await? {
+                Proposed::Applied => break (left, right),
+                Proposed::Again => {}
+            }
+        };
+        Counters::increment(&self.counters.splits);
+        self.splitter.splits.fetch_add(1, Ordering::Relaxed);
+        for half in [&left, &right] {
+            self.cache.insert(Arc::new(half.clone()));
+        }
+        if replica.range_id != FIRST_RANGE {
+            self.put_meta(&[&left, &right]).await?;
+        }
+        Ok(())
+    }
+
+    fn plan(
+        &self,
+        replica: &Replica,
+        descriptor: &RangeDescriptor,
+        key: &Key,
+        sizes: Option<(u64, u64)>,
+    ) -> Result<SplitTrigger> {
+        let generation = descriptor.generation + 1;
+        let left = RangeDescriptor {
+            generation,
+            span: Span::new(descriptor.span.start.clone(), key.clone()),
+            ..descriptor.clone()
+        };
+        let right = RangeDescriptor {
+            range_id: RangeId(self.last_range_id.fetch_add(1, Ordering::SeqCst) + 1),
+            replica_id: descriptor.replica_id,
+            generation,
+            span: Span::new(key.clone(), descriptor.span.end.clone()),
+        };
+        let (left_bytes, right_bytes) = match sizes {
+            Some(sizes) => sizes,
+            None => {
+                let size = |span: &Span| self.states.engine.approximate_bytes(Family::Data, span);
+                (size(&left.span).map_err(storage_error)?, size(&right.span).map_err(storage_error)?)
+            }
+        };
+        let share = |total: i64| {
+            let (left, right) = (i128::from(left_bytes), i128::from(right_bytes));
+            let parts = if left + right == 0 { (1, 2) } else { (right, left + right) };
+            i64::try_from(i128::from(total) * parts.0 / parts.1).unwrap_or(total)
+        };
+        let applied = replica.applied();
+        Ok(SplitTrigger {
+            left,
+            right,
+            right_bytes: share(applied.bytes),
+            right_garbage: share(applied.garbage),
+        })
+    }
+}
