@@ -46,7 +46,6 @@ counts! {
     forwarded,
     splits,
     gc_runs,
-    gc_versions,
     /// Batches that crossed a range boundary, and those whose routing was stale.
     batches_divided,
     routing_refreshes,
@@ -55,9 +54,5 @@ counts! {
 impl Counters {
     pub fn increment(counter: &AtomicU64) {
         counter.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub fn add(counter: &AtomicU64, amount: u64) {
-        counter.fetch_add(amount, Ordering::Relaxed);
     }
 }

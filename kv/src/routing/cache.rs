@@ -47,14 +47,6 @@ impl RangeCache {
         };
         by_end.remove(&end);
     }
-
-    pub fn len(&self) -> usize {
-        self.by_end.read().len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
 }
 
 #[cfg(test)]
@@ -83,7 +75,7 @@ mod tests {
         cache.insert(descriptor(1, 2, "a", "m"));
         cache.insert(descriptor(1, 1, "a", "z"));
         assert_eq!(cache.get(b"b").map(|found| found.generation), Some(2));
-        assert_eq!(cache.len(), 2);
+        assert_eq!(cache.by_end.read().len(), 2);
         cache.evict(b"b");
         assert!(cache.get(b"b").is_none() && cache.get(b"z").is_none());
         assert!(cache.get(b"y").is_some());

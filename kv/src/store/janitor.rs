@@ -16,7 +16,7 @@ use basalt_kv_api::{
     BatchHeader, BatchRequest, Error, IgnoredSeqs, PushType, Request, ResolvedTxn, Response, Result, TxnMeta,
     TxnRecord, TxnStatus,
 };
-use basalt_storage::{Family, IterOptions, Reader, WriteBatch};
+use basalt_storage::{Family, IterOptions, WriteBatch};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 

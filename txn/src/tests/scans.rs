@@ -20,7 +20,7 @@ impl ScanProgram for EvenRows {
 }
 
 impl ScanSink for EvenSink {
-    fn row(&mut self, key: &[u8], value: &Bytes) -> Result<RowAction, StoreError> {
+    fn row(&mut self, key: &[u8], value: &[u8]) -> Result<RowAction, StoreError> {
         let counted = value[0] % 2 == 0;
         if counted {
             self.0.push(Key::copy_from_slice(key));
