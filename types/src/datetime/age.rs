@@ -16,7 +16,8 @@ pub fn timestamp_difference(left: i64, right: i64) -> Result<Interval> {
     Interval { months: 0, days: 0, micros }.justify_hours()
 }
 
-/// `age(left, right)`: years, months, days and time by the calendar. Both are local times.
+/// `age(left, right)`: years, months, days and time by the calendar. Both are local times. An infinity is refused
+/// (PostgreSQL 15 takes its bit pattern for a year; later versions have infinite intervals).
 pub fn age(left: i64, right: i64) -> Result<Interval> {
     if is_infinite_timestamp(left) || is_infinite_timestamp(right) {
         return Err(timestamp_out_of_range());

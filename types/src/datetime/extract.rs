@@ -111,11 +111,11 @@ fn epoch(micros: i64) -> Result<Numeric> {
 pub fn extract_timestamp(name: &str, timestamp: i64) -> Result<Option<Numeric>> {
     const TYPE: &str = "timestamp without time zone";
     let field = field(name).ok_or_else(|| unrecognized(name, TYPE))?;
-    if matches!(field, Field::Zone | Field::ZoneHour | Field::ZoneMinute) {
-        return Err(unsupported(name, TYPE));
-    }
     if is_infinite_timestamp(timestamp) {
         return Ok(of_infinity(field, timestamp == TIMESTAMP_INFINITY));
+    }
+    if matches!(field, Field::Zone | Field::ZoneHour | Field::ZoneMinute) {
+        return Err(unsupported(name, TYPE));
     }
     if field == Field::Epoch {
         return epoch(timestamp).map(Some);

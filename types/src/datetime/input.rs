@@ -78,6 +78,8 @@ struct Decoder {
     is_bc: Option<bool>,
     is_pm: Option<bool>,
     after_t: bool,
+    /// For the type time: digits alone are a time.
+    time_only: bool,
 }
 
 /// What the fields amount to.
@@ -292,7 +294,8 @@ impl Decoder {
         };
         match text.len() {
             6 | 4
-                if self.time.is_none() && (self.after_t || (text.len() == 6 && self.date_is_complete())) =>
+                if self.time.is_none()
+                    && (self.after_t || self.time_only || (text.len() == 6 && self.date_is_complete())) =>
             {
                 self.time = Some(packed_time(text)?);
                 Ok(())
@@ -418,13 +421,13 @@ fn now(settings: &IoSettings) -> Result<i64, Fault> {
         .ok_or_else(|| Fault::Other(SqlError::internal("the current time is not known where this was read")))
 }
 
-fn decode(input: &str, settings: &IoSettings) -> Result<Decoded, Fault> {
+fn decode(input: &str, settings: &IoSettings, time_only: bool) -> Result<Decoded, Fault> {
     // PostgreSQL's MAXDATELEN bounds what a field may hold.
     if input.len() > 1000 {
         return Err(Fault::Syntax);
     }
     let tokens = tokenize(input).ok_or(Fault::Syntax)?;
-    let mut decoder = Decoder::default();
+    let mut decoder = Decoder { time_only, ..Decoder::default() };
     let mut tokens = tokens.into_iter().peekable();
     let mut any = false;
     while let Some(token) = tokens.next() {
@@ -441,7 +444,16 @@ fn decode(input: &str, settings: &IoSettings) -> Result<Decoded, Fault> {
             Token::Decimal(text) => {
                 // `123456.789` after a date.
                 let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
-                if whole.len() != 6 || !decoder.date_is_complete() {
+                // Year and day of the year: 1999.008.
+                if whole.len() == 4 && fraction.len() == 3 && !decoder.date_is_complete() {
+                    let (year, day): (i32, i32) = (number(whole)?, number(fraction)?);
+                    if !(1..=366).contains(&day) {
+                        return Err(Fault::Syntax);
+                    }
+                    decoder.relative(civil_from_days(days_from_civil(year, 1, 1) + day - 1))?;
+                    continue;
+                }
+                if whole.len() != 6 || !(time_only || decoder.date_is_complete()) {
                     return Err(Fault::Syntax);
                 }
                 decoder.digits(whole)?;
@@ -484,7 +496,7 @@ fn days_of(date: (i32, u32, u32)) -> Option<i32> {
 /// `date_in`.
 pub fn parse_date(input: &str, settings: &IoSettings) -> Result<i32> {
     let run = || -> Result<i32, Fault> {
-        let decoded = decode(input, settings)?;
+        let decoded = decode(input, settings, false)?;
         Ok(match decoded.special {
             Some(Special::Infinity) => DATE_INFINITY,
             Some(Special::NegativeInfinity) => DATE_NEGATIVE_INFINITY,
@@ -508,7 +520,7 @@ pub fn parse_date(input: &str, settings: &IoSettings) -> Result<i32> {
 /// `time_in`; a date and a zone may stand with it and are dropped.
 pub fn parse_time(input: &str, settings: &IoSettings) -> Result<i64> {
     let run = || -> Result<i64, Fault> {
-        let decoded = decode(input, settings)?;
+        let decoded = decode(input, settings, true)?;
         match decoded.special {
             Some(Special::Now) => {
                 let now = now(settings)?;
@@ -516,6 +528,10 @@ pub fn parse_time(input: &str, settings: &IoSettings) -> Result<i64> {
                 Ok((now + offset).rem_euclid(MICROS_PER_DAY))
             }
             Some(_) => Err(Fault::Syntax),
+            // The offset of a zone with daylight saving needs a date.
+            None if decoded.date.is_none() && matches!(decoded.zone, Some(Zone::Named(_))) => {
+                Err(Fault::Syntax)
+            }
             None => decoded.time.ok_or(Fault::Syntax),
         }
     };
@@ -547,7 +563,7 @@ fn parse_instant(
 ) -> Result<i64> {
     let with_zone = type_name != "timestamp";
     let run = || -> Result<i64, Fault> {
-        let decoded = decode(input, settings)?;
+        let decoded = decode(input, settings, false)?;
         match decoded.special {
             Some(Special::Infinity) => return Ok(TIMESTAMP_INFINITY),
             Some(Special::NegativeInfinity) => return Ok(TIMESTAMP_NEGATIVE_INFINITY),

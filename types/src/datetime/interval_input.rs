@@ -11,6 +11,7 @@ enum Fault {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[repr(u32)]
 enum Unit {
     Microsecond,
     Millisecond,
@@ -54,6 +55,8 @@ struct Sum {
     months: i64,
     days: i64,
     micros: i128,
+    /// Units given so far, one bit each: none may come twice.
+    seen: u32,
 }
 
 /// A number split so that fractions cascade without losing the whole part's precision.
@@ -82,6 +85,15 @@ fn quantity(negative: bool, text: &str) -> Result<Quantity, Fault> {
 }
 
 impl Sum {
+    fn claim(&mut self, units: &[Unit]) -> Result<(), Fault> {
+        let mask = units.iter().fold(0, |mask, unit| mask | 1 << *unit as u32);
+        if self.seen & mask != 0 {
+            return Err(Fault::Syntax);
+        }
+        self.seen |= mask;
+        Ok(())
+    }
+
     fn add_fractional_days(&mut self, days: f64) {
         let whole = days.trunc();
         self.days += whole as i64;
@@ -246,6 +258,7 @@ fn parse_verbose(input: &str, typmod: i32) -> Result<Interval, Fault> {
         any = true;
         index += 1;
         if text.contains(':') {
+            sum.claim(&[Unit::Hour, Unit::Minute, Unit::Second])?;
             sum.add_time(negative, text)?;
             continue;
         }
@@ -262,13 +275,19 @@ fn parse_verbose(input: &str, typmod: i32) -> Result<Interval, Fault> {
         let value = quantity(negative, text)?;
         match tokens.get(index) {
             Some(Token::Word(word)) if word != "ago" => {
-                sum.add(value, unit(word).ok_or(Fault::Syntax)?)?;
+                let unit = unit(word).ok_or(Fault::Syntax)?;
+                sum.claim(&[unit])?;
+                sum.add(value, unit)?;
                 index += 1;
             }
             // A number right before a time is days.
             Some(Token::Time(_)) => sum.add(value, Unit::Day)?,
             Some(Token::Signed(_, next)) if next.contains(':') => sum.add(value, Unit::Day)?,
-            _ => sum.add(value, default_unit(typmod))?,
+            _ => {
+                let unit = default_unit(typmod);
+                sum.claim(&[unit])?;
+                sum.add(value, unit)?;
+            }
         }
     }
     if any { sum.finish(negate) } else { Err(Fault::Syntax) }

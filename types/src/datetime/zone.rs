@@ -2,7 +2,7 @@
 
 use chrono::{NaiveDateTime, Offset, TimeZone as _};
 
-use super::calendar::UNIX_EPOCH_DAYS;
+use super::calendar::{UNIX_EPOCH_DAYS, civil_from_days, day_of_week, days_from_civil, is_leap_year};
 use super::{MICROS_PER_DAY, MICROS_PER_SECOND, TIMESTAMP_INFINITY, TIMESTAMP_NEGATIVE_INFINITY};
 use crate::{Result, SqlError, SqlState};
 
@@ -34,7 +34,7 @@ impl TimeZone {
         {
             return Ok(Self::fixed((hours * 3600.0) as i32));
         }
-        Self::from_name(text).ok_or_else(|| {
+        Self::from_name(text).or_else(|| posix(text)).ok_or_else(|| {
             SqlError::new(
                 SqlState::INVALID_PARAMETER_VALUE,
                 format!("invalid value for parameter \"TimeZone\": \"{input}\""),
@@ -65,7 +65,7 @@ impl TimeZone {
         match self {
             Self::Fixed { seconds_east, .. } => *seconds_east,
             Self::Named(chrono_tz::Tz::UTC) => 0,
-            Self::Named(zone) => match naive(micros) {
+            Self::Named(zone) => match naive(within_table(micros)) {
                 Some(instant) => zone.offset_from_utc_datetime(&instant).fix().local_minus_utc(),
                 None => 0,
             },
@@ -100,9 +100,58 @@ impl TimeZone {
     }
 }
 
+/// The compiled table of transitions ends with the year 2099. Later years follow the rules of the last ones, so an
+/// instant there is moved to a year with the same calendar among 2071 to 2098.
+fn within_table(micros: i64) -> i64 {
+    let days = micros.div_euclid(MICROS_PER_DAY);
+    let Ok(days) = i32::try_from(days) else { return micros };
+    let (year, ..) = civil_from_days(days);
+    if year < 2099 {
+        return micros;
+    }
+    let first_day = days_from_civil(year, 1, 1);
+    let twin = (2071..2099)
+        .find(|candidate| {
+            is_leap_year(*candidate) == is_leap_year(year)
+                && day_of_week(days_from_civil(*candidate, 1, 1)) == day_of_week(first_day)
+        })
+        .expect("28 consecutive years have every calendar");
+    micros - i64::from(first_day - days_from_civil(twin, 1, 1)) * MICROS_PER_DAY
+}
+
 fn naive(micros: i64) -> Option<NaiveDateTime> {
     let unix = micros.checked_add(i64::from(UNIX_EPOCH_DAYS) * MICROS_PER_DAY)?;
     chrono::DateTime::from_timestamp_micros(unix).map(|instant| instant.naive_utc())
+}
+
+/// A POSIX zone without daylight saving: `<+02>-02`, `ABC-3:30`; its sign is west-positive.
+fn posix(text: &str) -> Option<TimeZone> {
+    let offset = match text.strip_prefix('<') {
+        Some(rest) => rest.split_once('>').filter(|(name, _)| name.len() >= 3)?.1,
+        None => {
+            let letters = text.find(|c: char| !c.is_ascii_alphabetic()).filter(|letters| *letters >= 3)?;
+            &text[letters..]
+        }
+    };
+    let (sign, digits) = match offset.as_bytes().first()? {
+        b'-' => (1, &offset[1..]),
+        b'+' => (-1, &offset[1..]),
+        _ => (-1, offset),
+    };
+    let mut seconds = 0;
+    let mut unit = 3600;
+    for part in digits.split(':') {
+        if unit == 0 || part.is_empty() || part.len() > 3 || !part.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        let value: i32 = part.parse().ok()?;
+        if value > if unit == 3600 { 167 } else { 59 } {
+            return None;
+        }
+        seconds += value * unit;
+        unit /= 60;
+    }
+    Some(TimeZone::Fixed { seconds_east: sign * seconds, name: text.into() })
 }
 
 /// `<+02>-02`, as PostgreSQL names a numeric zone: POSIX signs are west-positive.

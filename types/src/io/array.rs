@@ -124,10 +124,8 @@ impl Parser<'_> {
         if let Some(rest) = self.rest.strip_prefix('}') {
             self.rest = rest;
             if depth > 0 {
-                // An empty sub-array: only allowed when everything is empty.
-                if !self.elements.is_empty() || self.lengths[depth].is_some_and(|length| length > 0) {
-                    return Err(self.malformed(mismatch));
-                }
+                // Emptiness is written {} whatever the dimensions.
+                return Err(self.malformed("Unexpected \"}\" character."));
             }
             self.lengths[depth] = Some(0);
             return Ok(());
