@@ -168,7 +168,7 @@ pub trait BackendSession: Send {
     async fn sync(&mut self) -> Result<()>;
 
     /// The client was told of an error that this session did not raise: a malformed Bind, too long a message.
-    /// The transaction fails as if a statement had.
+    /// The transaction fails as if a statement had; [`sync`](Self::sync) is called before any further statement.
     fn fail(&mut self, error: &SqlError);
 
     fn transaction_status(&self) -> TransactionStatus;

@@ -138,44 +138,43 @@ where
 
     async fn message(&mut self, frame: Frame) -> Result<(), End> {
         let kind = frame.kind;
-        if self.skip_to_sync && !matches!(kind, b'S' | b'X') {
-            return Ok(());
+        match kind {
+            b'X' => return Err(End::Closed),
+            b'S' => {}
+            // A client that has not yet seen a COPY fail is still sending.
+            b'd' | b'c' | b'f' => return Ok(()),
+            _ if self.skip_to_sync => return Ok(()),
+            _ => {}
         }
         match frame::decode(frame) {
             Ok(message) => self.dispatch(message).await,
             // The next message is intact, so this is an ordinary error.
-            Err(error) => {
-                self.session.fail(&error);
-                self.output.error(ERROR, &error);
-                if frame::is_extended(kind) {
-                    self.skip_to_sync = true;
-                    return Ok(());
-                }
-                self.skip_to_sync = false;
-                self.ready_for_query().await
+            Err(error) if frame::is_extended(kind) => {
+                let result = self.own(Err(error));
+                self.end_extended(result)
             }
+            Err(error) => self.refuse(error).await,
         }
+    }
+
+    /// Ends a message that is no part of the extended protocol with an error of this layer.
+    async fn refuse(&mut self, error: SqlError) -> Result<(), End> {
+        self.session.fail(&error);
+        self.output.error(ERROR, &error);
+        self.sync().await
     }
 
     async fn dispatch(&mut self, message: FrontendMessage) -> Result<(), End> {
         let message = match message {
             FrontendMessage::Known(message) => message,
             FrontendMessage::FunctionCall => {
-                let error = SqlError::not_supported("the function call protocol");
-                self.session.fail(&error);
-                self.output.error(ERROR, &error);
-                return self.ready_for_query().await;
+                return self.refuse(SqlError::not_supported("the function call protocol")).await;
             }
         };
         match message {
             PgWireFrontendMessage::Query(query) => self.query(&query.query).await,
             PgWireFrontendMessage::Sync(_) => self.sync().await,
             PgWireFrontendMessage::Flush(_) => self.flush().await,
-            PgWireFrontendMessage::Terminate(_) => Err(End::Closed),
-            // A client that has not yet seen a COPY fail is still sending.
-            PgWireFrontendMessage::CopyData(_)
-            | PgWireFrontendMessage::CopyDone(_)
-            | PgWireFrontendMessage::CopyFail(_) => Ok(()),
             PgWireFrontendMessage::Parse(parse) => {
                 let result = self.parse(parse).await;
                 self.end_extended(result)

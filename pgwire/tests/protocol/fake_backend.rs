@@ -238,11 +238,15 @@ impl BackendSession for FakeSession {
     }
 
     async fn simple_query(&mut self, sql: &str, out: &mut dyn ResultSink) -> Result<()> {
-        self.implicit_failed = false;
+        if self.implicit_failed {
+            return Err(SqlError::internal("a statement after an error without a sync between"));
+        }
         for statement in sql.trim_end_matches(';').split(';') {
             let mut portal = Portal { sql: statement.to_owned(), ..Portal::default() };
             if let Err(error) = self.run(&mut portal, 0, out).await {
-                return Err(self.failed(error));
+                let error = self.failed(error);
+                self.implicit_failed = false;
+                return Err(error);
             }
         }
         Ok(())
@@ -306,6 +310,7 @@ impl BackendSession for FakeSession {
     }
 
     async fn sync(&mut self) -> Result<()> {
+        self.implicit_failed = false;
         if self.status == TransactionStatus::Idle {
             self.portals.clear();
         }
