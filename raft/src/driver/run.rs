@@ -253,6 +253,7 @@ impl Driver {
 
     /// Runs until shutdown or a fatal error.
     pub async fn run(mut self) {
+        let guard = CloseOnDrop { shared: self.shared.clone(), observer: self.observer.clone() };
         let reason = match self.turns().await {
             Ok(Stopped) => Error::Stopped,
             Err(error) => error,
@@ -278,6 +279,7 @@ impl Driver {
                 let _ = reply.send(Ok(()));
             }
         }
+        drop(guard);
     }
 
     async fn turns(&mut self) -> Result<Stopped> {
@@ -371,6 +373,26 @@ impl Driver {
                     return;
                 }
             }
+        }
+    }
+}
+
+/// However the loop ends (raft-rs panics when it can't read the log), callers must not wait for it.
+struct CloseOnDrop {
+    shared: Arc<Shared>,
+    observer: Arc<dyn Observer>,
+}
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        let died = Error::Poisoned("the store loop died".to_owned());
+        let already = self.shared.inbox.closed();
+        let left = self.shared.inbox.close(died.clone());
+        for proposal in left.proposals {
+            let _ = proposal.reply.send(Err(already.clone().unwrap_or_else(|| died.clone())));
+        }
+        if already.is_none() && std::thread::panicking() {
+            self.observer.on_fatal(&died);
         }
     }
 }

@@ -101,21 +101,37 @@ impl GroupLog {
         }
     }
 
-    /// Notes new places of entries that are still wanted.
+    /// Notes new places of entries that are still wanted. In replay the old places may be unknown, because their
+    /// segment is gone: then the entries take their position before, or behind, those that are known.
     pub(super) fn relocate(
         &mut self,
         first: LogIndex,
         locations: &[Location],
         mut released: impl FnMut(&Location),
     ) {
-        for (index, location) in (first..).zip(locations) {
-            let slot = index
-                .checked_sub(self.start)
-                .and_then(|position| self.locations.get_mut(usize::try_from(position).ok()?));
-            match slot {
+        if first > self.last_index() + 1 {
+            self.locations.drain(..).for_each(|location| released(&location));
+            self.cache.clear();
+            self.start = first;
+        }
+        let before =
+            usize::try_from(self.start.saturating_sub(first)).unwrap_or(usize::MAX).min(locations.len());
+        let (before, rest) = locations.split_at(before);
+        for (location, index) in before.iter().rev().zip((first..first + before.len() as u64).rev()) {
+            if index + 1 == self.start && index > self.truncated_index {
+                self.locations.push_front(*location);
+                self.start = index;
+            } else {
+                // Truncated meanwhile: the copy is dead on arrival.
+                released(location);
+            }
+        }
+        for (location, index) in rest.iter().zip(first + before.len() as u64..) {
+            let position = usize::try_from(index - self.start).unwrap_or(usize::MAX);
+            match self.locations.get_mut(position) {
                 Some(slot) if slot.term == location.term => released(&std::mem::replace(slot, *location)),
-                // Replaced or truncated meanwhile: the copy is dead on arrival.
-                _ => released(location),
+                Some(_) => released(location),
+                None => self.locations.push_back(*location),
             }
         }
     }

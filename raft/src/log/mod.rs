@@ -26,6 +26,8 @@ mod record;
 mod recovery;
 mod state;
 mod store;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use batch::LogBatch;
 pub(crate) use group::{GroupLog, HardState};

@@ -282,13 +282,14 @@ impl EntryFields {
         if crc32fast::hash(bytes.get(4..).ok_or(Malformed)?) != self.crc {
             return Err(Malformed);
         }
-        let mut entry = Entry::default();
-        entry.entry_type = match self.kind {
+        let kind = match self.kind {
             0 => EntryType::EntryNormal,
             1 => EntryType::EntryConfChange,
             2 => EntryType::EntryConfChangeV2,
             _ => return Err(Malformed),
         };
+        let mut entry = Entry::default();
+        entry.set_entry_type(kind);
         entry.term = self.term;
         entry.index = index;
         entry.context = self.context;

@@ -232,7 +232,10 @@ impl LogStore {
         group.lock().cache.extend(entries);
         self.cache_order.push_back((range_id, last));
         while self.cache_bytes > self.cache_bytes_max {
-            let Some((range_id, through)) = self.cache_order.pop_front() else { break };
+            let Some((range_id, through)) = self.cache_order.pop_front() else {
+                self.recount_cache();
+                break;
+            };
             self.evict(range_id, through);
         }
     }

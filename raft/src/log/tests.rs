@@ -1,0 +1,183 @@
+//! The log store alone.
+
+use std::sync::Arc;
+
+use basalt_base::{RangeId, ReplicaId};
+use basalt_env::{
+    Disk,
+    sim::{SimDisk, SimExecutor, Tear},
+};
+use bytes::Bytes;
+use raft::eraftpb::Entry;
+
+use super::{GroupLog, HardState, LogBatch, LogStore};
+use crate::{Error, LogIndex, Options, Result, Term, counts::Counters};
+
+const RANGE: RangeId = RangeId(1);
+
+fn options() -> Options {
+    Options { segment_bytes: 8 << 10, cache_bytes_max: 2 << 10, ..Options::default() }
+}
+
+async fn open(disk: &SimDisk) -> Result<LogStore> {
+    LogStore::open(Arc::new(disk.clone()), &options(), Arc::new(Counters::default())).await
+}
+
+fn entries(indexes: std::ops::Range<LogIndex>, term: Term, bytes: usize) -> Vec<Entry> {
+    let entry = |index| {
+        let mut entry = Entry::default();
+        entry.index = index;
+        entry.term = term;
+        entry.data = Bytes::from(vec![index as u8; bytes]);
+        entry
+    };
+    indexes.map(entry).collect()
+}
+
+async fn append(log: &mut LogStore, range_id: RangeId, entries: Vec<Entry>) {
+    let mut batch = LogBatch::default();
+    if log.group(range_id).is_none() {
+        log.create_group(&mut batch, range_id, ReplicaId(1), 10, 5, HardState::default());
+    }
+    batch.append_entries(range_id, entries);
+    log.append(&mut batch).await.unwrap();
+}
+
+/// Index, term and first byte of everything the group has on disk.
+fn stored(log: &LogStore, range_id: RangeId) -> Vec<(LogIndex, Term, u8)> {
+    let group = log.group(range_id).unwrap();
+    let group: &GroupLog = &group.lock();
+    let first = group.first_index();
+    let locations: Vec<_> =
+        (first..=group.last_index()).map(|index| group.location_of(index).unwrap()).collect();
+    let entries = log.files().read(first, &locations).unwrap();
+    entries.iter().map(|entry| (entry.index, entry.term, entry.data[0])).collect()
+}
+
+fn run<T>(future: impl Future<Output = T>) -> T {
+    SimExecutor::new(1).run(future)
+}
+
+#[test]
+fn a_new_leaders_entries_replace_the_old_ones_here_and_after_replay() {
+    run(async {
+        let disk = SimDisk::new();
+        let mut log = open(&disk).await.unwrap();
+        append(&mut log, RANGE, entries(11..16, 5, 100)).await;
+        append(&mut log, RANGE, entries(13..15, 6, 100)).await;
+        let expected = [(11, 5, 11), (12, 5, 12), (13, 6, 13), (14, 6, 14)];
+        assert_eq!(stored(&log, RANGE), expected);
+        log.sync().await.unwrap();
+        assert_eq!(stored(&open(&disk.crash(Tear::Lose)).await.unwrap(), RANGE), expected);
+    });
+}
+
+#[test]
+fn an_unsynced_batch_may_be_torn_even_with_a_whole_one_behind_it() {
+    run(async {
+        let disk = SimDisk::new();
+        let mut log = open(&disk).await.unwrap();
+        append(&mut log, RANGE, entries(11..12, 5, 100)).await;
+        log.sync().await.unwrap();
+        let torn_at = log.tail.offset;
+        append(&mut log, RANGE, entries(12..13, 5, 100)).await;
+        append(&mut log, RANGE, entries(13..14, 5, 100)).await;
+        // Both arrive, but the first of them damaged: the order in which unsynced pages reach the disk is free.
+        log.tail.file.sync().await.unwrap();
+        let path = "log/0000000000000001.seg";
+        disk.corrupt(path, torn_at as usize + 50);
+        drop(log);
+        let disk = disk.crash(Tear::Lose);
+        let mut log = open(&disk).await.unwrap();
+        assert_eq!(stored(&log, RANGE), [(11, 5, 11)]);
+        // What is written over the torn batch is followed by the old whole one, which must not come back.
+        append(&mut log, RANGE, entries(12..13, 6, 100)).await;
+        log.sync().await.unwrap();
+        drop(log);
+        let log = open(&disk.crash(Tear::Lose)).await.unwrap();
+        assert_eq!(stored(&log, RANGE), [(11, 5, 11), (12, 6, 12)]);
+    });
+}
+
+#[test]
+fn a_synced_batch_with_a_later_one_behind_it_is_damaged() {
+    run(async {
+        let disk = SimDisk::new();
+        let mut log = open(&disk).await.unwrap();
+        append(&mut log, RANGE, entries(11..12, 5, 100)).await;
+        let damaged_at = log.tail.offset;
+        append(&mut log, RANGE, entries(12..13, 5, 100)).await;
+        log.sync().await.unwrap();
+        append(&mut log, RANGE, entries(13..14, 5, 100)).await;
+        log.sync().await.unwrap();
+        drop(log);
+        let path = "log/0000000000000001.seg";
+        for offset in [0, 50] {
+            disk.corrupt(path, damaged_at as usize + offset);
+            let error = open(&disk).await.err().unwrap();
+            let expected = format!("{path} at offset {damaged_at}: bad checksum");
+            assert_eq!(error, Error::Corruption(expected));
+            disk.corrupt(path, damaged_at as usize + offset);
+        }
+        assert_eq!(stored(&open(&disk).await.unwrap(), RANGE).len(), 3);
+    });
+}
+
+#[test]
+fn an_idle_groups_entries_move_on_so_that_old_segments_go() {
+    run(async {
+        let (disk, idle) = (SimDisk::new(), RangeId(2));
+        let mut log = open(&disk).await.unwrap();
+        append(&mut log, idle, entries(11..14, 5, 50)).await;
+        let mut next = 11;
+        for _ in 0..20 {
+            append(&mut log, RANGE, entries(next..next + 4, 5, 500)).await;
+            next += 4;
+            let mut batch = LogBatch::default();
+            batch.truncate(RANGE, next - 1, 5);
+            log.append(&mut batch).await.unwrap();
+            log.sync().await.unwrap();
+            log.reclaim().await.unwrap();
+        }
+        let segments = disk.list("log").unwrap().iter().filter(|name| name.ends_with(".seg")).count();
+        assert!(segments <= 2, "{segments} segments left");
+        assert!(log.counters.snapshot().segments_removed > 2);
+        let expected = [(11, 5, 11), (12, 5, 12), (13, 5, 13)];
+        assert_eq!(stored(&log, idle), expected);
+        drop(log);
+        let log = open(&disk.crash(Tear::Lose)).await.unwrap();
+        assert_eq!(stored(&log, idle), expected);
+        assert_eq!(log.group(RANGE).unwrap().lock().first_index(), next);
+    });
+}
+
+#[test]
+fn the_cache_is_bounded_and_a_miss_reads_the_same() {
+    run(async {
+        let disk = SimDisk::new();
+        let mut log = open(&disk).await.unwrap();
+        for index in 11..60 {
+            append(&mut log, RANGE, entries(index..index + 1, 5, 100)).await;
+        }
+        let group = log.group(RANGE).unwrap();
+        let bytes: usize = group.lock().cache.iter().map(super::group::cached_bytes).sum();
+        assert!(bytes > 0 && bytes <= options().cache_bytes_max, "{bytes}");
+        for (index, _, first) in stored(&log, RANGE) {
+            if let Some(entry) = group.lock().cached(index) {
+                assert_eq!((entry.index, entry.data[0]), (index, first));
+            }
+        }
+    });
+}
+
+#[test]
+fn a_damaged_entry_is_found_when_it_is_read() {
+    run(async {
+        let disk = SimDisk::new();
+        let mut log = open(&disk).await.unwrap();
+        append(&mut log, RANGE, entries(11..12, 5, 100)).await;
+        let location = log.group(RANGE).unwrap().lock().location_of(11).unwrap();
+        disk.corrupt("log/0000000000000001.seg", location.offset as usize + 60);
+        assert!(matches!(log.files().read(11, &[location]), Err(Error::Corruption(_))));
+    });
+}
