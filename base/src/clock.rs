@@ -4,8 +4,8 @@
 //! jumps forward.
 //!
 //! * Between readings, hlc-gen's generator keeps the order; it is fed from `env::Clock`, so that simulations control it.
-//! * Across restarts, an upper bound is made durable before any reading passes it (`now` fails rather than pass it).
-//!   A restarted node starts at the bound.
+//! * Across restarts, an upper bound is made durable before any reading passes it: `now` lags behind the wall clock
+//!   rather than pass it, and fails when nothing is left below it. A restarted node starts at the bound.
 //! * A wall clock that jumps ahead of the monotonic clock by more than [`JUMP_MAX`] is ignored: time goes on at the
 //!   monotonic rate. Isolation never depends on the clock's accuracy, so a clock that lags is harmless.
 
@@ -30,7 +30,7 @@ pub const BOUND_LEAD_MS: u64 = 3_000;
 
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ClockError {
-    /// The durable bound was not renewed in time: the log's disk is stalled.
+    /// The durable bound was not renewed in time, and all readings below it are used up: the log's disk is stalled.
     #[error("clock is waiting for its durable bound {bound}")]
     BoundReached { bound: Timestamp },
     /// A peer's reading is further ahead than clocks may differ.
@@ -66,7 +66,9 @@ impl HlcClock {
 
     /// A strictly increasing reading.
     pub fn now(&self) -> Result<Timestamp, ClockError> {
-        self.generator.set_current_timestamp(self.physical_unix_ms());
+        // Should the bound not be renewed in time (a stalled disk), the clock lags, in logical steps below the bound.
+        let latest = self.bound().to_unix_ms() - 1;
+        self.generator.set_current_timestamp(self.physical_unix_ms().min(latest));
         let reading = loop {
             match self.generator.next_timestamp() {
                 Some(reading) => break Timestamp(reading.as_u64()),
@@ -181,6 +183,22 @@ mod tests {
         assert!(matches!(clock.now(), Err(ClockError::BoundReached { .. })));
         clock.set_bound(clock.next_bound());
         assert_eq!(clock.now().unwrap().physical_ms(), 1_000);
+    }
+
+    #[test]
+    fn a_stalled_bound_makes_the_clock_lag_but_not_stop() {
+        let source = Arc::new(TestClock::default());
+        source.wall_micros.store((EPOCH_UNIX_MS + 1_000) * 1_000, Ordering::SeqCst);
+        let clock = HlcClock::new(source.clone(), Timestamp::ZERO, Duration::from_millis(250));
+        clock.set_bound(Timestamp::from_parts(4_000, 7));
+        source.wall_micros.fetch_add(9_000_000, Ordering::SeqCst);
+        source.monotonic_micros.fetch_add(9_000_000, Ordering::SeqCst);
+        let mut last = Timestamp::ZERO;
+        for _ in 0..1_000 {
+            let reading = clock.now().unwrap();
+            assert!(reading > last && reading < clock.bound());
+            last = reading;
+        }
     }
 
     #[test]
