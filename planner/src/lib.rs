@@ -2,12 +2,19 @@
 //!
 //! Pure: no I/O, no clock. What must be known of the database comes through the [`catalog::Catalog`] trait.
 
+pub mod bind;
 pub mod catalog;
+mod entry;
 pub mod expr;
+mod optimize;
+pub mod parse;
 pub mod plan;
 pub mod statement;
 
+pub use bind::{PlanSettings, required_tables};
 pub use catalog::{Catalog, Column, Index, IndexColumn, Table, TableKind};
+pub use entry::analyze_and_plan;
 pub use expr::{ColumnId, Expr};
+pub use parse::{ParsedBody, ParsedStatement, parse};
 pub use plan::{Plan, PlanNode};
 pub use statement::{Field, Planned, PlannedBody};

@@ -71,6 +71,8 @@ pub enum PlanNode {
 #[derive(Clone, Debug)]
 pub struct Scan {
     pub table: Arc<Table>,
+    /// What the query calls the table, for EXPLAIN.
+    pub alias: Arc<str>,
     /// Position in `table.indexes`.
     pub index: usize,
     /// Output: table column position behind each id.

@@ -40,6 +40,8 @@ pub enum PlannedBody {
     Explain { inner: Box<Planned>, options: ExplainOptions },
     /// Everything else: run by the session from its syntax tree.
     Utility(Box<ast::Statement>),
+    /// Statements that have a syntax tree of our own.
+    Own(Box<crate::parse::Utility>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,487 @@
+//! FROM: tables, views, subqueries, functions and joins.
+
+use std::sync::Arc;
+
+use basalt_functions::FunctionKind;
+use basalt_types::{Oid, Result, SqlError, SqlState, SqlType};
+use sqlparser::{
+    ast::{self, JoinConstraint, JoinOperator, ObjectName, Spanned, TableAlias, TableFactor},
+    tokenizer::Span,
+};
+
+use super::{
+    Binder, Bound, Clause, lookup,
+    names::{fold, qualified},
+    one_row, plan, project,
+    row::conjunction,
+    scope::{Env, Relation, Scope, ScopeColumn},
+};
+use crate::{
+    Expr, Plan, PlanNode, Table, TableKind,
+    catalog::QualifiedName,
+    expr::CallExpr,
+    optimize::free_columns,
+    plan::{Access, JoinKind, Scan},
+};
+
+impl Binder<'_> {
+    pub(super) fn from_clause(
+        &mut self,
+        items: &[ast::TableWithJoins],
+        parent: Option<&Env<'_>>,
+    ) -> Result<(Plan, Scope)> {
+        let mut joined: Option<(Plan, Scope)> = None;
+        for item in items {
+            let right = self.from_item(item, joined.as_ref().map(|(_, scope)| scope), parent)?;
+            joined = Some(match joined {
+                None => right,
+                Some((left, mut scope)) => {
+                    let product = nested_loop(JoinKind::Inner, left, right.0, None);
+                    scope.join(right.1).map_err(|error| self.at(error, item.span()))?;
+                    (product, scope)
+                }
+            });
+        }
+        Ok(joined.unwrap_or_else(|| (one_row(), Scope::default())))
+    }
+
+    /// One comma-separated item with its joins. `left` is what LATERAL items may see.
+    fn from_item(
+        &mut self,
+        item: &ast::TableWithJoins,
+        left: Option<&Scope>,
+        parent: Option<&Env<'_>>,
+    ) -> Result<(Plan, Scope)> {
+        let mut joined = self.deeper(|binder| binder.factor(&item.relation, left, parent))?;
+        for join in &item.joins {
+            let visible = match left {
+                None => joined.1.clone(),
+                Some(left) => {
+                    let mut visible = left.clone();
+                    visible.relations.extend(joined.1.relations.iter().cloned());
+                    visible.columns.extend(joined.1.columns.iter().cloned());
+                    visible
+                }
+            };
+            let right = self.deeper(|binder| binder.factor(&join.relation, Some(&visible), parent))?;
+            joined = self.join(joined, right, &join.join_operator, join.relation.span(), parent)?;
+        }
+        Ok(joined)
+    }
+
+    fn join(
+        &mut self,
+        (left, left_scope): (Plan, Scope),
+        (right, right_scope): (Plan, Scope),
+        operator: &JoinOperator,
+        span: Span,
+        parent: Option<&Env<'_>>,
+    ) -> Result<(Plan, Scope)> {
+        let (kind, constraint) = match operator {
+            JoinOperator::Join(constraint) | JoinOperator::Inner(constraint) | JoinOperator::CrossJoin(constraint) => {
+                (JoinKind::Inner, constraint)
+            }
+            JoinOperator::Left(constraint) | JoinOperator::LeftOuter(constraint) => (JoinKind::Left, constraint),
+            JoinOperator::Right(constraint) | JoinOperator::RightOuter(constraint) => (JoinKind::Right, constraint),
+            JoinOperator::FullOuter(constraint) => (JoinKind::Full, constraint),
+            _ => return Err(self.at(SqlError::not_supported("this kind of join"), span)),
+        };
+        let using: Vec<(String, Span)> = match constraint {
+            JoinConstraint::Using(names) => names
+                .iter()
+                .map(|name| Ok((super::folded(name)?.pop().unwrap_or_default(), name.span())))
+                .collect::<Result<_>>()?,
+            JoinConstraint::Natural => left_scope
+                .columns
+                .iter()
+                .filter(|column| !column.hidden)
+                .filter(|column| right_scope.columns.iter().any(|other| !other.hidden && other.name == column.name))
+                .map(|column| (column.name.clone(), span))
+                .collect(),
+            JoinConstraint::On(_) | JoinConstraint::None => vec![],
+        };
+        let mut merged = Vec::with_capacity(using.len());
+        let mut conditions = Vec::with_capacity(using.len());
+        for (name, span) in &using {
+            let left_column = self.using_column(&left_scope, name, "left", *span)?;
+            let right_column = self.using_column(&right_scope, name, "right", *span)?;
+            let (left_expr, right_expr) = (left_column.expr.clone(), right_column.expr.clone());
+            conditions.push(self.binary("=", left_expr.clone(), right_expr.clone(), *span, *span)?);
+            let (exprs, ty) =
+                self.unify(vec![(left_expr, *span), (right_expr, *span)], "JOIN/USING")?;
+            let [first, second] = <[Expr; 2]>::try_from(exprs).map_err(|_| SqlError::internal("two were given"))?;
+            let (expr, origin) = match kind {
+                JoinKind::Right => (second, right_column.origin),
+                JoinKind::Full => (Expr::Coalesce { args: vec![first, second], ty }, (Oid(0), 0)),
+                _ => (first, left_column.origin),
+            };
+            merged.push(ScopeColumn { name: name.clone(), expr, origin, hidden: false });
+        }
+        let mut scope = left_scope;
+        scope.join(right_scope).map_err(|error| self.at(error, span))?;
+        if let JoinConstraint::On(condition) = constraint {
+            let env = Env { scope: &scope, parent };
+            conditions.push(self.in_clause(Clause::JoinOn, |binder| binder.condition(condition, "JOIN/ON", &env))?);
+        }
+        if !merged.is_empty() {
+            scope.columns.retain(|column| !using.iter().any(|(name, _)| *name == column.name));
+            merged.append(&mut scope.columns);
+            scope.columns = merged;
+        }
+        let on = (!conditions.is_empty()).then(|| conjunction(conditions));
+        Ok((nested_loop(kind, left, right, on), scope))
+    }
+
+    fn using_column(&self, scope: &Scope, name: &str, side: &str, span: Span) -> Result<ScopeColumn> {
+        let mut found = scope.columns.iter().filter(|column| !column.hidden && column.name == name);
+        let Some(column) = found.next() else {
+            return Err(self.error_at(
+                SqlState::UNDEFINED_COLUMN,
+                format!("column \"{name}\" specified in USING clause does not exist in {side} table"),
+                span,
+            ));
+        };
+        if found.next().is_some() {
+            return Err(self.error_at(
+                SqlState::AMBIGUOUS_COLUMN,
+                format!("common column name \"{name}\" appears more than once in {side} table"),
+                span,
+            ));
+        }
+        Ok(column.clone())
+    }
+
+    fn factor(
+        &mut self,
+        factor: &TableFactor,
+        left: Option<&Scope>,
+        parent: Option<&Env<'_>>,
+    ) -> Result<(Plan, Scope)> {
+        let empty = Scope::default();
+        let lateral_env = Env { scope: left.unwrap_or(&empty), parent };
+        match factor {
+            TableFactor::Table { name, alias, args: None, version, sample, with_ordinality: false, .. } => {
+                if version.is_some() || sample.is_some() {
+                    return Err(self.at(SqlError::not_supported("AS OF or TABLESAMPLE"), factor.span()));
+                }
+                self.named_relation(name, alias.as_ref())
+            }
+            TableFactor::Table { name, alias, args: Some(args), with_ordinality, .. } => {
+                self.function_relation(name, &args.args, alias.as_ref(), *with_ordinality, &lateral_env)
+            }
+            TableFactor::Function { name, args, alias, with_ordinality, .. } => {
+                self.function_relation(name, args, alias.as_ref(), *with_ordinality, &lateral_env)
+            }
+            TableFactor::UNNEST { alias, array_exprs, with_ordinality, .. } => {
+                let [array] = array_exprs.as_slice() else {
+                    return Err(self.at(SqlError::not_supported("unnest of several arrays"), factor.span()));
+                };
+                let array_value = self.in_from(|binder| binder.expr(array, &lateral_env))?;
+                self.table_function("unnest", vec![(array_value, array.span())], alias.as_ref(), *with_ordinality, array.span())
+            }
+            TableFactor::Derived { lateral, subquery, alias, .. } => {
+                let bound = if *lateral {
+                    self.subplan(subquery, &lateral_env)?
+                } else {
+                    let saved = std::mem::take(&mut self.collected);
+                    let bound = self.query(subquery, parent);
+                    self.collected = saved;
+                    bound?
+                };
+                let Some(alias) = alias else {
+                    return Err(self.at(
+                        SqlError::new(SqlState::SYNTAX_ERROR, "subquery in FROM must have an alias")
+                            .with_hint("For example, FROM (SELECT ...) [AS] foo."),
+                        subquery.span(),
+                    ));
+                };
+                self.derived(bound, fold(&alias.name), Some(alias))
+            }
+            TableFactor::NestedJoin { table_with_joins, alias } => {
+                let (plan, scope) = self.from_item(table_with_joins, left, parent)?;
+                match alias {
+                    None => Ok((plan, scope)),
+                    Some(alias) => {
+                        let mut relation = Relation {
+                            alias: fold(&alias.name),
+                            schema: None,
+                            table: None,
+                            columns: scope.columns,
+                            scalar: false,
+                        };
+                        self.rename_columns(&mut relation, alias)?;
+                        Ok((plan, Scope::of(relation)))
+                    }
+                }
+            }
+            other => Err(self.at(SqlError::not_supported(format!("the FROM item {other}")), other.span())),
+        }
+    }
+
+    fn in_from<T>(&mut self, run: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        self.in_clause(Clause::From, run)
+    }
+
+    /// A subquery's output under an alias.
+    fn derived(&mut self, bound: Bound, name: String, alias: Option<&TableAlias>) -> Result<(Plan, Scope)> {
+        let columns = bound
+            .fields
+            .iter()
+            .zip(&bound.plan.columns)
+            .map(|(field, (id, ty))| ScopeColumn {
+                name: field.name.clone(),
+                expr: Expr::Column { id: *id, ty: *ty },
+                origin: (field.table, field.attnum),
+                hidden: false,
+            })
+            .collect();
+        let mut relation = Relation { alias: name, schema: None, table: None, columns, scalar: false };
+        if let Some(alias) = alias {
+            self.rename_columns(&mut relation, alias)?;
+        }
+        Ok((bound.plan, Scope::of(relation)))
+    }
+
+    /// The column names of an alias: `t(a, b)`.
+    fn rename_columns(&self, relation: &mut Relation, alias: &TableAlias) -> Result<()> {
+        let visible = relation.columns.iter().filter(|column| !column.hidden).count();
+        if alias.columns.len() > visible {
+            return Err(self.error_at(
+                SqlState::INVALID_COLUMN_REFERENCE,
+                format!(
+                    "table \"{}\" has {visible} columns available but {} columns specified",
+                    relation.alias,
+                    alias.columns.len()
+                ),
+                alias.name.span,
+            ));
+        }
+        for (column, name) in relation.columns.iter_mut().filter(|column| !column.hidden).zip(&alias.columns) {
+            column.name = fold(&name.name);
+        }
+        Ok(())
+    }
+
+    fn named_relation(&mut self, name: &ObjectName, alias: Option<&TableAlias>) -> Result<(Plan, Scope)> {
+        let name_parts = qualified(name)?;
+        if name_parts.schema.is_none()
+            && let Some(found) = self.cte_reference(&name_parts.name)
+        {
+            let label = alias.map_or_else(|| name_parts.name.clone(), |alias| fold(&alias.name));
+            return self.derived(found, label, alias);
+        }
+        let table = self.table(&name_parts, name.span())?;
+        self.table_relation(&table, alias, alias.map(|alias| fold(&alias.name)))
+    }
+
+    /// Looks a table up: `relation "x" does not exist`.
+    pub(crate) fn table(&mut self, name: &QualifiedName, span: Span) -> Result<Arc<Table>> {
+        match self.catalog.table(name) {
+            Ok(Some(table)) => {
+                self.depend(&table);
+                Ok(table)
+            }
+            Ok(None) => Err(self.error_at(
+                SqlState::UNDEFINED_TABLE,
+                format!("relation \"{name}\" does not exist"),
+                span,
+            )),
+            Err(error) => Err(self.at(error, span)),
+        }
+    }
+
+    pub(crate) fn table_relation(
+        &mut self,
+        table: &Arc<Table>,
+        alias: Option<&TableAlias>,
+        label: Option<String>,
+    ) -> Result<(Plan, Scope)> {
+        if let TableKind::View { query } = &table.kind {
+            let bound = self.view(query)?;
+            let label = label.unwrap_or_else(|| table.name.clone());
+            let mut bound = bound;
+            for (field, column) in bound.fields.iter_mut().zip(&table.columns) {
+                field.name.clone_from(&column.name);
+            }
+            for (position, field) in bound.fields.iter_mut().enumerate() {
+                field.table = table.id;
+                field.attnum = i16::try_from(position + 1).unwrap_or(0);
+            }
+            return self.derived(bound, label, alias);
+        }
+        let mut columns = Vec::with_capacity(table.columns.len());
+        let mut outputs = Vec::with_capacity(table.columns.len());
+        let mut layout = Vec::with_capacity(table.columns.len());
+        for (position, column) in table.columns.iter().enumerate() {
+            let id = self.new_id();
+            outputs.push((id, position));
+            layout.push((id, column.ty));
+            columns.push(ScopeColumn {
+                name: column.name.clone(),
+                expr: Expr::Column { id, ty: column.ty },
+                origin: (table.id, i16::try_from(position + 1).unwrap_or(0)),
+                hidden: column.hidden,
+            });
+        }
+        let schema = label.is_none().then(|| table.schema.clone());
+        let label = label.unwrap_or_else(|| table.name.clone());
+        let node = match table.kind {
+            TableKind::Table => PlanNode::Scan(Box::new(Scan {
+                table: Arc::clone(table),
+                alias: label.as_str().into(),
+                index: 0,
+                columns: outputs,
+                access: Access::default(),
+                reverse: false,
+                filter: None,
+                limit: None,
+                lock: None,
+            })),
+            _ => PlanNode::VirtualScan { table: Arc::clone(table), columns: outputs, filter: None },
+        };
+        let mut relation = Relation { alias: label, schema, table: Some(Arc::clone(table)), columns, scalar: false };
+        if let Some(alias) = alias {
+            self.rename_columns(&mut relation, alias)?;
+        }
+        Ok((plan(node, layout), Scope::of(relation)))
+    }
+
+    /// A view's query, bound in a world of its own.
+    fn view(&mut self, text: &str) -> Result<Bound> {
+        let statements = crate::parse::parse(text)?;
+        let Some(crate::parse::ParsedStatement { body: crate::parse::ParsedBody::Sql(statement), source, .. }) =
+            statements.into_iter().next()
+        else {
+            return Err(SqlError::internal("a view without a query"));
+        };
+        let ast::Statement::Query(query) = *statement else {
+            return Err(SqlError::internal("a view's text is not a query"));
+        };
+        let outer_source = std::mem::replace(&mut self.source, source);
+        let outer_ctes = std::mem::take(&mut self.ctes);
+        let saved = std::mem::take(&mut self.collected);
+        let bound = self.query(&query, None);
+        self.collected = saved;
+        self.ctes = outer_ctes;
+        self.source = outer_source;
+        bound
+    }
+
+    fn function_relation(
+        &mut self,
+        name: &ObjectName,
+        args: &[ast::FunctionArg],
+        alias: Option<&TableAlias>,
+        ordinality: bool,
+        env: &Env<'_>,
+    ) -> Result<(Plan, Scope)> {
+        let function = super::folded(name)?.pop().unwrap_or_default();
+        let mut bound = Vec::with_capacity(args.len());
+        for arg in args {
+            let ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expr)) = arg else {
+                return Err(self.at(SqlError::not_supported("named argument notation"), name.span()));
+            };
+            bound.push((self.in_from(|binder| binder.expr(expr, env))?, expr.span()));
+        }
+        self.table_function(&function, bound, alias, ordinality, name.span())
+    }
+
+    fn table_function(
+        &mut self,
+        name: &str,
+        args: Vec<(Expr, Span)>,
+        alias: Option<&TableAlias>,
+        ordinality: bool,
+        span: Span,
+    ) -> Result<(Plan, Scope)> {
+        let is_set = lookup::functions(name).any(|function| matches!(function.kind, FunctionKind::Set { .. }));
+        if !is_set {
+            if ordinality {
+                return Err(self.at(SqlError::not_supported("WITH ORDINALITY of a scalar function"), span));
+            }
+            let value = self.in_from(|binder| binder.call_function(name, args, span))?;
+            let (id, ty) = (self.new_id(), value.ty());
+            let label = alias.map_or_else(|| name.to_owned(), |alias| fold(&alias.name));
+            let column =
+                ScopeColumn { name: label.clone(), expr: Expr::Column { id, ty }, origin: (Oid(0), 0), hidden: false };
+            let mut relation = Relation { alias: label, schema: None, table: None, columns: vec![column], scalar: true };
+            if let Some(alias) = alias {
+                self.rename_columns(&mut relation, alias)?;
+            }
+            return Ok((project(one_row(), vec![(id, value)]), Scope::of(relation)));
+        }
+        let (function, args, ty) = self.resolve_call(name, args, span)?;
+        let FunctionKind::Set { columns: declared, .. } = &function.kind else {
+            return Err(self.at(SqlError::not_supported(format!("function {name} in FROM")), span));
+        };
+        let label = alias.map_or_else(|| name.to_owned(), |alias| fold(&alias.name));
+        let mut outputs: Vec<(String, SqlType)> = if declared.len() <= 1 {
+            let declared_name = declared.first().map_or("", |(name, _)| *name);
+            let column = if declared_name.is_empty() { label.clone() } else { declared_name.to_owned() };
+            vec![(column, ty)]
+        } else {
+            declared.iter().map(|(name, oid)| ((*name).to_owned(), SqlType::new(*oid, -1))).collect()
+        };
+        let scalar = outputs.len() == 1 && !ordinality;
+        if ordinality {
+            outputs.push(("ordinality".to_owned(), SqlType::INT8));
+        }
+        let mut layout = Vec::with_capacity(outputs.len());
+        let mut columns = Vec::with_capacity(outputs.len());
+        for (name, ty) in outputs {
+            let id = self.new_id();
+            layout.push((id, ty));
+            columns.push(ScopeColumn { name, expr: Expr::Column { id, ty }, origin: (Oid(0), 0), hidden: false });
+        }
+        let call = Box::new(CallExpr { function, args, ty, operator: None });
+        let mut relation = Relation { alias: label, schema: None, table: None, columns, scalar };
+        if let Some(alias) = alias {
+            self.rename_columns(&mut relation, alias)?;
+        }
+        Ok((plan(PlanNode::FunctionScan { call, ordinality }, layout), Scope::of(relation)))
+    }
+
+    /// FOR UPDATE and FOR SHARE: the scans of the named tables lock what they read.
+    pub(super) fn lock_rows(&mut self, input: &mut Plan, locks: &[ast::LockClause], scope: &Scope) -> Result<()> {
+        for lock in locks {
+            if lock.nonblock.is_some() {
+                return Err(SqlError::not_supported("NOWAIT or SKIP LOCKED"));
+            }
+            let only = match &lock.of {
+                None => None,
+                Some(name) => {
+                    let label = super::folded(name)?.pop().unwrap_or_default();
+                    if scope.relation(None, &label).is_none() {
+                        return Err(self.error_at(
+                            SqlState::UNDEFINED_TABLE,
+                            format!("relation \"{label}\" in FOR UPDATE clause not found in FROM clause"),
+                            name.span(),
+                        ));
+                    }
+                    Some(label)
+                }
+            };
+            lock_scans(input, only.as_deref(), lock.lock_type == ast::LockType::Update);
+        }
+        Ok(())
+    }
+}
+
+fn lock_scans(input: &mut Plan, only: Option<&str>, exclusive: bool) {
+    if let PlanNode::Scan(scan) = &mut input.node
+        && only.is_none_or(|only| *scan.alias == *only)
+    {
+        scan.lock = Some(scan.lock.unwrap_or(false) || exclusive);
+    }
+    for child in crate::optimize::inputs_mut(&mut input.node) {
+        lock_scans(child, only, exclusive);
+    }
+}
+
+/// A join in canonical form; `lateral` when the right side reads left columns.
+pub(crate) fn nested_loop(kind: JoinKind, left: Plan, right: Plan, on: Option<Expr>) -> Plan {
+    let lateral = free_columns(&right).iter().any(|(id, _)| left.columns.iter().any(|(other, _)| other == id));
+    let mut columns = left.columns.clone();
+    columns.extend(right.columns.iter().copied());
+    plan(PlanNode::NestedLoop { kind, left: Box::new(left), right: Box::new(right), on, lateral }, columns)
+}

@@ -1,0 +1,112 @@
+//! SQL text to syntax trees.
+//!
+//! `sqlparser` does the grammar; this module makes it answer like PostgreSQL: statements keep their source text, errors
+//! carry PostgreSQL's wording and character position, nesting is bounded before any recursion starts, and statements
+//! or clauses that `sqlparser` lacks are rewritten on the token level or parsed here.
+
+mod nesting;
+mod position;
+mod rewrite;
+mod syntax_error;
+mod utility;
+
+use std::sync::Arc;
+
+use basalt_types::{Result, SqlError, SqlState};
+use sqlparser::{
+    ast,
+    dialect::PostgreSqlDialect,
+    parser::Parser,
+    tokenizer::{Token, TokenWithSpan, Tokenizer},
+};
+
+pub(crate) use nesting::too_deep;
+pub use position::Source;
+pub use utility::{FetchCount, Utility};
+
+/// Nested levels that the grammar may recurse into.
+const RECURSION_LIMIT: usize = 300;
+
+/// One statement of a query string.
+#[derive(Clone, Debug)]
+pub struct ParsedStatement {
+    pub body: ParsedBody,
+    /// The statement's own text, without the semicolon and surrounding blanks.
+    pub text: Arc<str>,
+    /// The whole query string; positions in errors count from its start.
+    pub source: Source,
+}
+
+#[derive(Clone, Debug)]
+pub enum ParsedBody {
+    Sql(Box<ast::Statement>),
+    /// Statements that `sqlparser` does not know, or not as PostgreSQL means them.
+    Utility(Utility),
+}
+
+/// Parses a query string. An empty string gives no statements.
+pub fn parse(sql: &str) -> Result<Vec<ParsedStatement>> {
+    let source = Source::new(sql);
+    let tokens = tokenize(sql, &source)?;
+    let mut statements = Vec::new();
+    for range in tokens.split(|token| token.token == Token::SemiColon) {
+        if range.is_empty() {
+            continue;
+        }
+        statements.push(parse_one(range, &source)?);
+    }
+    Ok(statements)
+}
+
+/// Parses a lone scalar expression (a DEFAULT or CHECK clause kept as text).
+pub fn parse_expression(sql: &str) -> Result<(ast::Expr, Source)> {
+    let source = Source::new(sql);
+    let tokens = tokenize(sql, &source)?;
+    nesting::check(&tokens)?;
+    let tokens = rewrite::expressions(tokens);
+    let mut parser = new_parser(tokens);
+    let expr = parser.parse_expr().map_err(|error| syntax_error::translate(error, &parser, &source))?;
+    expect_end(&parser, &source)?;
+    Ok((expr, source))
+}
+
+fn parse_one(tokens: &[TokenWithSpan], source: &Source) -> Result<ParsedStatement> {
+    nesting::check(tokens)?;
+    let text: Arc<str> = source.slice(tokens).into();
+    if let Some(utility) = utility::parse(tokens, source)? {
+        return Ok(ParsedStatement { body: ParsedBody::Utility(utility), text, source: source.clone() });
+    }
+    let tokens = rewrite::statement(tokens.to_vec());
+    let mut parser = new_parser(tokens);
+    let statement = parser.parse_statement().map_err(|error| syntax_error::translate(error, &parser, source))?;
+    expect_end(&parser, source)?;
+    Ok(ParsedStatement { body: ParsedBody::Sql(Box::new(statement)), text, source: source.clone() })
+}
+
+fn new_parser(tokens: Vec<TokenWithSpan>) -> Parser<'static> {
+    Parser::new(&PostgreSqlDialect {})
+        .with_recursion_limit(RECURSION_LIMIT)
+        .with_tokens_with_locations(tokens)
+}
+
+fn expect_end(parser: &Parser<'_>, source: &Source) -> Result<()> {
+    let next = parser.peek_token_ref();
+    match next.token {
+        Token::EOF | Token::SemiColon => Ok(()),
+        _ => Err(syntax_error::near(next, source)),
+    }
+}
+
+/// Tokens without blanks and comments.
+fn tokenize(sql: &str, source: &Source) -> Result<Vec<TokenWithSpan>> {
+    if sql.contains('\0') {
+        return Err(SqlError::new(
+            SqlState::CHARACTER_NOT_IN_REPERTOIRE,
+            "invalid byte sequence for encoding \"UTF8\": 0x00",
+        ));
+    }
+    let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql)
+        .tokenize_with_location()
+        .map_err(|error| syntax_error::unreadable(&error, source))?;
+    Ok(tokens.into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_))).collect())
+}

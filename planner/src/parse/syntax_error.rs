@@ -1,0 +1,80 @@
+//! Errors of the tokenizer and the grammar in PostgreSQL's words.
+
+use basalt_types::{SqlError, SqlState};
+use sqlparser::{
+    parser::{Parser, ParserError},
+    tokenizer::{Location, Span, Token, TokenWithSpan, TokenizerError},
+};
+
+use super::{Source, nesting::too_deep};
+
+/// `syntax error at or near "x"`.
+pub(super) fn near(token: &TokenWithSpan, source: &Source) -> SqlError {
+    if token.token == Token::EOF || token.token == Token::SemiColon && token.span.start.line == 0 {
+        return at_end(source);
+    }
+    let error =
+        SqlError::new(SqlState::SYNTAX_ERROR, format!("syntax error at or near \"{}\"", source.span(token.span)));
+    match source.position(token.span.start) {
+        Some(position) => error.at(position),
+        None => at_end(source),
+    }
+}
+
+pub(super) fn at_end(source: &Source) -> SqlError {
+    SqlError::new(SqlState::SYNTAX_ERROR, "syntax error at end of input").at(source.text().chars().count() + 1)
+}
+
+pub(super) fn translate(error: ParserError, parser: &Parser<'_>, source: &Source) -> SqlError {
+    let message = match error {
+        ParserError::RecursionLimitExceeded => return too_deep(),
+        ParserError::ParserError(message) | ParserError::TokenizerError(message) => message,
+    };
+    match location_in(&message).and_then(|location| token_at(parser, location)) {
+        Some(token) => near(&token, source),
+        None => near(parser.peek_token_ref(), source),
+    }
+}
+
+/// The place at the end of the grammar's message: `… at Line: 1, Column: 8`.
+fn location_in(message: &str) -> Option<Location> {
+    let (_, tail) = message.rsplit_once(" at Line: ")?;
+    let (line, column) = tail.split_once(", Column: ")?;
+    Some(Location { line: line.parse().ok()?, column: column.parse().ok()? })
+}
+
+fn token_at(parser: &Parser<'_>, location: Location) -> Option<TokenWithSpan> {
+    let mut index = 0;
+    loop {
+        let token = parser.token_at(index);
+        if token.token == Token::EOF {
+            return None;
+        }
+        if token.span.start == location {
+            return Some(token.clone());
+        }
+        index += 1;
+    }
+}
+
+/// An unterminated string, comment or identifier, or a character that begins no token.
+pub(super) fn unreadable(error: &TokenizerError, source: &Source) -> SqlError {
+    let rest = Span::new(error.location, Location { line: u64::MAX, column: 1 });
+    let rest = source.span(rest);
+    let what = if error.message.contains("multi-line comment") {
+        "unterminated /* comment"
+    } else if error.message.contains("Unterminated dollar") {
+        "unterminated dollar-quoted string"
+    } else if error.message.contains("close delimiter") {
+        "unterminated quoted identifier"
+    } else if error.message.contains("Unterminated") {
+        "unterminated quoted string"
+    } else {
+        "syntax error"
+    };
+    let error_out = SqlError::new(SqlState::SYNTAX_ERROR, format!("{what} at or near \"{rest}\""));
+    match source.position(error.location) {
+        Some(position) => error_out.at(position),
+        None => error_out,
+    }
+}

@@ -1,0 +1,357 @@
+//! Statements parsed here because `sqlparser` lacks them or reads them in another product's way.
+
+use basalt_types::Result;
+use sqlparser::{
+    keywords::Keyword,
+    tokenizer::{Token, TokenWithSpan},
+};
+
+use super::{ParsedStatement, Source, parse_one, syntax_error};
+use crate::catalog::QualifiedName;
+
+#[derive(Clone, Debug)]
+pub enum Utility {
+    /// `SHOW name`; the parts of `SHOW TRANSACTION ISOLATION LEVEL` and `SHOW TIME ZONE` are already translated.
+    Show { name: String },
+    /// `SET [SESSION|LOCAL] name {=|TO} value, …`; no values for DEFAULT. `SET TIME ZONE x` too.
+    Set { local: bool, name: String, values: Vec<String> },
+    /// `RESET name` or `RESET ALL` (`None`).
+    Reset { name: Option<String> },
+    /// `VACUUM` and `ANALYZE`; no tables means all.
+    Vacuum { vacuum: bool, analyze: bool, tables: Vec<QualifiedName> },
+    Checkpoint,
+    /// `LOCK TABLE a, b IN … MODE [NOWAIT]`.
+    Lock { tables: Vec<QualifiedName>, mode: String, nowait: bool },
+    /// `DECLARE name [BINARY] [[NO] SCROLL] CURSOR [WITH HOLD] FOR query`.
+    Declare { name: String, binary: bool, scroll: bool, hold: bool, query: Box<ParsedStatement> },
+    /// `FETCH` or `MOVE`, forwards only.
+    Fetch { cursor: String, count: FetchCount, is_move: bool },
+    /// `CLOSE name` or `CLOSE ALL` (`None`).
+    Close { name: Option<String> },
+    /// `REINDEX` and `CLUSTER` do nothing here.
+    Reindex,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FetchCount {
+    Rows(i64),
+    All,
+}
+
+struct Tokens<'a> {
+    tokens: &'a [TokenWithSpan],
+    at: usize,
+    source: &'a Source,
+}
+
+pub(super) fn parse(tokens: &[TokenWithSpan], source: &Source) -> Result<Option<Utility>> {
+    let mut stream = Tokens { tokens, at: 1, source };
+    let first = match &tokens[0].token {
+        Token::Word(word) if word.quote_style.is_none() => word.value.to_ascii_lowercase(),
+        _ => return Ok(None),
+    };
+    let utility = match first.as_str() {
+        "show" => stream.show()?,
+        "set" => match stream.set()? {
+            Some(utility) => utility,
+            None => return Ok(None),
+        },
+        "reset" => stream.reset()?,
+        "vacuum" | "analyze" | "analyse" => stream.vacuum(first == "vacuum")?,
+        "checkpoint" => Utility::Checkpoint,
+        "lock" => stream.lock()?,
+        "declare" => return stream.declare().map(Some),
+        "fetch" | "move" => stream.fetch(first == "move")?,
+        "close" => {
+            if stream.accept("all") {
+                Utility::Close { name: None }
+            } else {
+                Utility::Close { name: Some(stream.name()?) }
+            }
+        }
+        "reindex" | "cluster" => {
+            stream.at = tokens.len();
+            Utility::Reindex
+        }
+        _ => return Ok(None),
+    };
+    stream.end()?;
+    Ok(Some(utility))
+}
+
+impl Tokens<'_> {
+    fn peek(&self) -> Option<&Token> {
+        self.tokens.get(self.at).map(|token| &token.token)
+    }
+
+    fn error(&self) -> basalt_types::SqlError {
+        match self.tokens.get(self.at) {
+            Some(token) => syntax_error::near(token, self.source),
+            None => syntax_error::at_end(self.source),
+        }
+    }
+
+    fn end(&self) -> Result<()> {
+        if self.at >= self.tokens.len() { Ok(()) } else { Err(self.error()) }
+    }
+
+    fn is(&self, word: &str) -> bool {
+        matches!(self.peek(), Some(Token::Word(found)) if found.quote_style.is_none() && found.value.eq_ignore_ascii_case(word))
+    }
+
+    fn accept(&mut self, word: &str) -> bool {
+        let found = self.is(word);
+        self.at += usize::from(found);
+        found
+    }
+
+    fn accept_token(&mut self, token: &Token) -> bool {
+        let found = self.peek() == Some(token);
+        self.at += usize::from(found);
+        found
+    }
+
+    fn expect(&mut self, word: &str) -> Result<()> {
+        if self.accept(word) { Ok(()) } else { Err(self.error()) }
+    }
+
+    fn name(&mut self) -> Result<String> {
+        match self.peek() {
+            Some(Token::Word(word)) => {
+                let name =
+                    if word.quote_style.is_some() { word.value.clone() } else { word.value.to_lowercase() };
+                self.at += 1;
+                Ok(name)
+            }
+            _ => Err(self.error()),
+        }
+    }
+
+    /// A parameter's name, which may have a dot.
+    fn parameter(&mut self) -> Result<String> {
+        let mut name = self.name()?;
+        while self.accept_token(&Token::Period) {
+            name.push('.');
+            name.push_str(&self.name()?);
+        }
+        Ok(name)
+    }
+
+    fn table(&mut self) -> Result<QualifiedName> {
+        let mut parts = vec![self.name()?];
+        while self.accept_token(&Token::Period) {
+            parts.push(self.name()?);
+        }
+        let name = parts.pop().expect("at least one was read");
+        let schema = parts.pop();
+        Ok(QualifiedName { database: parts.pop(), schema, name })
+    }
+
+    fn tables(&mut self) -> Result<Vec<QualifiedName>> {
+        let mut tables = Vec::new();
+        loop {
+            self.accept("only");
+            tables.push(self.table()?);
+            self.accept_token(&Token::Mul);
+            self.skip_parenthesised();
+            if !self.accept_token(&Token::Comma) {
+                return Ok(tables);
+            }
+        }
+    }
+
+    fn skip_parenthesised(&mut self) {
+        if !self.accept_token(&Token::LParen) {
+            return;
+        }
+        let mut depth = 1;
+        while depth > 0 && self.at < self.tokens.len() {
+            match self.peek() {
+                Some(Token::LParen) => depth += 1,
+                Some(Token::RParen) => depth -= 1,
+                _ => {}
+            }
+            self.at += 1;
+        }
+    }
+
+    fn show(&mut self) -> Result<Utility> {
+        let name = if self.accept("transaction") {
+            self.expect("isolation")?;
+            self.expect("level")?;
+            "transaction_isolation".to_owned()
+        } else if self.accept("session") {
+            self.expect("authorization")?;
+            "session_authorization".to_owned()
+        } else if self.accept("time") {
+            self.expect("zone")?;
+            "timezone".to_owned()
+        } else {
+            self.parameter()?
+        };
+        Ok(Utility::Show { name })
+    }
+
+    /// `None` for the forms that `sqlparser` reads well (SET TRANSACTION, SET ROLE, …).
+    fn set(&mut self) -> Result<Option<Utility>> {
+        let local = self.accept("local");
+        if !local {
+            self.accept("session");
+        }
+        if ["transaction", "characteristics", "role", "authorization", "constraints"].iter().any(|word| self.is(word)) {
+            return Ok(None);
+        }
+        let name = if self.accept("time") {
+            self.expect("zone")?;
+            "timezone".to_owned()
+        } else if self.accept("names") {
+            "client_encoding".to_owned()
+        } else {
+            let name = self.parameter()?;
+            if !self.accept_token(&Token::Eq) {
+                self.expect("to")?;
+            }
+            name
+        };
+        let mut values = Vec::new();
+        if !self.accept("default") {
+            loop {
+                values.push(self.value()?);
+                if !self.accept_token(&Token::Comma) {
+                    break;
+                }
+            }
+        } else if name == "timezone" {
+            self.accept("local");
+        }
+        Ok(Some(Utility::Set { local, name, values }))
+    }
+
+    fn value(&mut self) -> Result<String> {
+        let negative = self.accept_token(&Token::Minus);
+        if !negative {
+            self.accept_token(&Token::Plus);
+        }
+        if self.accept("interval") {
+            return self.value();
+        }
+        let value = match self.peek() {
+            Some(Token::SingleQuotedString(text) | Token::EscapedStringLiteral(text)) => text.clone(),
+            Some(Token::Number(number, _)) if negative => format!("-{number}"),
+            Some(Token::Number(number, _)) => number.clone(),
+            Some(Token::Word(word)) if word.quote_style.is_some() => word.value.clone(),
+            Some(Token::Word(word)) => word.value.to_lowercase(),
+            _ => return Err(self.error()),
+        };
+        self.at += 1;
+        Ok(value)
+    }
+
+    fn reset(&mut self) -> Result<Utility> {
+        if self.accept("all") {
+            return Ok(Utility::Reset { name: None });
+        }
+        let name = if self.accept("time") {
+            self.expect("zone")?;
+            "timezone".to_owned()
+        } else if self.accept("session") {
+            self.expect("authorization")?;
+            "session_authorization".to_owned()
+        } else {
+            self.parameter()?
+        };
+        Ok(Utility::Reset { name: Some(name) })
+    }
+
+    fn vacuum(&mut self, vacuum: bool) -> Result<Utility> {
+        let mut analyze = !vacuum;
+        if self.peek() == Some(&Token::LParen) {
+            let from = self.at;
+            self.skip_parenthesised();
+            analyze |= self.tokens[from..self.at].iter().any(|token| {
+                matches!(&token.token, Token::Word(word) if word.keyword == Keyword::ANALYZE)
+            });
+        }
+        loop {
+            if self.accept("analyze") || self.accept("analyse") {
+                analyze = true;
+            } else if !(self.accept("full") || self.accept("freeze") || self.accept("verbose")) {
+                break;
+            }
+        }
+        let tables = if self.at < self.tokens.len() { self.tables()? } else { Vec::new() };
+        Ok(Utility::Vacuum { vacuum, analyze, tables })
+    }
+
+    fn lock(&mut self) -> Result<Utility> {
+        self.accept("table");
+        let tables = self.tables()?;
+        let mut mode = Vec::new();
+        if self.accept("in") {
+            while !self.accept("mode") {
+                mode.push(self.name()?);
+            }
+        }
+        let mode = if mode.is_empty() { "access exclusive".to_owned() } else { mode.join(" ") };
+        let nowait = self.accept("nowait");
+        Ok(Utility::Lock { tables, mode, nowait })
+    }
+
+    fn declare(&mut self) -> Result<Utility> {
+        let name = self.name()?;
+        let (mut binary, mut scroll, mut hold) = (false, false, false);
+        while !self.accept("cursor") {
+            if self.accept("binary") {
+                binary = true;
+            } else if self.accept("no") {
+                self.expect("scroll")?;
+            } else if self.accept("scroll") {
+                scroll = true;
+            } else if !(self.accept("insensitive") || self.accept("asensitive")) {
+                return Err(self.error());
+            }
+        }
+        if self.accept("with") {
+            self.expect("hold")?;
+            hold = true;
+        } else if self.accept("without") {
+            self.expect("hold")?;
+        }
+        self.expect("for")?;
+        if self.at >= self.tokens.len() {
+            return Err(self.error());
+        }
+        let query = Box::new(parse_one(&self.tokens[self.at..], self.source)?);
+        Ok(Utility::Declare { name, binary, scroll, hold, query })
+    }
+
+    fn fetch(&mut self, is_move: bool) -> Result<Utility> {
+        let mut count = FetchCount::Rows(1);
+        if self.accept("next") {
+        } else if self.accept("forward") {
+            count = self.count()?.unwrap_or(FetchCount::Rows(1));
+        } else if ["prior", "first", "last", "absolute", "relative", "backward"].iter().any(|word| self.is(word)) {
+            return Err(basalt_types::SqlError::not_supported("a cursor that moves backwards"));
+        } else if let Some(found) = self.count()? {
+            count = found;
+        }
+        if !self.accept("from") {
+            self.accept("in");
+        }
+        Ok(Utility::Fetch { cursor: self.name()?, count, is_move })
+    }
+
+    fn count(&mut self) -> Result<Option<FetchCount>> {
+        if self.accept("all") {
+            return Ok(Some(FetchCount::All));
+        }
+        match self.peek() {
+            Some(Token::Number(number, _)) => {
+                let count = number.parse().map_err(|_| self.error())?;
+                self.at += 1;
+                Ok(Some(FetchCount::Rows(count)))
+            }
+            _ => Ok(None),
+        }
+    }
+}
