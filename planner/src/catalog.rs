@@ -32,7 +32,9 @@ pub struct Table {
 pub enum TableKind {
     Table,
     /// Its defining query, with names qualified as at definition.
-    View { query: String },
+    View {
+        query: String,
+    },
     /// Rows are made by the session (pg_catalog, information_schema).
     Virtual,
     Sequence,

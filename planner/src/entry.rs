@@ -127,7 +127,10 @@ fn plan_explain(
                 other => {
                     return Err(SqlError::new(
                         SqlState::INVALID_PARAMETER_VALUE,
-                        format!("unrecognized value for EXPLAIN option \"format\": \"{}\"", other.unwrap_or("")),
+                        format!(
+                            "unrecognized value for EXPLAIN option \"format\": \"{}\"",
+                            other.unwrap_or("")
+                        ),
                     ));
                 }
             },

@@ -17,37 +17,104 @@ pub struct ColumnId(pub u32);
 /// A typed scalar expression.
 #[derive(Clone, Debug)]
 pub enum Expr {
-    Literal { value: Datum, ty: SqlType },
+    Literal {
+        value: Datum,
+        ty: SqlType,
+    },
     /// A column of the node's input or, inside a subplan, of an enclosing query.
-    Column { id: ColumnId, ty: SqlType },
+    Column {
+        id: ColumnId,
+        ty: SqlType,
+    },
     /// `$1` has index 0.
-    Param { index: usize, ty: SqlType },
+    Param {
+        index: usize,
+        ty: SqlType,
+    },
     Call(Box<CallExpr>),
-    Cast { input: Box<Expr>, to: SqlType, method: CastMethod, explicit: bool },
+    Cast {
+        input: Box<Expr>,
+        to: SqlType,
+        method: CastMethod,
+        explicit: bool,
+    },
     /// Applies a type modifier (length, precision) to a value that already has the type.
-    Coerce { input: Box<Expr>, to: SqlType, explicit: bool },
+    Coerce {
+        input: Box<Expr>,
+        to: SqlType,
+        explicit: bool,
+    },
     And(Vec<Expr>),
     Or(Vec<Expr>),
     Not(Box<Expr>),
-    IsNull { input: Box<Expr>, negated: bool },
+    IsNull {
+        input: Box<Expr>,
+        negated: bool,
+    },
     /// IS [NOT] TRUE / FALSE (`value: Some`) or UNKNOWN (`None`).
-    BoolTest { input: Box<Expr>, value: Option<bool>, negated: bool },
+    BoolTest {
+        input: Box<Expr>,
+        value: Option<bool>,
+        negated: bool,
+    },
     /// `IS [NOT] DISTINCT FROM`.
-    IsDistinct { left: Box<Expr>, right: Box<Expr>, equal: &'static Function, negated: bool },
+    IsDistinct {
+        left: Box<Expr>,
+        right: Box<Expr>,
+        equal: &'static Function,
+        negated: bool,
+    },
     /// Searched CASE; the simple form is bound to comparisons.
-    Case { branches: Vec<(Expr, Expr)>, otherwise: Option<Box<Expr>>, ty: SqlType },
-    Coalesce { args: Vec<Expr>, ty: SqlType },
-    NullIf { left: Box<Expr>, right: Box<Expr>, equal: &'static Function, ty: SqlType },
+    Case {
+        branches: Vec<(Expr, Expr)>,
+        otherwise: Option<Box<Expr>>,
+        ty: SqlType,
+    },
+    Coalesce {
+        args: Vec<Expr>,
+        ty: SqlType,
+    },
+    NullIf {
+        left: Box<Expr>,
+        right: Box<Expr>,
+        equal: &'static Function,
+        ty: SqlType,
+    },
     /// GREATEST or LEAST; ignores NULLs.
-    MinMax { greatest: bool, args: Vec<Expr>, less: &'static Function, ty: SqlType },
+    MinMax {
+        greatest: bool,
+        args: Vec<Expr>,
+        less: &'static Function,
+        ty: SqlType,
+    },
     /// `input [NOT] IN (list)`, all of one type.
-    InList { input: Box<Expr>, list: Vec<Expr>, equal: &'static Function, negated: bool },
+    InList {
+        input: Box<Expr>,
+        list: Vec<Expr>,
+        equal: &'static Function,
+        negated: bool,
+    },
     /// `input op ANY|ALL (array)`.
-    ArrayOp { input: Box<Expr>, operator: &'static Function, array: Box<Expr>, all: bool },
-    Array { elements: Vec<Expr>, ty: SqlType },
-    Subscript { array: Box<Expr>, indexes: Vec<Expr>, ty: SqlType },
+    ArrayOp {
+        input: Box<Expr>,
+        operator: &'static Function,
+        array: Box<Expr>,
+        all: bool,
+    },
+    Array {
+        elements: Vec<Expr>,
+        ty: SqlType,
+    },
+    Subscript {
+        array: Box<Expr>,
+        indexes: Vec<Expr>,
+        ty: SqlType,
+    },
     /// ROW(...) as a value of type record.
-    Row { fields: Vec<Expr>, ty: SqlType },
+    Row {
+        fields: Vec<Expr>,
+        ty: SqlType,
+    },
     Subquery(Box<Subquery>),
 }
 
@@ -77,7 +144,11 @@ pub enum SubqueryKind {
     Scalar,
     Exists,
     /// `left op ANY|ALL (subquery)`; `column` of the plan takes the place of the right operand in `comparison`.
-    Quantified { all: bool, comparison: Box<Expr>, columns: Vec<ColumnId> },
+    Quantified {
+        all: bool,
+        comparison: Box<Expr>,
+        columns: Vec<ColumnId>,
+    },
     /// ARRAY(subquery).
     Array,
 }

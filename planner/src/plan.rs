@@ -25,43 +25,113 @@ pub struct Plan {
 #[derive(Clone, Debug)]
 pub enum PlanNode {
     /// Constant rows; each expression may hold parameters or enclosing columns.
-    Values { rows: Vec<Vec<Expr>> },
+    Values {
+        rows: Vec<Vec<Expr>>,
+    },
     Scan(Box<Scan>),
     /// A virtual table; the session makes its rows. `filter` is applied above it by the executor.
-    VirtualScan { table: Arc<Table>, columns: Vec<(ColumnId, usize)>, filter: Option<Expr> },
+    VirtualScan {
+        table: Arc<Table>,
+        columns: Vec<(ColumnId, usize)>,
+        filter: Option<Expr>,
+    },
     /// A set-returning function in FROM; `ordinality` adds a last bigint column.
-    FunctionScan { call: Box<CallExpr>, ordinality: bool },
-    Filter { input: Box<Plan>, predicate: Expr },
+    FunctionScan {
+        call: Box<CallExpr>,
+        ordinality: bool,
+    },
+    Filter {
+        input: Box<Plan>,
+        predicate: Expr,
+    },
     /// Output columns are exactly `exprs` in order.
-    Project { input: Box<Plan>, exprs: Vec<(ColumnId, Expr)> },
+    Project {
+        input: Box<Plan>,
+        exprs: Vec<(ColumnId, Expr)>,
+    },
     /// Set-returning functions of a select list: rows are repeated, shorter sets padded with NULL.
     /// Output: the input's columns, then one per call.
-    ProjectSet { input: Box<Plan>, calls: Vec<(ColumnId, CallExpr)> },
+    ProjectSet {
+        input: Box<Plan>,
+        calls: Vec<(ColumnId, CallExpr)>,
+    },
     /// Evaluates `right` per left row when `lateral`, else once (materialised).
-    NestedLoop { kind: JoinKind, left: Box<Plan>, right: Box<Plan>, on: Option<Expr>, lateral: bool },
-    HashJoin { kind: JoinKind, left: Box<Plan>, right: Box<Plan>, keys: Vec<JoinKey>, residual: Option<Expr> },
+    NestedLoop {
+        kind: JoinKind,
+        left: Box<Plan>,
+        right: Box<Plan>,
+        on: Option<Expr>,
+        lateral: bool,
+    },
+    HashJoin {
+        kind: JoinKind,
+        left: Box<Plan>,
+        right: Box<Plan>,
+        keys: Vec<JoinKey>,
+        residual: Option<Expr>,
+    },
     /// For each left row, fetches rows of `scan`, whose access refers to left columns (batched by the executor).
-    LookupJoin { kind: JoinKind, left: Box<Plan>, scan: Box<Scan>, residual: Option<Expr> },
+    LookupJoin {
+        kind: JoinKind,
+        left: Box<Plan>,
+        scan: Box<Scan>,
+        residual: Option<Expr>,
+    },
     Aggregate(Box<Aggregate>),
     /// Output: the input's columns, then one per call.
-    Window { input: Box<Plan>, calls: Vec<(ColumnId, WindowCall)> },
+    Window {
+        input: Box<Plan>,
+        calls: Vec<(ColumnId, WindowCall)>,
+    },
     /// `top` keeps only the first rows (LIMIT + OFFSET known at execution).
-    Sort { input: Box<Plan>, keys: Vec<SortKey>, top: Option<Expr> },
-    Limit { input: Box<Plan>, limit: Option<Expr>, offset: Option<Expr> },
+    Sort {
+        input: Box<Plan>,
+        keys: Vec<SortKey>,
+        top: Option<Expr>,
+    },
+    Limit {
+        input: Box<Plan>,
+        limit: Option<Expr>,
+        offset: Option<Expr>,
+    },
     /// `on` empty: all columns. Otherwise DISTINCT ON over sorted input.
-    Distinct { input: Box<Plan>, on: Vec<Expr> },
+    Distinct {
+        input: Box<Plan>,
+        on: Vec<Expr>,
+    },
     /// UNION ALL of inputs with equal layouts by position.
-    Append { inputs: Vec<Plan> },
+    Append {
+        inputs: Vec<Plan>,
+    },
     /// INTERSECT or EXCEPT, by position.
-    SetOp { op: SetOp, all: bool, left: Box<Plan>, right: Box<Plan> },
+    SetOp {
+        op: SetOp,
+        all: bool,
+        left: Box<Plan>,
+        right: Box<Plan>,
+    },
     /// Runs `definition` once (when first read, or always for data-modifying ones), then `body` may read it many times.
-    With { cte: u32, definition: Box<Plan>, body: Box<Plan> },
+    With {
+        cte: u32,
+        definition: Box<Plan>,
+        body: Box<Plan>,
+    },
     /// Columns of the common table expression by position, under new ids.
-    CteScan { cte: u32 },
+    CteScan {
+        cte: u32,
+    },
     /// WITH RECURSIVE: `base`, then `step` (reads the working table by `CteScan`) until nothing new.
-    RecursiveUnion { cte: u32, base: Box<Plan>, step: Box<Plan>, all: bool },
+    RecursiveUnion {
+        cte: u32,
+        base: Box<Plan>,
+        step: Box<Plan>,
+        all: bool,
+    },
     /// Locks the rows of the tables named (FOR UPDATE / FOR SHARE) while they pass.
-    LockRows { input: Box<Plan>, locks: Vec<RowLock> },
+    LockRows {
+        input: Box<Plan>,
+        locks: Vec<RowLock>,
+    },
     Insert(Box<Insert>),
     Update(Box<Update>),
     Delete(Box<Delete>),

@@ -36,8 +36,14 @@ pub enum PlannedBody {
     /// SELECT, VALUES, TABLE.
     Query(Arc<Plan>),
     /// INSERT, UPDATE, DELETE, with or without RETURNING. The plan's root is the DML node.
-    Dml { plan: Arc<Plan>, kind: DmlKind },
-    Explain { inner: Box<Planned>, options: ExplainOptions },
+    Dml {
+        plan: Arc<Plan>,
+        kind: DmlKind,
+    },
+    Explain {
+        inner: Box<Planned>,
+        options: ExplainOptions,
+    },
     /// Everything else: run by the session from its syntax tree.
     Utility(Box<ast::Statement>),
     /// Statements that have a syntax tree of our own.

@@ -19,7 +19,11 @@ impl Binder<'_> {
     ) -> Result<Expr> {
         let span = function.name.span();
         if self.collected.in_aggregate {
-            return Err(self.error_at(SqlState::GROUPING_ERROR, "aggregate function calls cannot be nested", span));
+            return Err(self.error_at(
+                SqlState::GROUPING_ERROR,
+                "aggregate function calls cannot be nested",
+                span,
+            ));
         }
         if !matches!(
             self.collected.clause,
@@ -39,7 +43,9 @@ impl Binder<'_> {
         self.refuse_outer_aggregate(&call, env, span)?;
         let ty = call.ty;
         // Equal calls are computed once.
-        if let Some((id, _)) = self.collected.aggregates.iter().find(|(_, known)| super::group::same_aggregate(known, &call)) {
+        if let Some((id, _)) =
+            self.collected.aggregates.iter().find(|(_, known)| super::group::same_aggregate(known, &call))
+        {
             return Ok(Expr::Column { id: *id, ty });
         }
         let id = self.new_id();
@@ -123,7 +129,10 @@ impl Binder<'_> {
                     return Err(self.at(
                         SqlError::new(
                             SqlState::UNDEFINED_FUNCTION,
-                            format!("could not identify an equality operator for type {}", super::type_name(arg.ty())),
+                            format!(
+                                "could not identify an equality operator for type {}",
+                                super::type_name(arg.ty())
+                            ),
                         ),
                         span,
                     ));
@@ -143,7 +152,11 @@ impl Binder<'_> {
     /// `GROUPING(a, b)`.
     pub(super) fn grouping_call(&mut self, args: &[&ast::Expr], span: Span, env: &Env<'_>) -> Result<Expr> {
         if args.len() > 31 {
-            return Err(self.error_at(SqlState::TOO_MANY_ARGUMENTS, "GROUPING must have fewer than 32 arguments", span));
+            return Err(self.error_at(
+                SqlState::TOO_MANY_ARGUMENTS,
+                "GROUPING must have fewer than 32 arguments",
+                span,
+            ));
         }
         let mut bound = Vec::with_capacity(args.len());
         for arg in args {

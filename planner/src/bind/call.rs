@@ -52,7 +52,10 @@ impl Binder<'_> {
             return Err(self.at(SqlError::not_supported(format!("parameters of function {name}")), span));
         }
         match (name, list.args.as_slice()) {
-            ("current_timestamp" | "localtimestamp" | "localtime" | "current_time", [FunctionArg::Unnamed(FunctionArgExpr::Expr(precision))]) => {
+            (
+                "current_timestamp" | "localtimestamp" | "localtime" | "current_time",
+                [FunctionArg::Unnamed(FunctionArgExpr::Expr(precision))],
+            ) => {
                 let precision = precision.to_string().parse().ok();
                 if let Some(value) = self.keyword_value(name, precision, span)? {
                     return Ok(value);
@@ -79,7 +82,11 @@ impl Binder<'_> {
                 span,
             ));
         }
-        if function.filter.is_some() || !function.within_group.is_empty() || list.duplicate_treatment.is_some() || !list.clauses.is_empty() {
+        if function.filter.is_some()
+            || !function.within_group.is_empty()
+            || list.duplicate_treatment.is_some()
+            || !list.clauses.is_empty()
+        {
             let what = if function.filter.is_some() {
                 "FILTER specified"
             } else if !function.within_group.is_empty() {
@@ -142,8 +149,9 @@ impl Binder<'_> {
                 Ok(Expr::Row { fields, ty: SqlType::RECORD })
             }
             "nullif" => {
-                let [(left, left_span), (right, right_span)] = <[_; 2]>::try_from(bound)
-                    .map_err(|_| self.error_at(SqlState::SYNTAX_ERROR, "syntax error at or near \"nullif\"", span))?;
+                let [(left, left_span), (right, right_span)] = <[_; 2]>::try_from(bound).map_err(|_| {
+                    self.error_at(SqlState::SYNTAX_ERROR, "syntax error at or near \"nullif\"", span)
+                })?;
                 let (left, right, equal) = self.equality_of(left, right, left_span, right_span)?;
                 let ty = left.ty();
                 Ok(Expr::NullIf { left: Box::new(left), right: Box::new(right), equal, ty })
@@ -193,7 +201,11 @@ impl Binder<'_> {
         }
     }
 
-    fn finish_call(&mut self, candidate: &Candidate, args: Vec<(Expr, Span)>) -> Result<(Vec<Expr>, SqlType)> {
+    fn finish_call(
+        &mut self,
+        candidate: &Candidate,
+        args: Vec<(Expr, Span)>,
+    ) -> Result<(Vec<Expr>, SqlType)> {
         let actual: Vec<SqlType> = args.iter().map(|(arg, _)| arg.ty()).collect();
         let signature = resolve::concrete(&candidate.args, candidate.function.returns, &actual, |types| {
             self.common_type(types, &[], "ARRAY")
@@ -201,18 +213,30 @@ impl Binder<'_> {
         let mut converted = Vec::with_capacity(args.len());
         for ((arg, span), target) in args.into_iter().zip(&signature.args) {
             // "any" takes unknown literals as text.
-            let arg = if *target == Oid::ANY { self.settle_unknown(arg)? } else { self.coerce_arg(arg, *target, span)? };
+            let arg = if *target == Oid::ANY {
+                self.settle_unknown(arg)?
+            } else {
+                self.coerce_arg(arg, *target, span)?
+            };
             converted.push(arg);
         }
         Ok((converted, SqlType::new(signature.returns, -1)))
     }
 
-    pub(super) fn missing_function(&self, name: &str, types: &[Oid], ambiguous: bool, span: Span) -> SqlError {
+    pub(super) fn missing_function(
+        &self,
+        name: &str,
+        types: &[Oid],
+        ambiguous: bool,
+        span: Span,
+    ) -> SqlError {
         let types: Vec<String> = types.iter().map(|oid| oid_name(*oid)).collect();
         let signature = format!("{name}({})", types.join(", "));
         let error = if ambiguous {
             SqlError::new(SqlState::AMBIGUOUS_FUNCTION, format!("function {signature} is not unique"))
-                .with_hint("Could not choose a best candidate function. You might need to add explicit type casts.")
+                .with_hint(
+                    "Could not choose a best candidate function. You might need to add explicit type casts.",
+                )
         } else {
             SqlError::new(SqlState::UNDEFINED_FUNCTION, format!("function {signature} does not exist"))
                 .with_hint("No function matches the given name and argument types. You might need to add explicit type casts.")
@@ -228,7 +252,8 @@ impl Binder<'_> {
         {
             let source = arg.ty().oid;
             let exact = lookup::functions(name).any(|function| function.args.as_slice() == [source]);
-            let castable = source == Oid::UNKNOWN || lookup::pathway(source, info.oid, CastContext::Explicit).is_some();
+            let castable =
+                source == Oid::UNKNOWN || lookup::pathway(source, info.oid, CastContext::Explicit).is_some();
             if !exact && castable {
                 return self.cast_explicit(arg.clone(), SqlType::new(info.oid, -1), *arg_span);
             }
@@ -238,7 +263,9 @@ impl Binder<'_> {
         match &function.kind {
             FunctionKind::Scalar(_) => Ok(Expr::Call(Box::new(call))),
             FunctionKind::Set { columns, .. } => {
-                if !matches!(self.collected.clause, Clause::Select | Clause::OrderBy | Clause::GroupBy) || self.collected.in_aggregate {
+                if !matches!(self.collected.clause, Clause::Select | Clause::OrderBy | Clause::GroupBy)
+                    || self.collected.in_aggregate
+                {
                     let place = self.collected.clause.name();
                     return Err(self.error_at(
                         SqlState::FEATURE_NOT_SUPPORTED,
@@ -247,10 +274,9 @@ impl Binder<'_> {
                     ));
                 }
                 if columns.len() > 1 {
-                    return Err(self.at(
-                        SqlError::not_supported(format!("function {name} outside FROM")),
-                        span,
-                    ));
+                    return Err(
+                        self.at(SqlError::not_supported(format!("function {name} outside FROM")), span)
+                    );
                 }
                 let id = self.new_id();
                 self.collected.set_calls.push((id, call));

@@ -55,7 +55,13 @@ impl Binder<'_> {
         Ok(Some(Expr::Coerce { input: Box::new(expr), to: target, explicit }))
     }
 
-    fn coerce_oid(&mut self, expr: Expr, target: Oid, context: CastContext, span: Span) -> Result<Option<Expr>> {
+    fn coerce_oid(
+        &mut self,
+        expr: Expr,
+        target: Oid,
+        context: CastContext,
+        span: Span,
+    ) -> Result<Option<Expr>> {
         let source = expr.ty();
         if source.oid == target {
             return Ok(Some(expr));
@@ -74,12 +80,20 @@ impl Binder<'_> {
             }
             _ => {}
         }
-        if target == Oid::ANY || lookup::is_polymorphic(target) || target == Oid::RECORD && matches!(expr, Expr::Row { .. }) {
+        if target == Oid::ANY
+            || lookup::is_polymorphic(target)
+            || target == Oid::RECORD && matches!(expr, Expr::Row { .. })
+        {
             return Ok(Some(expr));
         }
         if source.oid == Oid::UNKNOWN {
             // An unknown that is neither literal nor parameter: its text is read when it runs.
-            return Ok(Some(Expr::Cast { input: Box::new(expr), to, method: CastMethod::InOut, explicit: false }));
+            return Ok(Some(Expr::Cast {
+                input: Box::new(expr),
+                to,
+                method: CastMethod::InOut,
+                explicit: false,
+            }));
         }
         let Some(method) = lookup::pathway(source.oid, target, context) else { return Ok(None) };
         // A modifier survives a change between types of one representation (varchar(3) to text has none).
@@ -99,7 +113,10 @@ impl Binder<'_> {
             _ => {
                 if matches!(ty.oid, Oid::DATE | Oid::TIME | Oid::TIMESTAMP | Oid::TIMESTAMPTZ) {
                     let lower = text.trim().to_ascii_lowercase();
-                    if ["now", "today", "tomorrow", "yesterday", "allballs"].iter().any(|word| lower.starts_with(word)) {
+                    if ["now", "today", "tomorrow", "yesterday", "allballs"]
+                        .iter()
+                        .any(|word| lower.starts_with(word))
+                    {
                         self.cacheable = false;
                     }
                 }
@@ -142,7 +159,11 @@ impl Binder<'_> {
     }
 
     /// Converts all to their common type; `construct` names them in the error (`CASE`, `UNION`, …).
-    pub(crate) fn unify(&mut self, exprs: Vec<(Expr, Span)>, construct: &str) -> Result<(Vec<Expr>, SqlType)> {
+    pub(crate) fn unify(
+        &mut self,
+        exprs: Vec<(Expr, Span)>,
+        construct: &str,
+    ) -> Result<(Vec<Expr>, SqlType)> {
         let types: Vec<SqlType> = exprs.iter().map(|(expr, _)| expr.ty()).collect();
         let spans: Vec<Span> = exprs.iter().map(|(_, span)| *span).collect();
         let common = self.common_type(&types, &spans, construct)?;
@@ -153,7 +174,13 @@ impl Binder<'_> {
         Ok((unified, common))
     }
 
-    pub(crate) fn coerce_common(&mut self, expr: Expr, common: SqlType, construct: &str, span: Span) -> Result<Expr> {
+    pub(crate) fn coerce_common(
+        &mut self,
+        expr: Expr,
+        common: SqlType,
+        construct: &str,
+        span: Span,
+    ) -> Result<Expr> {
         self.coerce_or(expr, common.bare(), CastContext::Implicit, span, |source| {
             SqlError::new(
                 SqlState::CANNOT_COERCE,
@@ -179,7 +206,11 @@ impl Binder<'_> {
             } else if lookup::category(ty.oid) != lookup::category(chosen) {
                 let error = SqlError::new(
                     SqlState::DATATYPE_MISMATCH,
-                    format!("{construct} types {} and {} cannot be matched", oid_name(chosen), type_name(*ty)),
+                    format!(
+                        "{construct} types {} and {} cannot be matched",
+                        oid_name(chosen),
+                        type_name(*ty)
+                    ),
                 );
                 return Err(self.at(error, spans.get(index).copied().unwrap_or_else(Span::empty)));
             } else if !lookup::preferred(chosen)

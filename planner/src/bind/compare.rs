@@ -21,9 +21,15 @@ impl Binder<'_> {
         if let ast::Expr::Tuple(_) = input {
             let mut alternatives = Vec::with_capacity(list.len());
             for item in list {
-                alternatives.push(self.row_comparison(input, &BinaryOperator::Eq, item, env)?.ok_or_else(|| {
-                    self.error_at(SqlState::SYNTAX_ERROR, "unequal number of entries in row expressions", item.span())
-                })?);
+                alternatives.push(self.row_comparison(input, &BinaryOperator::Eq, item, env)?.ok_or_else(
+                    || {
+                        self.error_at(
+                            SqlState::SYNTAX_ERROR,
+                            "unequal number of entries in row expressions",
+                            item.span(),
+                        )
+                    },
+                )?);
             }
             return Ok(negate(Expr::Or(alternatives), negated));
         }
@@ -33,14 +39,18 @@ impl Binder<'_> {
             items.push((self.expr(item, env)?, item.span()));
         }
         if let [(item, span)] = items.as_slice() {
-            let equal = self.binary(if negated { "<>" } else { "=" }, value, item.clone(), input.span(), *span)?;
+            let equal =
+                self.binary(if negated { "<>" } else { "=" }, value, item.clone(), input.span(), *span)?;
             return Ok(equal);
         }
-        let types: Vec<SqlType> = std::iter::once(value.ty()).chain(items.iter().map(|(item, _)| item.ty())).collect();
-        let spans: Vec<_> = std::iter::once(input.span()).chain(items.iter().map(|(_, span)| *span)).collect();
+        let types: Vec<SqlType> =
+            std::iter::once(value.ty()).chain(items.iter().map(|(item, _)| item.ty())).collect();
+        let spans: Vec<_> =
+            std::iter::once(input.span()).chain(items.iter().map(|(_, span)| *span)).collect();
         let common = self.common_type(&types, &spans, "IN");
-        let resolved = common
-            .and_then(|common| self.resolve_binary("=", common, common, input.span()).map(|operator| (operator, common)));
+        let resolved = common.and_then(|common| {
+            self.resolve_binary("=", common, common, input.span()).map(|operator| (operator, common))
+        });
         // Without one common type every item is compared by itself, and that decides on the error.
         let Ok((operator, common)) = resolved else {
             let mut alternatives = Vec::with_capacity(items.len());
@@ -207,7 +217,8 @@ impl Binder<'_> {
             |types| self.common_type(types, &[], "ARRAY"),
         )?;
         let value = self.coerce_arg(value, signature.args[0], left.span())?;
-        let target = lookup::array_of(signature.args[1]).ok_or_else(|| SqlError::internal("an operand without array type"))?;
+        let target = lookup::array_of(signature.args[1])
+            .ok_or_else(|| SqlError::internal("an operand without array type"))?;
         let array = self.coerce_arg(array, target, right.span())?;
         Ok(Expr::ArrayOp { input: Box::new(value), operator: operator.function, array: Box::new(array), all })
     }
@@ -233,8 +244,11 @@ impl Binder<'_> {
         let bound = self.subplan(query, env)?;
         let produced: Vec<_> = bound.plan.columns.clone();
         if produced.len() != lefts.len() {
-            let message =
-                if produced.len() > lefts.len() { "subquery has too many columns" } else { "subquery has too few columns" };
+            let message = if produced.len() > lefts.len() {
+                "subquery has too many columns"
+            } else {
+                "subquery has too few columns"
+            };
             return Err(self.error_at(SqlState::SYNTAX_ERROR, message, left.span()));
         }
         let mut comparisons = Vec::with_capacity(lefts.len());
@@ -246,7 +260,9 @@ impl Binder<'_> {
             (1, _) => comparisons.remove(0),
             (_, "=") => Expr::And(comparisons),
             (_, "<>") => Expr::Or(comparisons),
-            _ => return Err(SqlError::not_supported(format!("a row compared by {operator} with a subquery"))),
+            _ => {
+                return Err(SqlError::not_supported(format!("a row compared by {operator} with a subquery")));
+            }
         };
         let columns = produced.iter().map(|(id, _)| *id).collect();
         let kind = SubqueryKind::Quantified { all, comparison: Box::new(comparison), columns };

@@ -50,7 +50,8 @@ impl Binder<'_> {
             };
             self.collected = saved;
             let bound = bound?;
-            let materialized = cte.materialized.as_ref().map(|kind| matches!(kind, CteAsMaterialized::Materialized));
+            let materialized =
+                cte.materialized.as_ref().map(|kind| matches!(kind, CteAsMaterialized::Materialized));
             let id = self.new_cte();
             self.ctes.push(Cte {
                 name,
@@ -88,7 +89,9 @@ impl Binder<'_> {
     fn recursive(&mut self, cte: &ast::Cte, name: &str, parent: Option<&Env<'_>>) -> Result<Bound> {
         let invalid = |message: String| SqlError::new(SqlState::INVALID_RECURSION, message);
         let query = cte.query.as_ref();
-        let SetExpr::SetOperation { left, op: SetOperator::Union, set_quantifier, right } = query.body.as_ref() else {
+        let SetExpr::SetOperation { left, op: SetOperator::Union, set_quantifier, right } =
+            query.body.as_ref()
+        else {
             return Err(self.at(
                 invalid(format!(
                     "recursive query \"{name}\" does not have the form non-recursive-term UNION [ALL] recursive-term"
@@ -96,7 +99,11 @@ impl Binder<'_> {
                 cte.alias.name.span,
             ));
         };
-        if query.order_by.is_some() || query.limit_clause.is_some() || query.fetch.is_some() || query.with.is_some() {
+        if query.order_by.is_some()
+            || query.limit_clause.is_some()
+            || query.fetch.is_some()
+            || query.with.is_some()
+        {
             return Err(self.at(
                 SqlError::not_supported("WITH, ORDER BY or LIMIT in a recursive query"),
                 cte.alias.name.span,
@@ -104,7 +111,9 @@ impl Binder<'_> {
         }
         if set_refers_to(left, name) {
             return Err(self.at(
-                invalid(format!("recursive reference to query \"{name}\" must not appear within its non-recursive term")),
+                invalid(format!(
+                    "recursive reference to query \"{name}\" must not appear within its non-recursive term"
+                )),
                 cte.alias.name.span,
             ));
         }
@@ -126,7 +135,10 @@ impl Binder<'_> {
         let mut step = step?;
         if step.plan.columns.len() != types.len() {
             return Err(self.at(
-                SqlError::new(SqlState::SYNTAX_ERROR, "each UNION query must have the same number of columns"),
+                SqlError::new(
+                    SqlState::SYNTAX_ERROR,
+                    "each UNION query must have the same number of columns",
+                ),
                 cte.alias.name.span,
             ));
         }
@@ -163,7 +175,8 @@ impl Binder<'_> {
     /// A reference to a common table expression, the innermost of that name.
     pub(super) fn cte_reference(&mut self, name: &str) -> Option<Bound> {
         let position = self.ctes.iter().rposition(|cte| cte.name == name)?;
-        let ids: Vec<_> = self.ctes[position].types.clone().into_iter().map(|ty| (self.new_id(), ty)).collect();
+        let ids: Vec<_> =
+            self.ctes[position].types.clone().into_iter().map(|ty| (self.new_id(), ty)).collect();
         let cte = &mut self.ctes[position];
         cte.uses += 1;
         let fields =
@@ -185,7 +198,8 @@ impl Binder<'_> {
                 let mut slot = Some(&mut definition);
                 let mut replaced = false;
                 replace_cte(&mut bound.plan, cte.id, &mut |columns| {
-                    let taken = slot.take().map(|definition| std::mem::replace(definition, super::one_row()))?;
+                    let taken =
+                        slot.take().map(|definition| std::mem::replace(definition, super::one_row()))?;
                     replaced = true;
                     Some(under_ids(taken, columns))
                 });

@@ -4,7 +4,9 @@ use basalt_types::{
     Oid, Result, SqlError, SqlState, SqlType, sql_type,
     type_name::{bpchar_typmod, interval_typmod, numeric_typmod, timestamp_typmod, varchar_typmod},
 };
-use sqlparser::ast::{ArrayElemTypeDef, CharacterLength, DataType, ExactNumberInfo, ObjectName, TimezoneInfo};
+use sqlparser::ast::{
+    ArrayElemTypeDef, CharacterLength, DataType, ExactNumberInfo, ObjectName, TimezoneInfo,
+};
 
 use super::lookup;
 use super::names::folded;
@@ -27,7 +29,9 @@ pub fn bind_type(data_type: &DataType) -> Result<SqlType> {
         },
         DataType::Numeric(info) | DataType::Decimal(info) | DataType::Dec(info) => match info {
             ExactNumberInfo::None => SqlType::NUMERIC,
-            ExactNumberInfo::Precision(precision) => SqlType::new(Oid::NUMERIC, numeric_typmod(clamp(*precision), 0)?),
+            ExactNumberInfo::Precision(precision) => {
+                SqlType::new(Oid::NUMERIC, numeric_typmod(clamp(*precision), 0)?)
+            }
             ExactNumberInfo::PrecisionAndScale(precision, scale) => {
                 SqlType::new(Oid::NUMERIC, numeric_typmod(clamp(*precision), *scale)?)
             }
@@ -93,8 +97,20 @@ fn invalid(message: &str) -> SqlError {
 }
 
 fn missing(name: &str) -> SqlError {
-    if ["jsonb", "timetz", "time with time zone", "money", "inet", "cidr", "macaddr", "xml", "bit", "varbit", "point"]
-        .contains(&name)
+    if [
+        "jsonb",
+        "timetz",
+        "time with time zone",
+        "money",
+        "inet",
+        "cidr",
+        "macaddr",
+        "xml",
+        "bit",
+        "varbit",
+        "point",
+    ]
+    .contains(&name)
     {
         return SqlError::not_supported(format!("type {name}"));
     }

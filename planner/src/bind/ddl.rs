@@ -43,7 +43,10 @@ pub fn bind_column_default(
     let mut binder = Binder::new(catalog, settings, Source::new(text));
     let value = binder.stored_expression(text, &Scope::default(), Clause::Default).map_err(|error| {
         if error.sqlstate() == SqlState::UNDEFINED_COLUMN {
-            return SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, "cannot use column reference in DEFAULT expression");
+            return SqlError::new(
+                SqlState::FEATURE_NOT_SUPPORTED,
+                "cannot use column reference in DEFAULT expression",
+            );
         }
         error
     })?;
@@ -73,7 +76,10 @@ pub fn bind_check(
     let expr = binder.stored_expression(text, &scope, Clause::Check)?;
     let expr = binder.coerce_boolean(expr, "CHECK", Span::empty())?;
     if crate::optimize::has_subquery(&expr) {
-        return Err(SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, "cannot use subquery in check constraint"));
+        return Err(SqlError::new(
+            SqlState::FEATURE_NOT_SUPPORTED,
+            "cannot use subquery in check constraint",
+        ));
     }
     Ok(BoundCheck { expr, columns })
 }
@@ -94,7 +100,11 @@ pub fn bind_expr_without_columns(
         Some(ty) => binder.coerce_or(value, ty, CastContext::Assignment, Span::empty(), |source| {
             SqlError::new(
                 SqlState::DATATYPE_MISMATCH,
-                format!("expression of type {} cannot become {}", super::type_name(source), super::type_name(ty)),
+                format!(
+                    "expression of type {} cannot become {}",
+                    super::type_name(source),
+                    super::type_name(ty)
+                ),
             )
         }),
     }
@@ -117,8 +127,9 @@ pub fn bind_view_query(
 
 /// A scan of all rows and columns, for backfills.
 pub fn plan_table_scan(table: &Arc<Table>) -> Plan {
-    let columns: Vec<(ColumnId, usize)> =
-        (0..table.columns.len()).map(|position| (ColumnId(u32::try_from(position).unwrap_or(u32::MAX)), position)).collect();
+    let columns: Vec<(ColumnId, usize)> = (0..table.columns.len())
+        .map(|position| (ColumnId(u32::try_from(position).unwrap_or(u32::MAX)), position))
+        .collect();
     let layout = columns.iter().map(|(id, position)| (*id, table.columns[*position].ty)).collect();
     let scan = crate::plan::Scan {
         table: Arc::clone(table),
@@ -144,7 +155,8 @@ pub fn bind_copy_targets(
     settings: &PlanSettings<'_>,
 ) -> Result<CopyTargets> {
     let mut binder = Binder::new(catalog, settings, Source::new(""));
-    let names: Vec<ast::ObjectName> = columns.iter().map(|ident| ast::ObjectName::from(vec![ident.clone()])).collect();
+    let names: Vec<ast::ObjectName> =
+        columns.iter().map(|ident| ast::ObjectName::from(vec![ident.clone()])).collect();
     let positions = binder.insert_columns(table, &names)?;
     let mut cache = Defaults::default();
     let mut defaults = Vec::new();

@@ -7,8 +7,16 @@ use super::{Binder, Clause, Collected, filter, plan, scope::Env, update::Target}
 use crate::{Plan, PlanNode, plan::Delete, statement::Field};
 
 impl Binder<'_> {
-    pub(crate) fn delete(&mut self, delete: &ast::Delete, with: Option<&ast::With>) -> Result<(Plan, Vec<Field>)> {
-        if with.is_some() || !delete.tables.is_empty() || !delete.order_by.is_empty() || delete.limit.is_some() {
+    pub(crate) fn delete(
+        &mut self,
+        delete: &ast::Delete,
+        with: Option<&ast::With>,
+    ) -> Result<(Plan, Vec<Field>)> {
+        if with.is_some()
+            || !delete.tables.is_empty()
+            || !delete.order_by.is_empty()
+            || delete.limit.is_some()
+        {
             return Err(SqlError::not_supported("this form of DELETE"));
         }
         let (FromTable::WithFromKeyword(items) | FromTable::WithoutKeyword(items)) = &delete.from;
@@ -21,7 +29,8 @@ impl Binder<'_> {
         let env = Env { scope: &scope, parent: None };
         self.collected = Collected::default();
         if let Some(condition) = &delete.selection {
-            let predicate = self.in_clause(Clause::Where, |binder| binder.condition(condition, "WHERE", &env))?;
+            let predicate =
+                self.in_clause(Clause::Where, |binder| binder.condition(condition, "WHERE", &env))?;
             source = filter(source, predicate);
         }
         let (returning, fields) = self.returning(delete.returning.as_deref(), &scope)?;

@@ -74,12 +74,20 @@ impl Binder<'_> {
             }
             E::AnyOp { left, compare_op, right, .. } => self.quantified(left, compare_op, right, false, env),
             E::AllOp { left, compare_op, right } => self.quantified(left, compare_op, right, true, env),
-            E::Cast { kind: ast::CastKind::Cast | ast::CastKind::DoubleColon, expr: inner, data_type, .. } => {
+            E::Cast {
+                kind: ast::CastKind::Cast | ast::CastKind::DoubleColon,
+                expr: inner,
+                data_type,
+                ..
+            } => {
                 let target = bind_type(data_type).map_err(|error| self.at(error, inner.span()))?;
                 self.cast_syntax(inner, target, env)
             }
             E::AtTimeZone { timestamp, time_zone } => {
-                let args = vec![(self.expr(time_zone, env)?, time_zone.span()), (self.expr(timestamp, env)?, timestamp.span())];
+                let args = vec![
+                    (self.expr(time_zone, env)?, time_zone.span()),
+                    (self.expr(timestamp, env)?, timestamp.span()),
+                ];
                 self.call_function("timezone", args, timestamp.span())
             }
             E::Extract { .. }
@@ -114,7 +122,11 @@ impl Binder<'_> {
         if let (ast::Expr::Array(array), Some(element)) = (inner, lookup::element(target.oid)) {
             let mut elements = Vec::with_capacity(array.elem.len());
             for item in &array.elem {
-                let to = if matches!(item, ast::Expr::Array(_)) { target } else { SqlType::new(element, target.typmod) };
+                let to = if matches!(item, ast::Expr::Array(_)) {
+                    target
+                } else {
+                    SqlType::new(element, target.typmod)
+                };
                 elements.push(self.cast_syntax(item, to, env)?);
             }
             return Ok(Expr::Array { elements, ty: target });
@@ -197,7 +209,9 @@ impl Binder<'_> {
                 return Ok(Expr::Not(Box::new(condition)));
             }
             UnaryOperator::Minus => {
-                if let ast::Expr::Value(ast::ValueWithSpan { value: ast::Value::Number(text, _), span }) = inner {
+                if let ast::Expr::Value(ast::ValueWithSpan { value: ast::Value::Number(text, _), span }) =
+                    inner
+                {
                     return self.number(&format!("-{text}"), *span);
                 }
                 "-"
@@ -223,7 +237,14 @@ impl Binder<'_> {
     }
 
     /// Resolves and applies a binary operator. `place` spans the left operand: the operator stands after it.
-    pub(crate) fn binary(&mut self, name: &str, left: Expr, right: Expr, place: Span, right_span: Span) -> Result<Expr> {
+    pub(crate) fn binary(
+        &mut self,
+        name: &str,
+        left: Expr,
+        right: Expr,
+        place: Span,
+        right_span: Span,
+    ) -> Result<Expr> {
         let (left_type, right_type) = (left.ty(), right.ty());
         let operator = self.resolve_binary(name, left_type, right_type, place)?;
         self.apply_operator(operator, vec![(left, place), (right, right_span)])
@@ -255,7 +276,9 @@ impl Binder<'_> {
     ) -> Result<Expr> {
         let declared: Vec<Oid> = operator.left.into_iter().chain([operator.right]).collect();
         let actual: Vec<SqlType> = operands.iter().map(|(expr, _)| expr.ty()).collect();
-        let signature = resolve::concrete(&declared, operator.result, &actual, |types| self.common_type(types, &[], "ARRAY"))?;
+        let signature = resolve::concrete(&declared, operator.result, &actual, |types| {
+            self.common_type(types, &[], "ARRAY")
+        })?;
         let mut args = Vec::with_capacity(operands.len());
         for ((expr, span), target) in operands.into_iter().zip(&signature.args) {
             args.push(self.coerce_arg(expr, *target, span)?);
@@ -282,7 +305,8 @@ impl Binder<'_> {
     fn null_test(&mut self, inner: &ast::Expr, negated: bool, env: &Env<'_>) -> Result<Expr> {
         let value = self.expr(inner, env)?;
         if let Expr::Row { fields, .. } = value {
-            let tests = fields.into_iter().map(|field| Expr::IsNull { input: Box::new(field), negated }).collect();
+            let tests =
+                fields.into_iter().map(|field| Expr::IsNull { input: Box::new(field), negated }).collect();
             return Ok(Expr::And(tests));
         }
         let value = if is_null_literal(&value) { value } else { self.settle_unknown(value)? };
@@ -371,7 +395,9 @@ impl Binder<'_> {
             _ => vec![],
         };
         let mut rest = chain;
-        while let (false, [AccessExpr::Dot(ast::Expr::Identifier(ident)), tail @ ..]) = (parts.is_empty(), rest) {
+        while let (false, [AccessExpr::Dot(ast::Expr::Identifier(ident)), tail @ ..]) =
+            (parts.is_empty(), rest)
+        {
             parts.push(ident.clone());
             rest = tail;
         }
@@ -387,7 +413,10 @@ impl Binder<'_> {
         let Some(element) = lookup::element(ty.oid) else {
             return Err(self.error_at(
                 SqlState::DATATYPE_MISMATCH,
-                format!("cannot subscript type {} because it does not support subscripting", super::type_name(ty)),
+                format!(
+                    "cannot subscript type {} because it does not support subscripting",
+                    super::type_name(ty)
+                ),
                 root.span(),
             ));
         };
@@ -396,15 +425,25 @@ impl Binder<'_> {
             match step {
                 AccessExpr::Subscript(Subscript::Index { index }) => {
                     let bound = self.expr(index, env)?;
-                    indexes.push(self.coerce_or(bound, SqlType::INT4, CastContext::Assignment, index.span(), |_| {
-                        SqlError::new(SqlState::DATATYPE_MISMATCH, "array subscript must have type integer")
-                    })?);
+                    indexes.push(self.coerce_or(
+                        bound,
+                        SqlType::INT4,
+                        CastContext::Assignment,
+                        index.span(),
+                        |_| {
+                            SqlError::new(
+                                SqlState::DATATYPE_MISMATCH,
+                                "array subscript must have type integer",
+                            )
+                        },
+                    )?);
                 }
                 AccessExpr::Subscript(Subscript::Slice { .. }) => {
                     return Err(self.at(SqlError::not_supported("an array slice"), root.span()));
                 }
                 AccessExpr::Dot(field) => {
-                    return Err(self.at(SqlError::not_supported(format!("the field selection .{field}")), root.span()));
+                    return Err(self
+                        .at(SqlError::not_supported(format!("the field selection .{field}")), root.span()));
                 }
             }
         }
@@ -439,15 +478,19 @@ fn missing_operator(name: &str, left: Option<SqlType>, right: SqlType, ambiguous
     let left = left.map_or(String::new(), |left| format!("{} ", super::type_name(left)));
     let right = super::type_name(right);
     if ambiguous {
-        return SqlError::new(SqlState::AMBIGUOUS_FUNCTION, format!("operator is not unique: {left}{name} {right}"))
-            .with_hint("Could not choose a best candidate operator. You might need to add explicit type casts.");
+        return SqlError::new(
+            SqlState::AMBIGUOUS_FUNCTION,
+            format!("operator is not unique: {left}{name} {right}"),
+        )
+        .with_hint("Could not choose a best candidate operator. You might need to add explicit type casts.");
     }
     let hint = if left.is_empty() {
         "No operator matches the given name and argument type. You might need to add an explicit type cast."
     } else {
         "No operator matches the given name and argument types. You might need to add explicit type casts."
     };
-    SqlError::new(SqlState::UNDEFINED_FUNCTION, format!("operator does not exist: {left}{name} {right}")).with_hint(hint)
+    SqlError::new(SqlState::UNDEFINED_FUNCTION, format!("operator does not exist: {left}{name} {right}"))
+        .with_hint(hint)
 }
 
 /// The operator's name in `pg_operator`.

@@ -78,11 +78,15 @@ impl Binder<'_> {
         parent: Option<&Env<'_>>,
     ) -> Result<(Plan, Scope)> {
         let (kind, constraint) = match operator {
-            JoinOperator::Join(constraint) | JoinOperator::Inner(constraint) | JoinOperator::CrossJoin(constraint) => {
-                (JoinKind::Inner, constraint)
+            JoinOperator::Join(constraint)
+            | JoinOperator::Inner(constraint)
+            | JoinOperator::CrossJoin(constraint) => (JoinKind::Inner, constraint),
+            JoinOperator::Left(constraint) | JoinOperator::LeftOuter(constraint) => {
+                (JoinKind::Left, constraint)
             }
-            JoinOperator::Left(constraint) | JoinOperator::LeftOuter(constraint) => (JoinKind::Left, constraint),
-            JoinOperator::Right(constraint) | JoinOperator::RightOuter(constraint) => (JoinKind::Right, constraint),
+            JoinOperator::Right(constraint) | JoinOperator::RightOuter(constraint) => {
+                (JoinKind::Right, constraint)
+            }
             JoinOperator::FullOuter(constraint) => (JoinKind::Full, constraint),
             _ => return Err(self.at(SqlError::not_supported("this kind of join"), span)),
         };
@@ -95,7 +99,9 @@ impl Binder<'_> {
                 .columns
                 .iter()
                 .filter(|column| !column.hidden)
-                .filter(|column| right_scope.columns.iter().any(|other| !other.hidden && other.name == column.name))
+                .filter(|column| {
+                    right_scope.columns.iter().any(|other| !other.hidden && other.name == column.name)
+                })
                 .map(|column| (column.name.clone(), span))
                 .collect(),
             JoinConstraint::On(_) | JoinConstraint::None => vec![],
@@ -107,9 +113,9 @@ impl Binder<'_> {
             let right_column = self.using_column(&right_scope, name, "right", *span)?;
             let (left_expr, right_expr) = (left_column.expr.clone(), right_column.expr.clone());
             conditions.push(self.binary("=", left_expr.clone(), right_expr.clone(), *span, *span)?);
-            let (exprs, ty) =
-                self.unify(vec![(left_expr, *span), (right_expr, *span)], "JOIN/USING")?;
-            let [first, second] = <[Expr; 2]>::try_from(exprs).map_err(|_| SqlError::internal("two were given"))?;
+            let (exprs, ty) = self.unify(vec![(left_expr, *span), (right_expr, *span)], "JOIN/USING")?;
+            let [first, second] =
+                <[Expr; 2]>::try_from(exprs).map_err(|_| SqlError::internal("two were given"))?;
             let (expr, origin) = match kind {
                 JoinKind::Right => (second, right_column.origin),
                 JoinKind::Full => (Expr::Coalesce { args: vec![first, second], ty }, (Oid(0), 0)),
@@ -121,7 +127,8 @@ impl Binder<'_> {
         scope.join(right_scope).map_err(|error| self.at(error, span))?;
         if let JoinConstraint::On(condition) = constraint {
             let env = Env { scope: &scope, parent };
-            conditions.push(self.in_clause(Clause::JoinOn, |binder| binder.condition(condition, "JOIN/ON", &env))?);
+            conditions
+                .push(self.in_clause(Clause::JoinOn, |binder| binder.condition(condition, "JOIN/ON", &env))?);
         }
         if !merged.is_empty() {
             scope.columns.retain(|column| !using.iter().any(|(name, _)| *name == column.name));
@@ -160,7 +167,9 @@ impl Binder<'_> {
         let empty = Scope::default();
         let lateral_env = Env { scope: left.unwrap_or(&empty), parent };
         match factor {
-            TableFactor::Table { name, alias, args: None, version, sample, with_ordinality: false, .. } => {
+            TableFactor::Table {
+                name, alias, args: None, version, sample, with_ordinality: false, ..
+            } => {
                 if version.is_some() || sample.is_some() {
                     return Err(self.at(SqlError::not_supported("AS OF or TABLESAMPLE"), factor.span()));
                 }
@@ -177,7 +186,13 @@ impl Binder<'_> {
                     return Err(self.at(SqlError::not_supported("unnest of several arrays"), factor.span()));
                 };
                 let array_value = self.in_from(|binder| binder.expr(array, &lateral_env))?;
-                self.table_function("unnest", vec![(array_value, array.span())], alias.as_ref(), *with_ordinality, array.span())
+                self.table_function(
+                    "unnest",
+                    vec![(array_value, array.span())],
+                    alias.as_ref(),
+                    *with_ordinality,
+                    array.span(),
+                )
             }
             TableFactor::Derived { lateral, subquery, alias, .. } => {
                 let bound = if *lateral {
@@ -256,7 +271,8 @@ impl Binder<'_> {
                 alias.name.span,
             ));
         }
-        for (column, name) in relation.columns.iter_mut().filter(|column| !column.hidden).zip(&alias.columns) {
+        for (column, name) in relation.columns.iter_mut().filter(|column| !column.hidden).zip(&alias.columns)
+        {
             column.name = fold(&name.name);
         }
         Ok(())
@@ -339,7 +355,8 @@ impl Binder<'_> {
             })),
             _ => PlanNode::VirtualScan { table: Arc::clone(table), columns: outputs, filter: None },
         };
-        let mut relation = Relation { alias: label, schema, table: Some(Arc::clone(table)), columns, scalar: false };
+        let mut relation =
+            Relation { alias: label, schema, table: Some(Arc::clone(table)), columns, scalar: false };
         if let Some(alias) = alias {
             self.rename_columns(&mut relation, alias)?;
         }
@@ -349,8 +366,11 @@ impl Binder<'_> {
     /// A view's query, bound in a world of its own.
     fn view(&mut self, text: &str) -> Result<Bound> {
         let statements = crate::parse::parse(text)?;
-        let Some(crate::parse::ParsedStatement { body: crate::parse::ParsedBody::Sql(statement), source, .. }) =
-            statements.into_iter().next()
+        let Some(crate::parse::ParsedStatement {
+            body: crate::parse::ParsedBody::Sql(statement),
+            source,
+            ..
+        }) = statements.into_iter().next()
         else {
             return Err(SqlError::internal("a view without a query"));
         };
@@ -394,7 +414,8 @@ impl Binder<'_> {
         ordinality: bool,
         span: Span,
     ) -> Result<(Plan, Scope)> {
-        let is_set = lookup::functions(name).any(|function| matches!(function.kind, FunctionKind::Set { .. }));
+        let is_set =
+            lookup::functions(name).any(|function| matches!(function.kind, FunctionKind::Set { .. }));
         if !is_set {
             if ordinality {
                 return Err(self.at(SqlError::not_supported("WITH ORDINALITY of a scalar function"), span));
@@ -402,9 +423,14 @@ impl Binder<'_> {
             let value = self.in_from(|binder| binder.call_function(name, args, span))?;
             let (id, ty) = (self.new_id(), value.ty());
             let label = alias.map_or_else(|| name.to_owned(), |alias| fold(&alias.name));
-            let column =
-                ScopeColumn { name: label.clone(), expr: Expr::Column { id, ty }, origin: (Oid(0), 0), hidden: false };
-            let mut relation = Relation { alias: label, schema: None, table: None, columns: vec![column], scalar: true };
+            let column = ScopeColumn {
+                name: label.clone(),
+                expr: Expr::Column { id, ty },
+                origin: (Oid(0), 0),
+                hidden: false,
+            };
+            let mut relation =
+                Relation { alias: label, schema: None, table: None, columns: vec![column], scalar: true };
             if let Some(alias) = alias {
                 self.rename_columns(&mut relation, alias)?;
             }
@@ -431,7 +457,12 @@ impl Binder<'_> {
         for (name, ty) in outputs {
             let id = self.new_id();
             layout.push((id, ty));
-            columns.push(ScopeColumn { name, expr: Expr::Column { id, ty }, origin: (Oid(0), 0), hidden: false });
+            columns.push(ScopeColumn {
+                name,
+                expr: Expr::Column { id, ty },
+                origin: (Oid(0), 0),
+                hidden: false,
+            });
         }
         let call = Box::new(CallExpr { function, args, ty, operator: None });
         let mut relation = Relation { alias: label, schema: None, table: None, columns, scalar };
@@ -442,7 +473,12 @@ impl Binder<'_> {
     }
 
     /// FOR UPDATE and FOR SHARE: the scans of the named tables lock what they read.
-    pub(super) fn lock_rows(&mut self, input: &mut Plan, locks: &[ast::LockClause], scope: &Scope) -> Result<()> {
+    pub(super) fn lock_rows(
+        &mut self,
+        input: &mut Plan,
+        locks: &[ast::LockClause],
+        scope: &Scope,
+    ) -> Result<()> {
         for lock in locks {
             if lock.nonblock.is_some() {
                 return Err(SqlError::not_supported("NOWAIT or SKIP LOCKED"));
@@ -480,7 +516,8 @@ fn lock_scans(input: &mut Plan, only: Option<&str>, exclusive: bool) {
 
 /// A join in canonical form; `lateral` when the right side reads left columns.
 pub(crate) fn nested_loop(kind: JoinKind, left: Plan, right: Plan, on: Option<Expr>) -> Plan {
-    let lateral = free_columns(&right).iter().any(|(id, _)| left.columns.iter().any(|(other, _)| other == id));
+    let lateral =
+        free_columns(&right).iter().any(|(id, _)| left.columns.iter().any(|(other, _)| other == id));
     let mut columns = left.columns.clone();
     columns.extend(right.columns.iter().copied());
     plan(PlanNode::NestedLoop { kind, left: Box::new(left), right: Box::new(right), on, lateral }, columns)

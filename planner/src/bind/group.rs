@@ -71,12 +71,18 @@ impl Binder<'_> {
                     has_sets = true;
                     let parts = self.group_parts(lists, targets, &mut grouping, env)?;
                     if parts.len() > 12 {
-                        return Err(SqlError::new(SqlState::TOO_MANY_COLUMNS, "CUBE is limited to 12 elements"));
+                        return Err(SqlError::new(
+                            SqlState::TOO_MANY_COLUMNS,
+                            "CUBE is limited to 12 elements",
+                        ));
                     }
                     (0..1_usize << parts.len())
                         .rev()
                         .map(|mask| {
-                            let chosen = parts.iter().enumerate().filter(|(at, _)| mask >> (parts.len() - 1 - at) & 1 == 1);
+                            let chosen = parts
+                                .iter()
+                                .enumerate()
+                                .filter(|(at, _)| mask >> (parts.len() - 1 - at) & 1 == 1);
                             chosen.flat_map(|(_, part)| part.clone()).collect()
                         })
                         .collect()
@@ -106,7 +112,12 @@ impl Binder<'_> {
         }
         for set in &mut sets {
             let mut seen = Vec::new();
-            set.retain(|position| !seen.contains(position) && { seen.push(*position); true });
+            set.retain(|position| {
+                !seen.contains(position) && {
+                    seen.push(*position);
+                    true
+                }
+            });
         }
         if has_sets {
             grouping.sets = Some(sets);
@@ -279,7 +290,9 @@ impl<'b, 'a> Grouped<'b, 'a> {
     }
 
     pub fn rewrite_window(&mut self, call: &mut WindowCall) -> Result<()> {
-        for arg in call.aggregate.args.iter_mut().chain(&mut call.aggregate.filter).chain(&mut call.partition_by) {
+        for arg in
+            call.aggregate.args.iter_mut().chain(&mut call.aggregate.filter).chain(&mut call.partition_by)
+        {
             self.rewrite(arg)?;
         }
         for SortKey { expr, .. } in &mut call.order_by {
@@ -297,9 +310,7 @@ impl<'b, 'a> Grouped<'b, 'a> {
             groups.iter().any(|(_, expr)| matches!(expr, Expr::Column { id: other, .. } if other == id))
         };
         for relation in &self.scope.relations {
-            let holds = |column: &super::scope::ScopeColumn, id: ColumnId| {
-                matches!(&column.expr, Expr::Column { id: other, .. } if *other == id)
-            };
+            let holds = |column: &super::scope::ScopeColumn, id: ColumnId| matches!(&column.expr, Expr::Column { id: other, .. } if *other == id);
             if !relation.columns.iter().any(|column| holds(column, id)) {
                 continue;
             }
@@ -326,7 +337,9 @@ impl<'b, 'a> Grouped<'b, 'a> {
         let message = if in_subquery {
             format!("subquery uses ungrouped column \"{label}\" from outer query")
         } else {
-            format!("column \"{label}\" must appear in the GROUP BY clause or be used in an aggregate function")
+            format!(
+                "column \"{label}\" must appear in the GROUP BY clause or be used in an aggregate function"
+            )
         };
         let error = SqlError::new(SqlState::GROUPING_ERROR, message);
         match self.references.iter().find(|(known, _)| *known == id) {
@@ -341,13 +354,14 @@ impl<'b, 'a> Grouped<'b, 'a> {
         for (id, args) in &self.groupings {
             let mut positions = Vec::with_capacity(args.len());
             for (arg, span) in args {
-                let position = self.groups.iter().position(|(_, group)| same(group, arg)).ok_or_else(|| {
-                    self.binder.error_at(
+                let position =
+                    self.groups.iter().position(|(_, group)| same(group, arg)).ok_or_else(|| {
+                        self.binder.error_at(
                         SqlState::GROUPING_ERROR,
                         "arguments to GROUPING must be grouping expressions of the associated query level",
                         *span,
                     )
-                })?;
+                    })?;
                 positions.push(position);
             }
             groupings.push((*id, positions));

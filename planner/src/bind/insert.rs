@@ -23,8 +23,17 @@ use crate::{
 };
 
 impl Binder<'_> {
-    pub(crate) fn insert(&mut self, insert: &ast::Insert, with: Option<&ast::With>) -> Result<(Plan, Vec<Field>)> {
-        if with.is_some() || insert.or.is_some() || insert.overwrite || insert.replace_into || !insert.assignments.is_empty() {
+    pub(crate) fn insert(
+        &mut self,
+        insert: &ast::Insert,
+        with: Option<&ast::With>,
+    ) -> Result<(Plan, Vec<Field>)> {
+        if with.is_some()
+            || insert.or.is_some()
+            || insert.overwrite
+            || insert.replace_into
+            || !insert.assignments.is_empty()
+        {
             return Err(SqlError::not_supported("this form of INSERT"));
         }
         let TableObject::TableName(name) = &insert.table else {
@@ -37,7 +46,10 @@ impl Binder<'_> {
             None => self.default_row(&table, &mut defaults)?,
             Some(query) => match query.body.as_ref() {
                 SetExpr::Values(values)
-                    if query.with.is_none() && query.order_by.is_none() && query.limit_clause.is_none() && query.fetch.is_none() =>
+                    if query.with.is_none()
+                        && query.order_by.is_none()
+                        && query.limit_clause.is_none()
+                        && query.fetch.is_none() =>
                 {
                     self.insert_values(&table, &targets, !insert.columns.is_empty(), values, &mut defaults)?
                 }
@@ -46,10 +58,13 @@ impl Binder<'_> {
         };
         let new: Vec<ColumnId> = source.columns.iter().map(|(id, _)| *id).collect();
         let checks = self.checks(&table, &new)?;
-        let alias = insert.table_alias.as_ref().map_or_else(|| table.name.clone(), |alias| fold(&alias.alias));
+        let alias =
+            insert.table_alias.as_ref().map_or_else(|| table.name.clone(), |alias| fold(&alias.alias));
         let on_conflict = match &insert.on {
             None => None,
-            Some(OnInsert::OnConflict(conflict)) => Some(self.on_conflict(&table, &alias, &new, conflict, &mut defaults)?),
+            Some(OnInsert::OnConflict(conflict)) => {
+                Some(self.on_conflict(&table, &alias, &new, conflict, &mut defaults)?)
+            }
             Some(_) => return Err(SqlError::not_supported("ON DUPLICATE KEY")),
         };
         let scope = Scope::of(row_relation(&table, &alias, &new));
@@ -80,7 +95,9 @@ impl Binder<'_> {
     /// Positions of the columns that an INSERT or COPY names; all visible ones without a list.
     pub(super) fn insert_columns(&self, table: &Table, columns: &[ast::ObjectName]) -> Result<Vec<usize>> {
         if columns.is_empty() {
-            return Ok((0..table.columns.len()).filter(|position| !table.columns[*position].hidden).collect());
+            return Ok((0..table.columns.len())
+                .filter(|position| !table.columns[*position].hidden)
+                .collect());
         }
         let mut positions = Vec::with_capacity(columns.len());
         for name in columns {
@@ -142,7 +159,11 @@ impl Binder<'_> {
         for row in &values.rows {
             if row.content.len() != width {
                 let span = row.content.first().map_or_else(Span::empty, Spanned::span);
-                return Err(self.error_at(SqlState::SYNTAX_ERROR, "VALUES lists must all be the same length", span));
+                return Err(self.error_at(
+                    SqlState::SYNTAX_ERROR,
+                    "VALUES lists must all be the same length",
+                    span,
+                ));
             }
             self.check_width(width, targets, listed, row.content.get(targets.len()).map(Spanned::span))?;
             let mut full = Vec::with_capacity(table.columns.len());
@@ -170,7 +191,10 @@ impl Binder<'_> {
                 SqlState(*b"428C9"),
                 format!("cannot insert a non-DEFAULT value into column \"{}\"", column.name),
             )
-            .with_detail(format!("Column \"{}\" is an identity column defined as GENERATED ALWAYS.", column.name))
+            .with_detail(format!(
+                "Column \"{}\" is an identity column defined as GENERATED ALWAYS.",
+                column.name
+            ))
             .with_hint("Use OVERRIDING SYSTEM VALUE to override."));
         }
         Ok(())
@@ -185,7 +209,10 @@ impl Binder<'_> {
             ));
         }
         if listed && width < targets.len() {
-            return Err(SqlError::new(SqlState::SYNTAX_ERROR, "INSERT has more target columns than expressions"));
+            return Err(SqlError::new(
+                SqlState::SYNTAX_ERROR,
+                "INSERT has more target columns than expressions",
+            ));
         }
         Ok(())
     }
@@ -245,7 +272,12 @@ impl Binder<'_> {
     }
 
     /// The DEFAULT of a column, or NULL.
-    pub(super) fn default_value(&mut self, table: &Table, position: usize, defaults: &mut Defaults) -> Result<Expr> {
+    pub(super) fn default_value(
+        &mut self,
+        table: &Table,
+        position: usize,
+        defaults: &mut Defaults,
+    ) -> Result<Expr> {
         let column = &table.columns[position];
         let Some(text) = &column.default else {
             return Ok(Expr::literal(Datum::Null, column.ty));
@@ -330,8 +362,11 @@ impl Binder<'_> {
                 let mut wanted = Vec::with_capacity(names.len());
                 for name in names {
                     let label = fold(name);
-                    let position =
-                        table.columns.iter().position(|column| !column.hidden && column.name == label).ok_or_else(|| {
+                    let position = table
+                        .columns
+                        .iter()
+                        .position(|column| !column.hidden && column.name == label)
+                        .ok_or_else(|| {
                             self.error_at(
                                 SqlState::UNDEFINED_COLUMN,
                                 format!("column \"{label}\" does not exist"),

@@ -23,14 +23,20 @@ impl Binder<'_> {
             | Value::NationalStringLiteral(text) => {
                 Ok(Expr::literal(Datum::text(text.as_str()), SqlType::UNKNOWN))
             }
-            Value::DollarQuotedString(text) => Ok(Expr::literal(Datum::text(text.value.as_str()), SqlType::UNKNOWN)),
+            Value::DollarQuotedString(text) => {
+                Ok(Expr::literal(Datum::text(text.value.as_str()), SqlType::UNKNOWN))
+            }
             Value::Boolean(value) => Ok(Expr::literal(Datum::Bool(*value), SqlType::BOOL)),
             Value::Null => Ok(Expr::literal(Datum::Null, SqlType::UNKNOWN)),
             Value::Placeholder(name) => self.param(name, value.span),
             Value::HexStringLiteral(_) | Value::SingleQuotedByteStringLiteral(_) => {
                 Err(SqlError::not_supported("a bit-string literal"))
             }
-            _ => Err(self.error_at(SqlState::SYNTAX_ERROR, format!("syntax error at or near \"{value}\""), value.span)),
+            _ => Err(self.error_at(
+                SqlState::SYNTAX_ERROR,
+                format!("syntax error at or near \"{value}\""),
+                value.span,
+            )),
         }
     }
 
@@ -49,7 +55,11 @@ impl Binder<'_> {
     fn param(&mut self, name: &str, span: Span) -> Result<Expr> {
         let number: usize = name.strip_prefix('$').and_then(|digits| digits.parse().ok()).unwrap_or(0);
         if number == 0 || number > PARAM_LIMIT {
-            return Err(self.error_at(SqlState::UNDEFINED_PARAMETER, format!("there is no parameter {name}"), span));
+            return Err(self.error_at(
+                SqlState::UNDEFINED_PARAMETER,
+                format!("there is no parameter {name}"),
+                span,
+            ));
         }
         if self.params.len() < number {
             self.params.resize(number, None);
@@ -75,9 +85,12 @@ impl Binder<'_> {
             return Err(self.at(SqlError::not_supported("an interval with a range of fields"), span));
         }
         let mut literal = self.value(value)?;
-        if let (Some(field), Expr::Literal { value: Datum::Text(text), .. }) = (&interval.leading_field, &literal) {
+        if let (Some(field), Expr::Literal { value: Datum::Text(text), .. }) =
+            (&interval.leading_field, &literal)
+        {
             // A bare number is counted in the field; text with units keeps them.
-            let text = if text.trim().parse::<f64>().is_ok() { format!("{text} {field}") } else { text.to_string() };
+            let text =
+                if text.trim().parse::<f64>().is_ok() { format!("{text} {field}") } else { text.to_string() };
             literal = Expr::literal(Datum::text(text), SqlType::UNKNOWN);
         }
         self.cast_explicit(literal, SqlType::INTERVAL, span)

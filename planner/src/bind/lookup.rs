@@ -49,7 +49,12 @@ pub(crate) fn pathway(source: Oid, target: Oid, context: CastContext) -> Option<
 
 /// PostgreSQL's `can_coerce_type` for one value.
 pub(crate) fn can_coerce(source: Oid, target: Oid, context: CastContext) -> bool {
-    if source == target || source == Oid::UNKNOWN || target == Oid::ANY || target == Oid::ANYELEMENT || target == Oid::ANYCOMPATIBLE {
+    if source == target
+        || source == Oid::UNKNOWN
+        || target == Oid::ANY
+        || target == Oid::ANYELEMENT
+        || target == Oid::ANYCOMPATIBLE
+    {
         return true;
     }
     match target {

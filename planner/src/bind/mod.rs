@@ -43,8 +43,8 @@ use sqlparser::tokenizer::Span;
 pub(crate) use coerce::type_name;
 pub use data_type::{bind_type, is_serial};
 pub use ddl::{
-    BoundCheck, CopyTargets, bind_check, bind_column_default, bind_copy_targets, bind_expr_without_columns, bind_view_query,
-    plan_table_scan,
+    BoundCheck, CopyTargets, bind_check, bind_column_default, bind_copy_targets, bind_expr_without_columns,
+    bind_view_query, plan_table_scan,
 };
 pub use names::{fold, folded, qualified};
 pub use tables::required_tables;

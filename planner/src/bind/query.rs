@@ -4,10 +4,7 @@ use basalt_types::{Result, SqlError, SqlState};
 use sqlparser::ast::{self, LimitClause, OrderByKind, SetExpr, Spanned};
 
 use super::{Binder, Bound, plan, scope::Env, scope::Scope};
-use crate::{
-    Expr, PlanNode,
-    statement::Field,
-};
+use crate::{Expr, PlanNode, statement::Field};
 
 /// What stands around a query's body.
 pub(super) struct Tail<'q> {
@@ -28,7 +25,11 @@ impl Binder<'_> {
     }
 
     fn query_with(&mut self, query: &ast::Query, parent: Option<&Env<'_>>, settle: bool) -> Result<Bound> {
-        if query.for_clause.is_some() || query.settings.is_some() || query.format_clause.is_some() || !query.pipe_operators.is_empty() {
+        if query.for_clause.is_some()
+            || query.settings.is_some()
+            || query.format_clause.is_some()
+            || !query.pipe_operators.is_empty()
+        {
             return Err(SqlError::not_supported("this clause of a query"));
         }
         let outer_ctes = self.ctes.len();
@@ -62,9 +63,16 @@ impl Binder<'_> {
     }
 
     /// One side of a set operation, or a body that is no SELECT.
-    pub(super) fn set_expr(&mut self, body: &SetExpr, settle: bool, parent: Option<&Env<'_>>) -> Result<Bound> {
+    pub(super) fn set_expr(
+        &mut self,
+        body: &SetExpr,
+        settle: bool,
+        parent: Option<&Env<'_>>,
+    ) -> Result<Bound> {
         self.deeper(|binder| match body {
-            SetExpr::Select(select) => binder.select(select, &Tail { order_by: &[], locks: &[], settle }, parent),
+            SetExpr::Select(select) => {
+                binder.select(select, &Tail { order_by: &[], locks: &[], settle }, parent)
+            }
             SetExpr::Query(query) => binder.query_with(query, parent, settle),
             SetExpr::Values(values) => binder.values(values, parent),
             SetExpr::SetOperation { left, op, set_quantifier, right } => {
@@ -95,7 +103,8 @@ impl Binder<'_> {
             .collect();
         let mut keys = Vec::with_capacity(order_by.len());
         for key in order_by {
-            let Some(index) = self.output_reference(&key.expr, &targets, targets.len(), "ORDER BY", true)? else {
+            let Some(index) = self.output_reference(&key.expr, &targets, targets.len(), "ORDER BY", true)?
+            else {
                 if let ast::Expr::Identifier(ident) = &key.expr {
                     let name = super::fold(ident);
                     return Err(self.error_at(
@@ -105,11 +114,14 @@ impl Binder<'_> {
                     ));
                 }
                 return Err(self.at(
-                    SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, "invalid UNION/INTERSECT/EXCEPT ORDER BY clause")
-                        .with_detail("Only result column names can be used, not expressions or functions.")
-                        .with_hint(
-                            "Add the expression/function to every SELECT, or move the UNION into a FROM clause.",
-                        ),
+                    SqlError::new(
+                        SqlState::FEATURE_NOT_SUPPORTED,
+                        "invalid UNION/INTERSECT/EXCEPT ORDER BY clause",
+                    )
+                    .with_detail("Only result column names can be used, not expressions or functions.")
+                    .with_hint(
+                        "Add the expression/function to every SELECT, or move the UNION into a FROM clause.",
+                    ),
                     key.expr.span(),
                 ));
             };
@@ -181,7 +193,11 @@ impl Binder<'_> {
         for row in &values.rows {
             if row.content.len() != width {
                 let span = row.content.first().map_or_else(sqlparser::tokenizer::Span::empty, Spanned::span);
-                return Err(self.error_at(SqlState::SYNTAX_ERROR, "VALUES lists must all be the same length", span));
+                return Err(self.error_at(
+                    SqlState::SYNTAX_ERROR,
+                    "VALUES lists must all be the same length",
+                    span,
+                ));
             }
             for (column, item) in columns.iter_mut().zip(&row.content) {
                 column.push((self.expr(item, &env)?, item.span()));
@@ -197,7 +213,12 @@ impl Binder<'_> {
                 row.push(expr);
             }
             layout.push((self.new_id(), ty));
-            fields.push(Field { name: format!("column{}", index + 1), ty, table: basalt_types::Oid(0), attnum: 0 });
+            fields.push(Field {
+                name: format!("column{}", index + 1),
+                ty,
+                table: basalt_types::Oid(0),
+                attnum: 0,
+            });
         }
         Ok(Bound { plan: plan(PlanNode::Values { rows }, layout), fields })
     }

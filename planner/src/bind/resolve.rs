@@ -55,9 +55,11 @@ pub(crate) fn function(name: &str, types: &[Oid]) -> Found<Candidate> {
     match select(types, &plain) {
         Some(index) => Found::One(matching[index].clone()),
         // Equal parameter lists: the one without a variadic expansion wins.
-        None if plain.iter().all(|args| args == &plain[0]) => {
-            matching.iter().find(|candidate| !candidate.expanded).cloned().map_or(Found::Ambiguous, Found::One)
-        }
+        None if plain.iter().all(|args| args == &plain[0]) => matching
+            .iter()
+            .find(|candidate| !candidate.expanded)
+            .cloned()
+            .map_or(Found::Ambiguous, Found::One),
         None => Found::Ambiguous,
     }
 }
@@ -67,7 +69,8 @@ pub(crate) fn operator(name: &str, left: Option<Oid>, right: Oid) -> Found<&'sta
     let all: Vec<&'static Operator> =
         lookup::operators(name).filter(|operator| operator.left.is_some() == left.is_some()).collect();
     let types: Vec<Oid> = left.into_iter().chain([right]).collect();
-    let parameters = |operator: &Operator| -> Vec<Oid> { operator.left.into_iter().chain([operator.right]).collect() };
+    let parameters =
+        |operator: &Operator| -> Vec<Oid> { operator.left.into_iter().chain([operator.right]).collect() };
     // An unknown operand is first taken to have the type of the other one.
     let mut assumed = types.clone();
     if let [one, other] = assumed.as_mut_slice() {
@@ -95,7 +98,10 @@ pub(crate) fn operator(name: &str, left: Option<Oid>, right: Oid) -> Found<&'sta
 }
 
 fn accepts(types: &[Oid], parameters: &[Oid]) -> bool {
-    types.iter().zip(parameters).all(|(ty, parameter)| lookup::can_coerce(*ty, *parameter, CastContext::Implicit))
+    types
+        .iter()
+        .zip(parameters)
+        .all(|(ty, parameter)| lookup::can_coerce(*ty, *parameter, CastContext::Implicit))
 }
 
 /// PostgreSQL's `func_select_candidate`: the position of the best list, if there is a single best.
@@ -134,7 +140,8 @@ fn select(types: &[Oid], lists: &[Vec<Oid>]) -> Option<usize> {
     let mut wanted: Vec<Option<(Category, bool)>> = vec![None; types.len()];
     let mut resolved = true;
     for slot in (0..types.len()).filter(|slot| !known(slot)) {
-        let categories: Vec<Category> = left.iter().map(|index| lookup::category(lists[*index][slot])).collect();
+        let categories: Vec<Category> =
+            left.iter().map(|index| lookup::category(lists[*index][slot])).collect();
         let category = if categories.contains(&Category::String) {
             Category::String
         } else if categories.iter().all(|category| *category == categories[0]) {
@@ -244,8 +251,7 @@ pub(crate) fn concrete(
         return Ok(Signature { args: declared.to_vec(), returns });
     }
     let common = if any_compatible && !compatible.is_empty() { Some(common(&compatible)?.oid) } else { None };
-    let uses_element =
-        |oid: Oid| matches!(oid, Oid::ANYELEMENT | Oid::ANYARRAY | Oid::ANYNONARRAY);
+    let uses_element = |oid: Oid| matches!(oid, Oid::ANYELEMENT | Oid::ANYARRAY | Oid::ANYNONARRAY);
     if element.is_none() && (uses_element(returns) || declared.iter().any(|oid| uses_element(*oid))) {
         if uses_element(returns) {
             return Err(SqlError::new(

@@ -76,7 +76,11 @@ impl Binder<'_> {
                 let last = each(&name)?.pop().ok_or_else(|| SqlError::internal("a row without fields"))?;
                 lexicographic(strict, equal, last)
             }
-            other => return Err(self.at(SqlError::not_supported(format!("a row comparison by {other}")), left.span())),
+            other => {
+                return Err(
+                    self.at(SqlError::not_supported(format!("a row comparison by {other}")), left.span())
+                );
+            }
         }))
     }
 }

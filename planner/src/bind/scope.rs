@@ -56,7 +56,10 @@ impl Scope {
         for relation in &other.relations {
             if !relation.alias.is_empty()
                 && self.relations.iter().any(|mine| {
-                    mine.alias == relation.alias && (mine.schema.is_none() || mine.schema == relation.schema || relation.schema.is_none())
+                    mine.alias == relation.alias
+                        && (mine.schema.is_none()
+                            || mine.schema == relation.schema
+                            || relation.schema.is_none())
                 })
             {
                 return Err(SqlError::new(
@@ -84,7 +87,12 @@ impl Relation {
             return self.columns[0].expr.clone();
         }
         Expr::Row {
-            fields: self.columns.iter().filter(|column| !column.hidden).map(|column| column.expr.clone()).collect(),
+            fields: self
+                .columns
+                .iter()
+                .filter(|column| !column.hidden)
+                .map(|column| column.expr.clone())
+                .collect(),
             ty: SqlType::RECORD,
         }
     }
@@ -129,7 +137,11 @@ impl Binder<'_> {
             }
             level = env.parent;
         }
-        Err(self.error_at(SqlState::UNDEFINED_COLUMN, format!("column \"{name}\" does not exist"), ident.span))
+        Err(self.error_at(
+            SqlState::UNDEFINED_COLUMN,
+            format!("column \"{name}\" does not exist"),
+            ident.span,
+        ))
     }
 
     /// `t.x` or `s.t.x`.

@@ -15,11 +15,7 @@ use super::{
     query::Tail,
     scope::{Env, Scope, ScopeColumn},
 };
-use crate::{
-    ColumnId, Expr, Plan, PlanNode,
-    plan::SortKey,
-    statement::Field,
-};
+use crate::{ColumnId, Expr, Plan, PlanNode, plan::SortKey, statement::Field};
 
 /// An item of the output list. Those past the visible ones serve ORDER BY and DISTINCT ON only.
 #[derive(Clone)]
@@ -31,20 +27,31 @@ pub(super) struct Target {
 }
 
 impl Binder<'_> {
-    pub(super) fn select(&mut self, select: &ast::Select, tail: &Tail<'_>, parent: Option<&Env<'_>>) -> Result<Bound> {
+    pub(super) fn select(
+        &mut self,
+        select: &ast::Select,
+        tail: &Tail<'_>,
+        parent: Option<&Env<'_>>,
+    ) -> Result<Bound> {
         let outer = std::mem::take(&mut self.collected);
         let bound = self.select_inner(select, tail, parent);
         self.collected = outer;
         bound
     }
 
-    fn select_inner(&mut self, select: &ast::Select, tail: &Tail<'_>, parent: Option<&Env<'_>>) -> Result<Bound> {
+    fn select_inner(
+        &mut self,
+        select: &ast::Select,
+        tail: &Tail<'_>,
+        parent: Option<&Env<'_>>,
+    ) -> Result<Bound> {
         refuse_foreign_clauses(select)?;
         let (mut input, scope) = self.from_clause(&select.from, parent)?;
         self.lock_rows(&mut input, tail.locks, &scope)?;
         let env = Env { scope: &scope, parent };
         if let Some(condition) = &select.selection {
-            let predicate = self.in_clause(Clause::Where, |binder| binder.condition(condition, "WHERE", &env))?;
+            let predicate =
+                self.in_clause(Clause::Where, |binder| binder.condition(condition, "WHERE", &env))?;
             input = filter(input, predicate);
         }
         self.named_windows(&select.named_window, &env)?;
@@ -80,14 +87,25 @@ impl Binder<'_> {
         let distinct_on = self.distinct_on(select.distinct.as_ref(), &mut targets, visible, &order, &env)?;
 
         let collected = std::mem::take(&mut self.collected);
-        let grouped = grouping.is_some() || having.is_some() || !collected.aggregates.is_empty() || !collected.groupings.is_empty();
+        let grouped = grouping.is_some()
+            || having.is_some()
+            || !collected.aggregates.is_empty()
+            || !collected.groupings.is_empty();
         let Collected { aggregates, groupings, mut windows, set_calls, references, .. } = collected;
         if grouped {
             if !tail.locks.is_empty() {
                 let what = if grouping.is_some() { "GROUP BY clause" } else { "aggregate functions" };
                 return Err(lock_conflict(what));
             }
-            let mut grouped = Grouped::new(self, grouping.unwrap_or_default(), aggregates, groupings, references, &scope, &input);
+            let mut grouped = Grouped::new(
+                self,
+                grouping.unwrap_or_default(),
+                aggregates,
+                groupings,
+                references,
+                &scope,
+                &input,
+            );
             let mut having = having;
             for target in &mut targets {
                 grouped.rewrite(&mut target.expr)?;
@@ -184,7 +202,8 @@ impl Binder<'_> {
             output = plan(PlanNode::Distinct { input: Box::new(output), on }, columns);
         }
         if layout.len() > visible {
-            let kept = layout[..visible].iter().map(|(id, ty)| (*id, Expr::Column { id: *id, ty: *ty })).collect();
+            let kept =
+                layout[..visible].iter().map(|(id, ty)| (*id, Expr::Column { id: *id, ty: *ty })).collect();
             output = project(output, kept);
         }
         Ok(Bound { plan: output, fields })
@@ -230,7 +249,9 @@ impl Binder<'_> {
         for item in items {
             match item {
                 SelectItem::UnnamedExpr(expr) => targets.push(self.target(expr, output_name(expr), env)?),
-                SelectItem::ExprWithAlias { expr, alias } => targets.push(self.target(expr, fold(alias), env)?),
+                SelectItem::ExprWithAlias { expr, alias } => {
+                    targets.push(self.target(expr, fold(alias), env)?)
+                }
                 SelectItem::ExprWithAliases { .. } => {
                     return Err(SqlError::new(SqlState::SYNTAX_ERROR, "syntax error at or near \"(\""));
                 }
@@ -254,7 +275,9 @@ impl Binder<'_> {
                     self.expand(&relation.columns, name.span(), &mut targets);
                 }
                 SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::Expr(_), _) => {
-                    return Err(self.at(SqlError::not_supported("the expansion of a composite value"), item.span()));
+                    return Err(
+                        self.at(SqlError::not_supported("the expansion of a composite value"), item.span())
+                    );
                 }
             }
         }
@@ -277,7 +300,12 @@ impl Binder<'_> {
             if let Expr::Column { id, .. } = &column.expr {
                 self.collected.references.push((*id, span));
             }
-            targets.push(Target { name: column.name.clone(), expr: column.expr.clone(), origin: column.origin, span });
+            targets.push(Target {
+                name: column.name.clone(),
+                expr: column.expr.clone(),
+                origin: column.origin,
+                span,
+            });
         }
     }
 }

@@ -73,11 +73,16 @@ impl Binder<'_> {
                     }
                 }
                 let append = plan(PlanNode::Append { inputs }, columns.clone());
-                if all { append } else { plan(PlanNode::Distinct { input: Box::new(append), on: vec![] }, columns) }
+                if all {
+                    append
+                } else {
+                    plan(PlanNode::Distinct { input: Box::new(append), on: vec![] }, columns)
+                }
             }
             _ => {
                 let op = if op == SetOperator::Intersect { SetOp::Intersect } else { SetOp::Except };
-                let node = PlanNode::SetOp { op, all, left: Box::new(left_plan), right: Box::new(right_plan) };
+                let node =
+                    PlanNode::SetOp { op, all, left: Box::new(left_plan), right: Box::new(right_plan) };
                 plan(node, columns)
             }
         };
@@ -85,7 +90,12 @@ impl Binder<'_> {
     }
 
     /// `input` with its columns converted to `targets` by position.
-    pub(super) fn convert_columns(&mut self, mut input: Plan, targets: &[SqlType], construct: &str) -> Result<Plan> {
+    pub(super) fn convert_columns(
+        &mut self,
+        mut input: Plan,
+        targets: &[SqlType],
+        construct: &str,
+    ) -> Result<Plan> {
         let differs = |(_, ty): &(crate::ColumnId, SqlType), target: &SqlType| ty.oid != target.oid;
         if !input.columns.iter().zip(targets).any(|(column, target)| differs(column, target)) {
             return Ok(input);

@@ -90,7 +90,12 @@ impl Binder<'_> {
         if let Some(index) = targets.iter().position(|target| super::group::same(&target.expr, &bound)) {
             return Ok(index);
         }
-        targets.push(Target { name: String::new(), expr: bound, origin: (basalt_types::Oid(0), 0), span: expr.span() });
+        targets.push(Target {
+            name: String::new(),
+            expr: bound,
+            origin: (basalt_types::Oid(0), 0),
+            span: expr.span(),
+        });
         Ok(targets.len() - 1)
     }
 }

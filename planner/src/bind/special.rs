@@ -27,20 +27,23 @@ impl Binder<'_> {
                 (if matches!(expr, E::Ceil { .. }) { "ceil" } else { "floor" }, vec![inner])
             }
             E::Position { expr: inner, r#in } => ("position", vec![r#in, inner]),
-            E::Substring { expr: inner, substring_from, substring_for, .. } => match (substring_from, substring_for) {
-                (None, Some(length)) => {
-                    let args = vec![
-                        (self.expr(inner, env)?, inner.span()),
-                        (Expr::literal(Datum::Int4(1), SqlType::INT4), span),
-                        (self.expr(length, env)?, length.span()),
-                    ];
-                    return self.call_function("substring", args, span);
+            E::Substring { expr: inner, substring_from, substring_for, .. } => {
+                match (substring_from, substring_for) {
+                    (None, Some(length)) => {
+                        let args = vec![
+                            (self.expr(inner, env)?, inner.span()),
+                            (Expr::literal(Datum::Int4(1), SqlType::INT4), span),
+                            (self.expr(length, env)?, length.span()),
+                        ];
+                        return self.call_function("substring", args, span);
+                    }
+                    (from, length) => {
+                        let args =
+                            std::iter::once(inner).chain(from).chain(length).map(AsRef::as_ref).collect();
+                        ("substring", args)
+                    }
                 }
-                (from, length) => {
-                    let args = std::iter::once(inner).chain(from).chain(length).map(AsRef::as_ref).collect();
-                    ("substring", args)
-                }
-            },
+            }
             E::Trim { trim_where, trim_what, expr: inner, trim_characters } => {
                 let name = match trim_where {
                     None | Some(TrimWhereField::Both) => "btrim",
@@ -53,7 +56,8 @@ impl Binder<'_> {
                 (name, args)
             }
             E::Overlay { expr: inner, overlay_what, overlay_from, overlay_for } => {
-                let args = [inner, overlay_what, overlay_from].into_iter().chain(overlay_for).map(AsRef::as_ref);
+                let args =
+                    [inner, overlay_what, overlay_from].into_iter().chain(overlay_for).map(AsRef::as_ref);
                 ("overlay", args.collect())
             }
             other => return Err(SqlError::internal(format!("{other} is no special call"))),
@@ -66,7 +70,12 @@ impl Binder<'_> {
     }
 
     /// `CURRENT_DATE` and its kin; `None` for other words.
-    pub(super) fn keyword_value(&mut self, word: &str, precision: Option<i32>, span: Span) -> Result<Option<Expr>> {
+    pub(super) fn keyword_value(
+        &mut self,
+        word: &str,
+        precision: Option<i32>,
+        span: Span,
+    ) -> Result<Option<Expr>> {
         let now = |binder: &mut Self| binder.call_function("now", vec![], span);
         let cast = |binder: &mut Self, oid: Oid| -> Result<Expr> {
             let value = now(binder)?;
@@ -87,7 +96,11 @@ impl Binder<'_> {
             "current_catalog" => self.call_function("current_database", vec![], span)?,
             "current_schema" => self.call_function("current_schema", vec![], span)?,
             "default" => {
-                return Err(self.error_at(SqlState::SYNTAX_ERROR, "DEFAULT is not allowed in this context", span));
+                return Err(self.error_at(
+                    SqlState::SYNTAX_ERROR,
+                    "DEFAULT is not allowed in this context",
+                    span,
+                ));
             }
             _ => return Ok(None),
         };

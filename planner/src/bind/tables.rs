@@ -5,7 +5,10 @@ use std::ops::ControlFlow;
 use sqlparser::ast;
 
 use super::names::qualified;
-use crate::{catalog::QualifiedName, parse::{ParsedBody, ParsedStatement, Utility}};
+use crate::{
+    catalog::QualifiedName,
+    parse::{ParsedBody, ParsedStatement, Utility},
+};
 
 /// Every relation name in the statement, once each. Names of common table expressions are among them: one that the
 /// catalog does not know is no error here.

@@ -59,7 +59,11 @@ impl Binder<'_> {
         target.scope.join(scope)
     }
 
-    pub(crate) fn update(&mut self, update: &ast::Update, with: Option<&ast::With>) -> Result<(Plan, Vec<Field>)> {
+    pub(crate) fn update(
+        &mut self,
+        update: &ast::Update,
+        with: Option<&ast::With>,
+    ) -> Result<(Plan, Vec<Field>)> {
         if with.is_some() || update.or.is_some() || !update.order_by.is_empty() || update.limit.is_some() {
             return Err(SqlError::not_supported("this form of UPDATE"));
         }
@@ -77,7 +81,8 @@ impl Binder<'_> {
         let mut defaults = Defaults::default();
         let assignments = self.assignments(&table, &update.assignments, &env, &mut defaults)?;
         if let Some(condition) = &update.selection {
-            let predicate = self.in_clause(Clause::Where, |binder| binder.condition(condition, "WHERE", &env))?;
+            let predicate =
+                self.in_clause(Clause::Where, |binder| binder.condition(condition, "WHERE", &env))?;
             source = filter(source, predicate);
         }
         let new: Vec<ColumnId> = table.columns.iter().map(|_| self.new_id()).collect();

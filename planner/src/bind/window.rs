@@ -32,7 +32,11 @@ fn default_frame() -> Frame {
 
 impl Binder<'_> {
     /// Binds the WINDOW clause; later definitions may refer to earlier ones.
-    pub(super) fn named_windows(&mut self, definitions: &[ast::NamedWindowDefinition], env: &Env<'_>) -> Result<()> {
+    pub(super) fn named_windows(
+        &mut self,
+        definitions: &[ast::NamedWindowDefinition],
+        env: &Env<'_>,
+    ) -> Result<()> {
         for ast::NamedWindowDefinition(name, definition) in definitions {
             let key = fold(name);
             if self.collected.named_windows.iter().any(|(known, _)| *known == key) {
@@ -180,7 +184,13 @@ impl Binder<'_> {
         Ok(Definition { partition_by, order_by, frame })
     }
 
-    fn frame(&mut self, frame: &ast::WindowFrame, order_by: &[SortKey], span: Span, env: &Env<'_>) -> Result<Frame> {
+    fn frame(
+        &mut self,
+        frame: &ast::WindowFrame,
+        order_by: &[SortKey],
+        span: Span,
+        env: &Env<'_>,
+    ) -> Result<Frame> {
         let mode = match frame.units {
             WindowFrameUnits::Rows => FrameMode::Rows,
             WindowFrameUnits::Range => FrameMode::Range,
@@ -226,7 +236,13 @@ impl Binder<'_> {
                         SqlState::DATATYPE_MISMATCH,
                         format!(
                             "argument of {} must be type {}, not type {}",
-                            if mode == FrameMode::Rows { "ROWS" } else if mode == FrameMode::Groups { "GROUPS" } else { "RANGE" },
+                            if mode == FrameMode::Rows {
+                                "ROWS"
+                            } else if mode == FrameMode::Groups {
+                                "GROUPS"
+                            } else {
+                                "RANGE"
+                            },
                             super::type_name(target),
                             super::type_name(source)
                         ),
@@ -242,7 +258,9 @@ impl Binder<'_> {
         };
         let refuse = |message| Err(self.at(windowing(message), span));
         match (&start, &end) {
-            (FrameBound::UnboundedFollowing, _) => return refuse("frame start cannot be UNBOUNDED FOLLOWING"),
+            (FrameBound::UnboundedFollowing, _) => {
+                return refuse("frame start cannot be UNBOUNDED FOLLOWING");
+            }
             (_, FrameBound::UnboundedPreceding) => return refuse("frame end cannot be UNBOUNDED PRECEDING"),
             (FrameBound::CurrentRow, FrameBound::Preceding(_)) => {
                 return refuse("frame starting from current row cannot have preceding rows");
@@ -259,7 +277,9 @@ impl Binder<'_> {
 /// The type of a RANGE offset for an ordering column.
 fn range_offset_type(oid: Oid) -> Option<SqlType> {
     match oid {
-        Oid::INT2 | Oid::INT4 | Oid::INT8 | Oid::NUMERIC | Oid::FLOAT4 | Oid::FLOAT8 => Some(SqlType::new(oid, -1)),
+        Oid::INT2 | Oid::INT4 | Oid::INT8 | Oid::NUMERIC | Oid::FLOAT4 | Oid::FLOAT8 => {
+            Some(SqlType::new(oid, -1))
+        }
         Oid::DATE | Oid::TIME | Oid::TIMESTAMP | Oid::TIMESTAMPTZ | Oid::INTERVAL => Some(SqlType::INTERVAL),
         _ => None,
     }

@@ -19,10 +19,14 @@ pub(crate) fn same(left: &Expr, right: &Expr) -> bool {
                 && all_same(&a.args, &b.args)
         }
         (Expr::Cast { input: a, to: s, .. }, Expr::Cast { input: b, to: t, .. })
-        | (Expr::Coerce { input: a, to: s, .. }, Expr::Coerce { input: b, to: t, .. }) => s == t && same(a, b),
+        | (Expr::Coerce { input: a, to: s, .. }, Expr::Coerce { input: b, to: t, .. }) => {
+            s == t && same(a, b)
+        }
         (Expr::And(a), Expr::And(b)) | (Expr::Or(a), Expr::Or(b)) => all_same(a, b),
         (Expr::Not(a), Expr::Not(b)) => same(a, b),
-        (Expr::IsNull { input: a, negated: n }, Expr::IsNull { input: b, negated: m }) => n == m && same(a, b),
+        (Expr::IsNull { input: a, negated: n }, Expr::IsNull { input: b, negated: m }) => {
+            n == m && same(a, b)
+        }
         (
             Expr::BoolTest { input: a, value: v, negated: n },
             Expr::BoolTest { input: b, value: w, negated: m },
@@ -31,10 +35,7 @@ pub(crate) fn same(left: &Expr, right: &Expr) -> bool {
             Expr::IsDistinct { left: a, right: b, negated: n, .. },
             Expr::IsDistinct { left: c, right: d, negated: m, .. },
         ) => n == m && same(a, c) && same(b, d),
-        (
-            Expr::Case { branches: a, otherwise: e, .. },
-            Expr::Case { branches: b, otherwise: f, .. },
-        ) => {
+        (Expr::Case { branches: a, otherwise: e, .. }, Expr::Case { branches: b, otherwise: f, .. }) => {
             a.len() == b.len()
                 && a.iter().zip(b).all(|((c, r), (d, s))| same(c, d) && same(r, s))
                 && match (e, f) {
@@ -44,7 +45,9 @@ pub(crate) fn same(left: &Expr, right: &Expr) -> bool {
                 }
         }
         (Expr::Coalesce { args: a, .. }, Expr::Coalesce { args: b, .. }) => all_same(a, b),
-        (Expr::NullIf { left: a, right: b, .. }, Expr::NullIf { left: c, right: d, .. }) => same(a, c) && same(b, d),
+        (Expr::NullIf { left: a, right: b, .. }, Expr::NullIf { left: c, right: d, .. }) => {
+            same(a, c) && same(b, d)
+        }
         (Expr::MinMax { greatest: g, args: a, .. }, Expr::MinMax { greatest: h, args: b, .. }) => {
             g == h && all_same(a, b)
         }

@@ -21,7 +21,10 @@ pub(crate) fn children_mut(expr: &mut Expr, f: &mut dyn FnMut(&mut Expr)) {
         | Expr::Not(input)
         | Expr::IsNull { input, .. }
         | Expr::BoolTest { input, .. } => f(input),
-        Expr::And(list) | Expr::Or(list) | Expr::Coalesce { args: list, .. } | Expr::MinMax { args: list, .. } => {
+        Expr::And(list)
+        | Expr::Or(list)
+        | Expr::Coalesce { args: list, .. }
+        | Expr::MinMax { args: list, .. } => {
             list.iter_mut().for_each(f);
         }
         Expr::Array { elements: list, .. } | Expr::Row { fields: list, .. } => list.iter_mut().for_each(f),
@@ -68,7 +71,10 @@ pub(crate) fn children<'e>(expr: &'e Expr, f: &mut dyn FnMut(&'e Expr)) {
         | Expr::Not(input)
         | Expr::IsNull { input, .. }
         | Expr::BoolTest { input, .. } => f(input),
-        Expr::And(list) | Expr::Or(list) | Expr::Coalesce { args: list, .. } | Expr::MinMax { args: list, .. } => {
+        Expr::And(list)
+        | Expr::Or(list)
+        | Expr::Coalesce { args: list, .. }
+        | Expr::MinMax { args: list, .. } => {
             list.iter().for_each(f);
         }
         Expr::Array { elements: list, .. } | Expr::Row { fields: list, .. } => list.iter().for_each(f),
@@ -414,7 +420,10 @@ fn collect(plan: &Plan, made: &mut BTreeSet<ColumnId>, read: &mut Vec<(ColumnId,
     // A projection may pass a column of an enclosing query on under its own id: it reads it all the same.
     match &plan.node {
         PlanNode::Project { exprs, .. } => made.extend(
-            exprs.iter().filter(|(id, expr)| !matches!(expr, Expr::Column { id: same, .. } if same == id)).map(|(id, _)| *id),
+            exprs
+                .iter()
+                .filter(|(id, expr)| !matches!(expr, Expr::Column { id: same, .. } if same == id))
+                .map(|(id, _)| *id),
         ),
         PlanNode::Aggregate(aggregate) => {
             made.extend(

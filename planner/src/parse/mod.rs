@@ -78,7 +78,8 @@ fn parse_one(tokens: &[TokenWithSpan], source: &Source) -> Result<ParsedStatemen
     }
     let tokens = rewrite::statement(tokens.to_vec());
     let mut parser = new_parser(tokens);
-    let statement = parser.parse_statement().map_err(|error| syntax_error::translate(error, &parser, source))?;
+    let statement =
+        parser.parse_statement().map_err(|error| syntax_error::translate(error, &parser, source))?;
     expect_end(&parser, source)?;
     Ok(ParsedStatement { body: ParsedBody::Sql(Box::new(statement)), text, source: source.clone() })
 }

@@ -51,7 +51,9 @@ impl Source {
 
     /// Where the first operator after `location` stands (syntax trees do not keep it). For error messages only.
     pub fn operator_after(&self, location: Location) -> Option<usize> {
-        let tokens = Tokenizer::new(&sqlparser::dialect::PostgreSqlDialect {}, &self.0).tokenize_with_location().ok()?;
+        let tokens = Tokenizer::new(&sqlparser::dialect::PostgreSqlDialect {}, &self.0)
+            .tokenize_with_location()
+            .ok()?;
         let operator = tokens.into_iter().find(|token| {
             token.span.start >= location
                 && !matches!(

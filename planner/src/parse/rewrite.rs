@@ -23,7 +23,9 @@ fn replaced(token: &TokenWithSpan, with: Token) -> TokenWithSpan {
 pub(super) fn statement(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     match keyword(tokens.first()) {
         Keyword::COPY => copy_options(&mut tokens),
-        _ if is_word(tokens.first(), "abort") => tokens[0] = replaced(&tokens[0], Token::make_keyword("ROLLBACK")),
+        _ if is_word(tokens.first(), "abort") => {
+            tokens[0] = replaced(&tokens[0], Token::make_keyword("ROLLBACK"))
+        }
         _ => {}
     }
     expressions(tokens)
@@ -33,7 +35,11 @@ pub(super) fn statement(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
 pub(super) fn expressions(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     for at in 0..tokens.len() {
         if keyword(tokens.get(at)) == Keyword::COLLATE {
-            let name_at = if tokens.get(at + 2).is_some_and(|token| token.token == Token::Period) { at + 3 } else { at + 1 };
+            let name_at = if tokens.get(at + 2).is_some_and(|token| token.token == Token::Period) {
+                at + 3
+            } else {
+                at + 1
+            };
             if let Some(Token::Word(word)) = tokens.get(name_at).map(|token| token.token.clone())
                 && word.quote_style.is_none()
             {
@@ -69,9 +75,9 @@ fn copy_options(tokens: &mut Vec<TokenWithSpan>) {
         }
         at += 1;
     }
-    let from_stdin = tokens.windows(2).any(|pair| {
-        keyword(pair.first()) == Keyword::FROM && keyword(pair.get(1)) == Keyword::STDIN
-    });
+    let from_stdin = tokens
+        .windows(2)
+        .any(|pair| keyword(pair.first()) == Keyword::FROM && keyword(pair.get(1)) == Keyword::STDIN);
     if from_stdin {
         tokens.push(TokenWithSpan { token: Token::SemiColon, span: Span::empty() });
     }

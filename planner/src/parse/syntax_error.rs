@@ -13,8 +13,10 @@ pub(super) fn near(token: &TokenWithSpan, source: &Source) -> SqlError {
     if token.token == Token::EOF || token.token == Token::SemiColon && token.span.start.line == 0 {
         return at_end(source);
     }
-    let error =
-        SqlError::new(SqlState::SYNTAX_ERROR, format!("syntax error at or near \"{}\"", source.span(token.span)));
+    let error = SqlError::new(
+        SqlState::SYNTAX_ERROR,
+        format!("syntax error at or near \"{}\"", source.span(token.span)),
+    );
     match source.position(token.span.start) {
         Some(position) => error.at(position),
         None => at_end(source),
@@ -22,7 +24,8 @@ pub(super) fn near(token: &TokenWithSpan, source: &Source) -> SqlError {
 }
 
 pub(super) fn at_end(source: &Source) -> SqlError {
-    SqlError::new(SqlState::SYNTAX_ERROR, "syntax error at end of input").at(source.text().chars().count() + 1)
+    SqlError::new(SqlState::SYNTAX_ERROR, "syntax error at end of input")
+        .at(source.text().chars().count() + 1)
 }
 
 pub(super) fn translate(error: ParserError, parser: &Parser<'_>, source: &Source) -> SqlError {

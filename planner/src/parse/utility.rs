@@ -12,22 +12,50 @@ use crate::catalog::QualifiedName;
 #[derive(Clone, Debug)]
 pub enum Utility {
     /// `SHOW name`; the parts of `SHOW TRANSACTION ISOLATION LEVEL` and `SHOW TIME ZONE` are already translated.
-    Show { name: String },
+    Show {
+        name: String,
+    },
     /// `SET [SESSION|LOCAL] name {=|TO} value, …`; no values for DEFAULT. `SET TIME ZONE x` too.
-    Set { local: bool, name: String, values: Vec<String> },
+    Set {
+        local: bool,
+        name: String,
+        values: Vec<String>,
+    },
     /// `RESET name` or `RESET ALL` (`None`).
-    Reset { name: Option<String> },
+    Reset {
+        name: Option<String>,
+    },
     /// `VACUUM` and `ANALYZE`; no tables means all.
-    Vacuum { vacuum: bool, analyze: bool, tables: Vec<QualifiedName> },
+    Vacuum {
+        vacuum: bool,
+        analyze: bool,
+        tables: Vec<QualifiedName>,
+    },
     Checkpoint,
     /// `LOCK TABLE a, b IN … MODE [NOWAIT]`.
-    Lock { tables: Vec<QualifiedName>, mode: String, nowait: bool },
+    Lock {
+        tables: Vec<QualifiedName>,
+        mode: String,
+        nowait: bool,
+    },
     /// `DECLARE name [BINARY] [[NO] SCROLL] CURSOR [WITH HOLD] FOR query`.
-    Declare { name: String, binary: bool, scroll: bool, hold: bool, query: Box<ParsedStatement> },
+    Declare {
+        name: String,
+        binary: bool,
+        scroll: bool,
+        hold: bool,
+        query: Box<ParsedStatement>,
+    },
     /// `FETCH` or `MOVE`, forwards only.
-    Fetch { cursor: String, count: FetchCount, is_move: bool },
+    Fetch {
+        cursor: String,
+        count: FetchCount,
+        is_move: bool,
+    },
     /// `CLOSE name` or `CLOSE ALL` (`None`).
-    Close { name: Option<String> },
+    Close {
+        name: Option<String>,
+    },
     /// `REINDEX` and `CLUSTER` do nothing here.
     Reindex,
 }
@@ -198,7 +226,10 @@ impl Tokens<'_> {
         if !local {
             self.accept("session");
         }
-        if ["transaction", "characteristics", "role", "authorization", "constraints"].iter().any(|word| self.is(word)) {
+        if ["transaction", "characteristics", "role", "authorization", "constraints"]
+            .iter()
+            .any(|word| self.is(word))
+        {
             return Ok(None);
         }
         let name = if self.accept("time") {
@@ -268,9 +299,9 @@ impl Tokens<'_> {
         if self.peek() == Some(&Token::LParen) {
             let from = self.at;
             self.skip_parenthesised();
-            analyze |= self.tokens[from..self.at].iter().any(|token| {
-                matches!(&token.token, Token::Word(word) if word.keyword == Keyword::ANALYZE)
-            });
+            analyze |= self.tokens[from..self.at]
+                .iter()
+                .any(|token| matches!(&token.token, Token::Word(word) if word.keyword == Keyword::ANALYZE));
         }
         loop {
             if self.accept("analyze") || self.accept("analyse") {
@@ -330,7 +361,10 @@ impl Tokens<'_> {
         if self.accept("next") {
         } else if self.accept("forward") {
             count = self.count()?.unwrap_or(FetchCount::Rows(1));
-        } else if ["prior", "first", "last", "absolute", "relative", "backward"].iter().any(|word| self.is(word)) {
+        } else if ["prior", "first", "last", "absolute", "relative", "backward"]
+            .iter()
+            .any(|word| self.is(word))
+        {
             return Err(basalt_types::SqlError::not_supported("a cursor that moves backwards"));
         } else if let Some(found) = self.count()? {
             count = found;
