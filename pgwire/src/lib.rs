@@ -30,6 +30,7 @@ mod row_encoder;
 mod server;
 mod sink;
 mod socket;
+mod start_line;
 mod startup_packet;
 mod supervise;
 

@@ -9,6 +9,8 @@ pub struct Limits {
     pub connections_max: usize,
     /// Connections that have not authenticated, at once.
     pub starting_connections_max: usize,
+    /// Of those, from one address.
+    pub starting_per_address_max: usize,
     /// Accepted connections that wait to be one of those; more are closed as they arrive.
     pub connection_line_max: usize,
     /// From accept to the end of authentication.
@@ -39,6 +41,7 @@ impl Default for Limits {
         Self {
             connections_max: 200,
             starting_connections_max: 64,
+            starting_per_address_max: 16,
             connection_line_max: 1_024,
             authentication_timeout: Duration::from_secs(10),
             startup_bytes_max: 10_000,

@@ -12,7 +12,7 @@ use basalt_env::Rng;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-use crate::{CancelHandle, CancelReason, Limits};
+use crate::{CancelHandle, CancelReason, Limits, start_line::StartLine};
 
 /// Bytes of a cancel key: four in protocol 3.0, as many as PostgreSQL 18 sends from 3.2 on.
 pub(crate) const SHORT_KEY_BYTES: usize = 4;
@@ -21,8 +21,7 @@ pub(crate) const LONG_KEY_BYTES: usize = 32;
 pub(crate) struct Registry {
     sessions: Mutex<Sessions>,
     session_slots: Arc<Semaphore>,
-    starting_slots: Arc<Semaphore>,
-    line_slots: Arc<Semaphore>,
+    pub start_line: StartLine,
     connections: AtomicUsize,
     connection_ended: Notify,
 }
@@ -55,18 +54,10 @@ impl Registry {
         Arc::new(Self {
             sessions: Mutex::default(),
             session_slots: Arc::new(Semaphore::new(limits.connections_max)),
-            starting_slots: Arc::new(Semaphore::new(limits.starting_connections_max)),
-            line_slots: Arc::new(Semaphore::new(limits.connection_line_max)),
+            start_line: StartLine::new(limits),
             connections: AtomicUsize::new(0),
             connection_ended: Notify::new(),
         })
-    }
-
-    /// A place among the connections that have not authenticated. A burst of clients waits in line here,
-    /// each under its own deadline; `None` when the line is too long.
-    pub async fn begin_start(&self) -> Option<OwnedSemaphorePermit> {
-        let _in_line = self.line_slots.clone().try_acquire_owned().ok()?;
-        self.starting_slots.clone().acquire_owned().await.ok()
     }
 
     /// A place among the sessions with a fresh process id and key, when there is one.

@@ -112,7 +112,8 @@ impl Server {
         let mut output = Output::new(writer, self.limits.output_bytes_max);
         let negotiated = async {
             // Given back when the client is authenticated.
-            let _starting = self.registry.begin_start().await.ok_or(NotStarted::Closed)?;
+            let address = peer.map(|peer| peer.ip());
+            let _starting = self.registry.start_line.wait(address).await.ok_or(NotStarted::Closed)?;
             handshake::negotiate(&self, &mut input, &mut output).await
         };
         let request = tokio::select! {

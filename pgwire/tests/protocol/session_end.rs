@@ -3,6 +3,7 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use basalt_pgwire::Limits;
+use futures::StreamExt;
 
 use crate::{
     raw_client::{VERSION_3_0, extended, kinds, message, query, startup},
@@ -44,6 +45,45 @@ async fn a_vanished_client_stops_its_statement() {
         drop(client);
         server.wait_closed(round + 1).await;
     }
+    server.assert_alive().await;
+}
+
+/// Whatever a client was doing, its session is closed in good order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn clients_that_vanish_under_load_leave_nothing() {
+    const CLIENTS: usize = 600;
+    let server = RunningServer::start();
+    let script = [
+        query("begin"),
+        extended("series 5000"),
+        query("copy_out 5000"),
+        query("copy_in"),
+        message(b'd', &[b'x'; 5_000]),
+        message(b'c', b""),
+        extended("fail"),
+        query("hang"),
+        query("series 1"),
+    ]
+    .concat();
+    let clients = (0..CLIENTS).map(|number| {
+        let (server, cut) = (&server, script.len() * number / CLIENTS);
+        let script = &script;
+        async move {
+            let mut client = server.started().await;
+            client.send(&script[..cut]).await;
+            // Some read a little before they go.
+            for _ in 0..number % 5 {
+                if cut > 60 {
+                    client.reply().await;
+                }
+            }
+        }
+    });
+    // No more at once than there are places.
+    futures::stream::iter(clients).buffer_unordered(100).collect::<Vec<()>>().await;
+    server.wait_closed(CLIENTS).await;
+    server.wait_sessions(0).await;
+    assert_eq!(server.observed.opened.load(Ordering::Relaxed), CLIENTS);
     server.assert_alive().await;
 }
 
