@@ -4,8 +4,8 @@ use basalt_storage::Family;
 use basalt_storage::mvcc::key::TIMESTAMP_LEN;
 use basalt_storage::mvcc::lock::SUFFIX_LEN;
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, Options,
-    SliceTransform, WriteBufferManager,
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode,
+    DEFAULT_COLUMN_FAMILY_NAME, Options, SliceTransform, WriteBufferManager,
 };
 
 const BLOOM_BITS_PER_KEY: f64 = 10.0;
@@ -63,10 +63,15 @@ impl RocksOptions {
     }
 
     pub(crate) fn families(&self, cache: &Cache) -> Vec<ColumnFamilyDescriptor> {
-        Family::ALL
-            .iter()
-            .map(|&family| ColumnFamilyDescriptor::new(family_name(family), self.family(family, cache)))
-            .collect()
+        // RocksDB insists on a family of its own name. It stays empty, and small: after a full disk, RocksDB resumes
+        // only when there is room for the memtables of all families.
+        let mut unused = Options::default();
+        unused.set_write_buffer_size(64 << 10);
+        let ours = Family::ALL
+            .map(|family| ColumnFamilyDescriptor::new(family_name(family), self.family(family, cache)));
+        let mut families = vec![ColumnFamilyDescriptor::new(DEFAULT_COLUMN_FAMILY_NAME, unused)];
+        families.extend(ours);
+        families
     }
 
     fn family(&self, family: Family, cache: &Cache) -> Options {

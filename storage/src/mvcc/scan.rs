@@ -126,9 +126,7 @@ impl Scan<'_, '_> {
                         }
                     }
                 }
-            } else if !has_version {
-                return Ok(());
-            } else if self.version(&key, &mut value)?.is_break() {
+            } else if !has_version || self.version(&key, &mut value)?.is_break() {
                 return Ok(());
             }
             if self.versions.steps >= self.limits.steps {

@@ -69,7 +69,7 @@ struct Driver<'e> {
 impl Driver<'_> {
     fn begin(&mut self) {
         let now = self.tick();
-        let id = TxnId(u128::from(self.random.next()) << 64 | u128::from(self.clock));
+        let id = TxnId(u128::from(self.random.draw()) << 64 | u128::from(self.clock));
         let anchor = self.key();
         self.txns.push(Txn {
             id,
