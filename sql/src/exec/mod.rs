@@ -13,7 +13,16 @@ use basalt_types::{Result, Row};
 
 use crate::{Cancel, exec::memory::MemoryBudget, row_ids::RowIds};
 
+pub mod eval;
 pub mod memory;
+pub(crate) mod operators;
+pub mod scope;
+pub mod write;
+
+/// Opens a plan on the row executor.
+pub async fn open(plan: &Arc<Plan>, context: ExecContext) -> Result<Box<dyn RowStream>> {
+    operators::build(plan, &scope::Scope::new(context)).await
+}
 
 /// Rows per batch that operators aim at.
 pub const BATCH_ROWS: usize = 256;

@@ -1,0 +1,273 @@
+//! INSERT, UPDATE and DELETE.
+//!
+//! The source is read to its end before anything is written (its reads see the statement's start in any case), in
+//! batches that are written as they come; RETURNING rows come out in the order of the source.
+
+use basalt_env::BoxFuture;
+use basalt_kv_api::LockStrength;
+use basalt_planner::{
+    ColumnId, Expr,
+    plan::{CheckExpr, Delete, Insert, OnConflict, Update},
+};
+use basalt_txn::ReadOptions;
+use basalt_types::{Datum, Result, Row, SqlError, SqlState, SqlType};
+
+use super::{Stream, build};
+use crate::{
+    error::sql_error,
+    exec::{
+        RowStream,
+        eval::{compile::compile_with, evaluator::RowEvaluator},
+        scope::Scope,
+        write::TableWriter,
+    },
+};
+
+/// Which statement, with what it needs.
+enum Kind {
+    Insert { on_conflict: Option<ConflictAction> },
+    Update { old: Vec<usize>, assignments: Vec<usize>, values: RowEvaluator },
+    Delete { old: Vec<usize> },
+}
+
+struct ConflictAction {
+    index: Option<usize>,
+    update: Option<ConflictUpdate>,
+}
+
+struct ConflictUpdate {
+    positions: Vec<usize>,
+    values: RowEvaluator,
+    filter: Option<RowEvaluator>,
+}
+
+struct Dml {
+    source: Option<Stream>,
+    kind: Kind,
+    writer: TableWriter,
+    /// Over the new row (the old one for DELETE), followed by the source's row.
+    returning: Option<RowEvaluator>,
+    affected: u64,
+    scope: Scope,
+}
+
+pub(super) async fn insert(insert: &Insert, scope: &Scope) -> Result<Stream> {
+    let layout = table_layout(&insert.table.columns, &insert.new);
+    let on_conflict = insert.on_conflict.as_ref().map(|action| conflict_action(action, insert, scope)).transpose()?;
+    let writer = writer(&insert.table, &insert.checks, &insert.new, scope)?;
+    let returning = returning(&insert.returning, &layout, scope)?;
+    let source = Some(build(&insert.source, scope).await?);
+    let kind = Kind::Insert { on_conflict };
+    Ok(Box::new(Dml { source, kind, writer, returning, affected: 0, scope: scope.clone() }))
+}
+
+fn conflict_action(action: &OnConflict, insert: &Insert, scope: &Scope) -> Result<ConflictAction> {
+    // The existing row, then the row proposed for insertion.
+    let mut layout = table_layout(&insert.table.columns, &action.existing);
+    layout.extend(table_layout(&insert.table.columns, &insert.new));
+    let update = match &action.update {
+        None => None,
+        Some(assignments) => Some(ConflictUpdate {
+            positions: assignments.iter().map(|(position, _)| *position).collect(),
+            values: RowEvaluator::new(assignments.iter().map(|(_, expr)| expr), &layout, scope)?,
+            filter: action.filter.as_ref().map(|f| RowEvaluator::new([f], &layout, scope)).transpose()?,
+        }),
+    };
+    Ok(ConflictAction { index: action.index, update })
+}
+
+pub(super) async fn update(update: &Update, scope: &Scope) -> Result<Stream> {
+    let mut layout = table_layout(&update.table.columns, &update.new);
+    layout.extend_from_slice(&update.source.columns);
+    let values =
+        RowEvaluator::new(update.assignments.iter().map(|(_, expr)| expr), &update.source.columns, scope)?;
+    let kind = Kind::Update {
+        old: positions(&update.old, &update.source.columns)?,
+        assignments: update.assignments.iter().map(|(position, _)| *position).collect(),
+        values,
+    };
+    let writer = writer(&update.table, &update.checks, &update.new, scope)?;
+    let returning = returning(&update.returning, &layout, scope)?;
+    let source = Some(build(&update.source, scope).await?);
+    Ok(Box::new(Dml { source, kind, writer, returning, affected: 0, scope: scope.clone() }))
+}
+
+pub(super) async fn delete(delete: &Delete, scope: &Scope) -> Result<Stream> {
+    let mut layout = table_layout(&delete.table.columns, &delete.old);
+    layout.extend_from_slice(&delete.source.columns);
+    let kind = Kind::Delete { old: positions(&delete.old, &delete.source.columns)? };
+    let writer = writer(&delete.table, &[], &delete.old, scope)?;
+    let returning = returning(&delete.returning, &layout, scope)?;
+    let source = Some(build(&delete.source, scope).await?);
+    Ok(Box::new(Dml { source, kind, writer, returning, affected: 0, scope: scope.clone() }))
+}
+
+fn table_layout(columns: &[basalt_planner::Column], ids: &[ColumnId]) -> Vec<(ColumnId, SqlType)> {
+    ids.iter().zip(columns).map(|(id, column)| (*id, column.ty)).collect()
+}
+
+fn positions(ids: &[ColumnId], layout: &[(ColumnId, SqlType)]) -> Result<Vec<usize>> {
+    ids.iter()
+        .map(|id| {
+            let position = layout.iter().position(|(column, _)| column == id);
+            position.ok_or_else(|| SqlError::internal("the source of a data change lacks a column"))
+        })
+        .collect()
+}
+
+fn writer(
+    table: &std::sync::Arc<basalt_planner::Table>,
+    checks: &[CheckExpr],
+    new: &[ColumnId],
+    scope: &Scope,
+) -> Result<TableWriter> {
+    let find = |id: ColumnId| new.iter().position(|column| *column == id);
+    let compile = |check: &CheckExpr| {
+        Ok((check.name.clone(), compile_with(&check.expr, &find, &scope.outer, &mut Vec::new())?))
+    };
+    let checks = checks.iter().map(compile).collect::<Result<_>>()?;
+    TableWriter::new(table, checks, scope.context.clone())
+}
+
+fn returning(
+    exprs: &[(ColumnId, Expr)],
+    layout: &[(ColumnId, SqlType)],
+    scope: &Scope,
+) -> Result<Option<RowEvaluator>> {
+    if exprs.is_empty() {
+        return Ok(None);
+    }
+    RowEvaluator::new(exprs.iter().map(|(_, expr)| expr), layout, scope).map(Some)
+}
+
+impl Dml {
+    /// Rows (new or deleted, then the source's) for RETURNING.
+    async fn apply(&mut self, batch: Vec<Row>) -> Result<Vec<Row>> {
+        match &mut self.kind {
+            Kind::Insert { on_conflict: None } => {
+                let mut rows = batch;
+                for row in &mut rows {
+                    self.writer.prepare_new(row)?;
+                }
+                let kept = if self.returning.is_some() { rows.clone() } else { Vec::new() };
+                self.affected += self.writer.insert(rows).await?;
+                Ok(kept)
+            }
+            Kind::Insert { on_conflict: Some(_) } => self.insert_or_resolve(batch).await,
+            Kind::Update { old, assignments, values } => {
+                let mut changes = Vec::with_capacity(batch.len());
+                for row in &batch {
+                    let before: Row = old.iter().map(|&position| row[position].clone()).collect();
+                    let mut after = before.clone();
+                    let mut assigned = Vec::with_capacity(assignments.len());
+                    values.evaluate_all(&self.scope, row, &mut assigned).await?;
+                    for (position, value) in assignments.iter().zip(assigned) {
+                        after[*position] = value;
+                    }
+                    changes.push((before, after));
+                }
+                self.writer.update(&changes).await?;
+                self.affected += changes.len() as u64;
+                if self.returning.is_none() {
+                    return Ok(Vec::new());
+                }
+                Ok(changes.into_iter().zip(batch).map(|((_, after), row)| [after, row].concat()).collect())
+            }
+            Kind::Delete { old } => {
+                let mut deleted = Vec::with_capacity(batch.len());
+                for row in batch {
+                    let before: Row = old.iter().map(|&position| row[position].clone()).collect();
+                    self.writer.delete(&before)?;
+                    self.affected += 1;
+                    if self.returning.is_some() {
+                        deleted.push([before, row].concat());
+                    }
+                }
+                self.scope.context.txn.flush_if_needed().await.map_err(sql_error)?;
+                Ok(deleted)
+            }
+        }
+    }
+
+    /// INSERT … ON CONFLICT: row by row, because each sees what the one before did.
+    async fn insert_or_resolve(&mut self, batch: Vec<Row>) -> Result<Vec<Row>> {
+        let mut kept = Vec::new();
+        for mut row in batch {
+            self.writer.prepare_new(&mut row)?;
+            let Some(conflict) = self.writer.find_conflict(std::slice::from_ref(&row)).await? else {
+                self.writer.put(&row)?;
+                self.affected += 1;
+                kept.push(row);
+                continue;
+            };
+            let Kind::Insert { on_conflict: Some(action) } = &mut self.kind else {
+                return Err(SqlError::internal("conflict without an action"));
+            };
+            if action.index.is_some_and(|index| index != conflict.index) {
+                return Err(self.writer.unique_violation(conflict.index, &row));
+            }
+            let Some(update) = &mut action.update else { continue };
+            let existing = existing_row(&self.writer, &self.scope, &conflict.existing).await?;
+            let combined: Row = [existing.clone(), row].concat();
+            if let Some(filter) = &mut update.filter {
+                filter.next_row();
+                if filter.evaluate(0, &self.scope, &combined).await? != Datum::Bool(true) {
+                    continue;
+                }
+            }
+            let mut values = Vec::new();
+            update.values.evaluate_all(&self.scope, &combined, &mut values).await?;
+            let mut after = existing.clone();
+            for (position, value) in update.positions.iter().zip(values) {
+                after[*position] = value;
+            }
+            self.writer.update(&[(existing, after.clone())]).await?;
+            self.affected += 1;
+            kept.push(after);
+        }
+        self.scope.context.txn.flush_if_needed().await.map_err(sql_error)?;
+        Ok(kept)
+    }
+}
+
+async fn existing_row(writer: &TableWriter, scope: &Scope, key: &basalt_base::Key) -> Result<Row> {
+    let options = ReadOptions { lock: Some(LockStrength::Exclusive), latest: true, ..ReadOptions::default() };
+    let value = scope.context.txn.get(key, options).await.map_err(sql_error)?;
+    let value = value.ok_or_else(|| {
+        SqlError::new(SqlState::INDEX_CORRUPTED, "index entry points to a row that does not exist")
+    })?;
+    let wanted: Vec<usize> = (0..writer.table().columns.len()).collect();
+    let mut row = Row::new();
+    writer.codec(0).decode_into(key, &value, &wanted, &mut row)?;
+    Ok(row)
+}
+
+impl RowStream for Dml {
+    fn next_batch(&mut self) -> BoxFuture<'_, Result<Option<Vec<Row>>>> {
+        Box::pin(async move {
+            while let Some(source) = &mut self.source {
+                self.scope.check_cancel()?;
+                let Some(batch) = source.next_batch().await? else {
+                    self.source = None;
+                    break;
+                };
+                let rows = self.apply(batch).await?;
+                let Some(returning) = &mut self.returning else { continue };
+                let mut out = Vec::with_capacity(rows.len());
+                for row in rows {
+                    let mut projected = Row::new();
+                    returning.evaluate_all(&self.scope, &row, &mut projected).await?;
+                    out.push(projected);
+                }
+                if !out.is_empty() {
+                    return Ok(Some(out));
+                }
+            }
+            Ok(None)
+        })
+    }
+
+    fn affected(&self) -> u64 {
+        self.affected
+    }
+}

@@ -1,0 +1,67 @@
+//! What the operators of one (sub)plan see besides their input.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use basalt_functions::EvalContext;
+use basalt_planner::{ColumnId, Plan};
+use basalt_types::{Datum, Result, Row, SqlType};
+use parking_lot::Mutex;
+
+use super::ExecContext;
+
+/// Values of enclosing rows by column.
+pub type OuterValues = BTreeMap<ColumnId, Datum>;
+
+/// A common table expression of a running statement.
+#[derive(Clone)]
+pub(crate) enum Cte {
+    /// Not read yet: run on first use.
+    Pending(Arc<Plan>),
+    Rows(Arc<Vec<Row>>),
+}
+
+/// Shared by the operators of a plan; a subplan gets a copy with its outer values.
+#[derive(Clone)]
+pub(crate) struct Scope {
+    pub context: ExecContext,
+    pub outer: Arc<OuterValues>,
+    pub ctes: Arc<Mutex<BTreeMap<u32, Cte>>>,
+}
+
+impl Scope {
+    pub fn new(context: ExecContext) -> Self {
+        Self { context, outer: Arc::default(), ctes: Arc::default() }
+    }
+
+    pub fn eval(&self) -> &EvalContext {
+        &self.context.eval
+    }
+
+    /// The scope of a subplan under one outer row.
+    pub fn with_outer(&self, values: impl IntoIterator<Item = (ColumnId, Datum)>) -> Self {
+        let mut outer = OuterValues::clone(&self.outer);
+        outer.extend(values);
+        Self { outer: Arc::new(outer), ..self.clone() }
+    }
+
+    /// Fails when the client wants the statement to stop.
+    pub fn check_cancel(&self) -> Result<()> {
+        self.context.cancel.check()
+    }
+}
+
+/// Positions of columns in an operator's input row.
+pub(crate) type Layout<'a> = &'a [(ColumnId, SqlType)];
+
+/// About how many bytes a row holds on the heap.
+pub(crate) fn row_bytes(row: &[Datum]) -> usize {
+    let heap = |datum: &Datum| match datum {
+        Datum::Text(text) => text.len() + 16,
+        Datum::Bytea(bytes) => bytes.len() + 32,
+        Datum::Numeric(_) => 24,
+        Datum::Array(array) => 64 + array.elements.len() * size_of::<Datum>(),
+        Datum::Record(fields) => 16 + fields.len() * size_of::<Datum>(),
+        _ => 0,
+    };
+    size_of::<Row>() + row.iter().map(|datum| size_of::<Datum>() + heap(datum)).sum::<usize>()
+}
