@@ -56,6 +56,7 @@ impl Builder {
             let fits = row.args.len() == signature.accepts.len()
                 && row.args.iter().zip(&signature.accepts).all(|(oid, accepts)| accepts(*oid))
                 && (signature.returns)(row.returns);
+            assert!(row.strict || signature.nullable, "{declared} is not strict but does not read NULL");
             assert!(fits, "the Rust types of {declared} do not hold {:?} -> {}", row.args, row.returns);
         }
         row

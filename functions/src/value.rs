@@ -35,6 +35,8 @@ pub struct Fields<'a>(pub &'a [Datum]);
 pub trait FromDatum<'a>: Sized {
     /// The SQL type that overloads are told apart by.
     const OID: Oid;
+    /// Whether NULL can be read; without it a function must be strict.
+    const NULLABLE: bool = false;
     /// Whether a value of this SQL type has the representation.
     fn accepts(oid: Oid) -> bool {
         oid == Self::OID
@@ -223,6 +225,7 @@ impl<'a> FromDatum<'a> for Fields<'a> {
 /// Any value, NULL included.
 impl<'a> FromDatum<'a> for &'a Datum {
     const OID: Oid = Oid::ANYELEMENT;
+    const NULLABLE: bool = true;
     fn accepts(_: Oid) -> bool {
         true
     }
@@ -234,6 +237,7 @@ impl<'a> FromDatum<'a> for &'a Datum {
 
 impl<'a, T: FromDatum<'a>> FromDatum<'a> for Option<T> {
     const OID: Oid = T::OID;
+    const NULLABLE: bool = true;
     fn accepts(oid: Oid) -> bool {
         T::accepts(oid)
     }
@@ -312,6 +316,8 @@ impl<T: IntoDatum> IntoDatum for Result<T> {
 pub struct Signature {
     pub args: Vec<Oid>,
     pub accepts: Vec<fn(Oid) -> bool>,
+    /// Every argument may be NULL.
+    pub nullable: bool,
     pub returns: fn(Oid) -> bool,
 }
 
@@ -346,7 +352,8 @@ macro_rules! arities {
                 self($($arg::from_datum($arg)?),*).into_datum()
             }
             fn signature(&self) -> Signature {
-                Signature { args: vec![$($arg::OID),*], accepts: vec![$($arg::accepts),*], returns: R::returns }
+                Signature { args: vec![$($arg::OID),*], accepts: vec![$($arg::accepts),*],
+                    nullable: true $(&& $arg::NULLABLE)*, returns: R::returns }
             }
         }
 
@@ -361,7 +368,8 @@ macro_rules! arities {
                 self(call, $($arg::from_datum($arg)?),*).into_datum()
             }
             fn signature(&self) -> Signature {
-                Signature { args: vec![$($arg::OID),*], accepts: vec![$($arg::accepts),*], returns: R::returns }
+                Signature { args: vec![$($arg::OID),*], accepts: vec![$($arg::accepts),*],
+                    nullable: true $(&& $arg::NULLABLE)*, returns: R::returns }
             }
         }
     )*};

@@ -7,6 +7,7 @@ mod datetime_arithmetic;
 mod float;
 mod integer;
 mod numeric;
+mod text;
 
 use crate::builder::Builder;
 
@@ -21,4 +22,5 @@ pub fn register(builder: &mut Builder) {
     numeric::register(builder);
     cast::register(builder);
     datetime_arithmetic::register(builder);
+    text::register(builder);
 }
