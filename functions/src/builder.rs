@@ -69,13 +69,17 @@ impl Builder {
         wanted: ProcKind,
         kind: FunctionKind,
     ) {
-        let row = self.row(declared, signature);
+        let row = self.row(declared, signature).clone();
         assert_eq!(row.kind, wanted, "{declared} is of another kind");
         assert_eq!(
             row.returns_set,
             matches!(kind, FunctionKind::Set { .. }),
             "{declared} does or does not return a set"
         );
+        self.add(&row, kind);
+    }
+
+    fn add(&mut self, row: &ProcRow, kind: FunctionKind) {
         let function = Function {
             oid: row.oid,
             name: row.name,
@@ -89,11 +93,19 @@ impl Builder {
             kind,
         };
         let replaced = self.functions.insert(function.oid, function);
-        assert!(replaced.is_none(), "{declared} is registered twice");
+        assert!(replaced.is_none(), "{} is registered twice", row.name);
     }
 
     pub fn scalar(&mut self, declared: &str, function: ScalarFn, signature: Option<&Signature>) {
         self.insert(declared, signature, ProcKind::Function, FunctionKind::Scalar(function));
+    }
+
+    /// Registers one row form for every overload of a name.
+    pub fn scalar_overloads(&mut self, name: &str, function: ScalarFn) {
+        let rows = self.rows.get(name).unwrap_or_else(|| panic!("no function is named {name}")).clone();
+        for row in rows.into_iter().filter(|row| row.kind == ProcKind::Function && !row.returns_set) {
+            self.add(&row, FunctionKind::Scalar(function));
+        }
     }
 
     pub fn aggregate(&mut self, declared: &str, aggregate: AggregateFn) {

@@ -33,7 +33,7 @@ pub fn register(builder: &mut Builder) {
 
 /// An accumulator met a value or a state that its declaration excludes.
 #[cold]
-fn unexpected(values: &[Datum]) -> SqlError {
+pub fn unexpected(values: &[Datum]) -> SqlError {
     SqlError::internal(format!("an aggregate met the unexpected values {values:?}"))
 }
 

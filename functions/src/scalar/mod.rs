@@ -1,5 +1,6 @@
 //! Functions and operators of one value for one row.
 
+mod array;
 mod boolean;
 mod cast;
 mod comparison;
@@ -7,12 +8,17 @@ mod datetime_arithmetic;
 mod float;
 mod integer;
 mod numeric;
+mod pattern;
+mod session;
 mod text;
 
 use crate::builder::Builder;
 
-pub use datetime_arithmetic::{divide_interval, multiply_interval};
+pub use array::dimension_of;
+pub use datetime_arithmetic::{add_interval, add_zoned, divide_interval, multiply_interval};
 pub use float::overflow;
+pub use pattern::{matches as regexp_matches, split as regexp_split};
+pub use text::split_fields;
 
 pub fn register(builder: &mut Builder) {
     comparison::register(builder);
@@ -23,4 +29,7 @@ pub fn register(builder: &mut Builder) {
     cast::register(builder);
     datetime_arithmetic::register(builder);
     text::register(builder);
+    pattern::register(builder);
+    array::register(builder);
+    session::register(builder);
 }

@@ -1,0 +1,17 @@
+//! Functions of arrays.
+
+mod bounds;
+mod element;
+mod membership;
+mod text;
+
+use crate::builder::Builder;
+
+pub use bounds::dimension_of;
+
+pub fn register(builder: &mut Builder) {
+    bounds::register(builder);
+    element::register(builder);
+    membership::register(builder);
+    text::register(builder);
+}
