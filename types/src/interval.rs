@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::hash::Hash;
 
-use crate::datetime::MICROS_PER_DAY;
+use crate::datetime::{MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_MINUTE};
 use crate::io::round_micros;
 use crate::{Result, SqlError, SqlState};
 
@@ -62,11 +62,35 @@ impl Interval {
         })
     }
 
-    /// `interval(p)`: rounds the seconds.
+    /// `interval year to month`, `interval(p)`: drops what is below the last field and rounds the seconds.
     pub fn apply_typmod(&self, typmod: i32) -> Result<Self> {
         if typmod < 0 {
             return Ok(*self);
         }
-        Ok(Self { micros: round_micros(self.micros, typmod & 0xffff), ..*self })
+        const YEAR: i32 = 1 << 2;
+        const MONTH: i32 = 1 << 1;
+        const DAY: i32 = 1 << 3;
+        const HOUR: i32 = 1 << 10;
+        const MINUTE: i32 = 1 << 11;
+        const SECOND: i32 = 1 << 12;
+        const ALL: i32 = 0x7fff;
+        let range = (typmod >> 16) & ALL;
+        let mut result = *self;
+        if range != ALL {
+            if range & (SECOND | MINUTE | HOUR) == 0 {
+                result.micros = 0;
+                if range & DAY == 0 {
+                    result.days = 0;
+                    if range & MONTH == 0 && range & YEAR != 0 {
+                        result.months = result.months / 12 * 12;
+                    }
+                }
+            } else if range & SECOND == 0 {
+                let unit = if range & MINUTE == 0 { MICROS_PER_HOUR } else { MICROS_PER_MINUTE };
+                result.micros = result.micros / unit * unit;
+            }
+        }
+        result.micros = round_micros(result.micros, typmod & 0xffff);
+        Ok(result)
     }
 }

@@ -66,7 +66,7 @@ fn of_infinity(field: Field, is_positive: bool) -> Option<Numeric> {
             | Field::Julian
             | Field::Unit(Unit::Year | Unit::Decade | Unit::Century | Unit::Millennium)
     );
-    grows.then(|| if is_positive { Numeric::INFINITY } else { Numeric::NEGATIVE_INFINITY })
+    grows.then_some(if is_positive { Numeric::INFINITY } else { Numeric::NEGATIVE_INFINITY })
 }
 
 /// Fields of a local time that need no zone and no epoch.

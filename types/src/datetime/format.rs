@@ -105,10 +105,10 @@ pub fn format_timestamptz(micros: i64, zone: &TimeZone, out: &mut String) {
     out.push(if offset < 0 { '-' } else { '+' });
     let magnitude = offset.unsigned_abs();
     two(magnitude / 3600, out);
-    if magnitude % 3600 != 0 {
+    if !magnitude.is_multiple_of(3600) {
         out.push(':');
         two(magnitude / 60 % 60, out);
-        if magnitude % 60 != 0 {
+        if !magnitude.is_multiple_of(60) {
             out.push(':');
             two(magnitude % 60, out);
         }

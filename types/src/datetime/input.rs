@@ -2,6 +2,7 @@
 
 use super::calendar::{JULIAN_EPOCH, UNIX_EPOCH_DAYS, civil_from_days, days_from_civil, days_in_month};
 use super::tokens::{Token, tokenize};
+use super::words::{abbreviation, is_weekday, month_number};
 use super::{
     DATE_INFINITY, DATE_NEGATIVE_INFINITY, MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_MINUTE,
     MICROS_PER_SECOND, TIMESTAMP_INFINITY, TIMESTAMP_NEGATIVE_INFINITY, TimeZone, is_valid_date,
@@ -88,68 +89,6 @@ struct Decoded {
     date: Option<(i32, u32, u32)>,
     time: Option<i64>,
     zone: Option<Zone>,
-}
-
-const MONTHS: [&str; 12] = [
-    "january",
-    "february",
-    "march",
-    "april",
-    "may",
-    "june",
-    "july",
-    "august",
-    "september",
-    "october",
-    "november",
-    "december",
-];
-const WEEKDAYS: [&str; 7] = ["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"];
-
-/// Full names, three letters, and `sept`.
-pub(super) fn month_number(word: &str) -> Option<u32> {
-    if word == "sept" {
-        return Some(9);
-    }
-    MONTHS.iter().position(|name| *name == word || &name[..3] == word).map(|index| index as u32 + 1)
-}
-
-fn is_weekday(word: &str) -> bool {
-    matches!(word, "tues" | "wednes" | "weds" | "thur" | "thurs")
-        || WEEKDAYS.iter().any(|name| *name == word || &name[..3] == word)
-}
-
-/// Zone abbreviations of PostgreSQL's default set that do not depend on the date, in hours east.
-fn abbreviation(word: &str) -> Option<i32> {
-    const HALF: i32 = 1800;
-    Some(match word {
-        "z" | "zulu" | "utc" | "gmt" | "ut" | "uct" | "wet" => 0,
-        "bst" | "cet" | "west" | "met" => 3600,
-        "cest" | "eet" | "mest" | "sast" | "ist_il" => 7200,
-        "msk" | "eest" | "idt" => 3 * 3600,
-        "msd" => 4 * 3600,
-        "ist" => 2 * 3600,
-        "pkt" => 5 * 3600,
-        "jst" | "kst" => 9 * 3600,
-        "hkt" | "awst" | "sgt" | "pht" => 8 * 3600,
-        "aest" => 10 * 3600,
-        "acst" => 9 * 3600 + HALF,
-        "acdt" => 10 * 3600 + HALF,
-        "aedt" => 11 * 3600,
-        "nzst" => 12 * 3600,
-        "nzdt" => 13 * 3600,
-        "adt" => -3 * 3600,
-        "ast" | "edt" => -4 * 3600,
-        "est" | "cdt" => -5 * 3600,
-        "cst" | "mdt" => -6 * 3600,
-        "mst" | "pdt" => -7 * 3600,
-        "pst" | "akdt" => -8 * 3600,
-        "akst" => -9 * 3600,
-        "hst" => -10 * 3600,
-        "nst" => -(3 * 3600 + HALF),
-        "ndt" => -(2 * 3600 + HALF),
-        _ => return None,
-    })
 }
 
 fn number<T: std::str::FromStr>(text: &str) -> Result<T, Fault> {

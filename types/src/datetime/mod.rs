@@ -14,6 +14,7 @@ mod interval_math;
 mod shift;
 mod tokens;
 mod truncate;
+mod words;
 mod zone;
 
 #[cfg(test)]

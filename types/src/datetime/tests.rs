@@ -130,3 +130,21 @@ fn any_bytes_are_read_without_panic() {
         let _ = Numeric::parse(&text);
     }
 }
+
+#[test]
+fn intervals_keep_the_declared_fields() {
+    let value = parse_interval("1 year 2 mons 3 days 04:05:06.789", -1).unwrap();
+    for (fields, precision, expected) in [
+        (1 << 2, 0xffff, "1 year"),
+        (1 << 1 | 1 << 2, 0xffff, "1 year 2 mons"),
+        (1 << 3, 0xffff, "1 year 2 mons 3 days"),
+        (1 << 3 | 1 << 10, 0xffff, "1 year 2 mons 3 days 04:00:00"),
+        (1 << 10 | 1 << 11, 0xffff, "1 year 2 mons 3 days 04:05:00"),
+        (0x7fff, 1, "1 year 2 mons 3 days 04:05:06.8"),
+    ] {
+        let mut out = String::new();
+        format_interval(&value.apply_typmod(fields << 16 | precision).unwrap(), &mut out);
+        assert_eq!(out, expected);
+    }
+    assert_eq!(parse_interval("2", (1 << 3) << 16 | 0xffff).unwrap().days, 2);
+}

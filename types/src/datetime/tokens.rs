@@ -53,7 +53,7 @@ pub(super) fn tokenize(input: &str) -> Option<Vec<Token>> {
                 let word = &rest[..length];
                 // `jan-05-2024`
                 if next == Some('-')
-                    && super::input::month_number(word).is_some()
+                    && super::words::month_number(word).is_some()
                     && rest[letters + 1..].starts_with(|c: char| c.is_ascii_digit())
                 {
                     let length = run(rest, |c| c.is_ascii_alphanumeric() || c == '-');

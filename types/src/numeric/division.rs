@@ -14,7 +14,7 @@ impl Decimal {
         }
         let weight = self.weight - divisor.weight;
         // Down to one base digit below the last decimal, which decides rounding.
-        let wanted = i64::from(weight) + 1 + (i64::from(scale.max(0)) + 3) / 4 + 1;
+        let wanted = i64::from(weight) + 1 + (i64::from(scale) + 3).div_euclid(4) + 1;
         if wanted <= 0 {
             return Self { scale: scale.max(0) as u32, ..Self::default() };
         }

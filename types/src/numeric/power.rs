@@ -59,7 +59,7 @@ impl Numeric {
             }
             return Self::from_decimal(Decimal { scale: MAX_DISPLAY_SCALE as u32, ..Decimal::default() });
         }
-        let weight = (estimate * 0.434_294_481_903_252) as i32;
+        let weight = (estimate * std::f64::consts::LOG10_E) as i32;
         let scale = clamp_display_scale(
             (MIN_SIGNIFICANT_DIGITS - weight).max(base.scale as i32).max(exponent.scale as i32),
         );

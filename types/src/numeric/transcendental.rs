@@ -10,7 +10,6 @@ use crate::{Result, SqlError, SqlState};
 
 /// PostgreSQL's NUMERIC_MAX_RESULT_SCALE.
 pub(super) const MAX_RESULT_SCALE: i32 = 2000;
-const LOG10_E: f64 = 0.434_294_481_903_252;
 
 pub(super) fn invalid_logarithm(message: &str) -> SqlError {
     SqlError::new(SqlState::INVALID_ARGUMENT_FOR_LOGARITHM, message)
@@ -29,12 +28,16 @@ impl Decimal {
     pub fn to_f64(&self) -> f64 {
         let mut value = 0.0f64;
         for (index, &digit) in self.digits.iter().take(6).enumerate() {
+            // Zero times an infinite power would be NaN.
+            if digit == 0 {
+                continue;
+            }
             value += f64::from(digit) * 10f64.powi(4 * (self.weight - index as i32));
         }
         if self.negative { -value } else { value }
     }
 
-    fn halve_scale(mut self, scale: i32) -> Self {
+    fn with_scale(mut self, scale: i32) -> Self {
         self.scale = scale.max(0) as u32;
         self
     }
@@ -48,7 +51,7 @@ impl Decimal {
     /// precision each time, then one exact correction.
     pub fn square_root(&self, scale: i32) -> Self {
         if self.is_zero() {
-            return Self::default().halve_scale(scale);
+            return Self::default().with_scale(scale);
         }
         // The leading digits as mantissa × 10000^(2k), whose root has weight k.
         let even = self.weight.div_euclid(2) * 2;
@@ -70,8 +73,6 @@ impl Decimal {
                 break;
             }
         }
-        let quotient = self.divide(&root, target, true);
-        root = root.add(&quotient).multiply_rounded(&half, target);
         // Truncate, then settle the last digit exactly: root + ½ unit against the number.
         let mut truncated = root.clone();
         truncated.truncate(scale);
@@ -100,7 +101,7 @@ impl Decimal {
             }
             return Ok(Self { scale: scale.max(0) as u32, ..Self::default() });
         }
-        let decimal_weight = (value * LOG10_E) as i32;
+        let decimal_weight = (value * std::f64::consts::LOG10_E) as i32;
         // Halve the argument until it is small, and square as often afterwards.
         let mut halvings = 0;
         let mut reduced = self.clone();
@@ -126,10 +127,9 @@ impl Decimal {
             sum = sum.add(&term);
             index += 1;
         }
-        for step in 0..halvings {
+        for _ in 0..halvings {
             // Each squaring doubles the weight: keep the significant digits, not the decimals.
             let weight = 2 * sum.decimal_weight();
-            let _ = step;
             sum = sum.multiply_rounded(&sum, (digits - weight).max(scale + 4).max(4));
         }
         sum.round(scale);
@@ -138,6 +138,17 @@ impl Decimal {
 
     /// The natural logarithm of a positive number, to `scale` decimals.
     pub fn natural_logarithm(&self, scale: i32) -> Self {
+        // ln(m × 10000^w) = ln m + w ln 10000 keeps the cost independent of how large or small the number is.
+        if self.weight.abs() > 4 {
+            let working = scale.max(0) + 12;
+            let mut mantissa = Self { weight: 0, ..self.clone() };
+            mantissa.round(working + 4);
+            let power = Self::from_i64(10_000).natural_logarithm(working + 6);
+            let mut sum =
+                mantissa.natural_logarithm(working).add(&power.multiply(&Self::from_i64(self.weight.into())));
+            sum.round(scale);
+            return sum;
+        }
         let low = Self { negative: false, weight: -1, scale: 1, digits: vec![9000] };
         let high = Self { negative: false, weight: 0, scale: 1, digits: vec![1, 1000] };
         let mut reduced = self.clone();
@@ -221,7 +232,7 @@ impl Numeric {
         }
         let decimal = self.to_decimal();
         let limit = f64::from(MAX_RESULT_SCALE);
-        let weight = (decimal.to_f64() * LOG10_E).clamp(-limit, limit) as i32;
+        let weight = (decimal.to_f64() * std::f64::consts::LOG10_E).clamp(-limit, limit) as i32;
         let scale = clamp_display_scale((MIN_SIGNIFICANT_DIGITS - weight).max(decimal.scale as i32));
         Self::from_decimal(decimal.exponential(scale)?)
     }
