@@ -10,12 +10,19 @@ pub(super) const BATCH_HEADER: usize = 40;
 /// Batches begin at multiples of this, which makes the search for later ones cheap.
 pub(super) const ALIGNMENT: u64 = 8;
 
+pub(super) const SPARE_SUFFIX: &str = ".spare";
+
 const SEGMENT_MAGIC: &[u8; 8] = b"BSLTRLOG";
 const VERSION: u32 = 1;
 const BATCH_MAGIC: u32 = 0x8ba5_a17b;
 
 pub(super) fn segment_path(segment: u64) -> String {
     format!("{FOLDER}/{segment:016x}.seg")
+}
+
+/// Where a dead segment's file waits to be used again.
+pub(super) fn spare_path(segment: u64) -> String {
+    format!("{FOLDER}/{segment:016x}{SPARE_SUFFIX}")
 }
 
 /// The number in a segment's file name.

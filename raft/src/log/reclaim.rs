@@ -2,13 +2,16 @@
 
 use super::{
     LogBatch, LogStore,
-    frame::{FOLDER, segment_path},
+    frame::{FOLDER, segment_path, spare_path},
     record::Record,
+    store::Spare,
 };
 use crate::{Error, Result, counts::Counters};
 
 /// The oldest segment is emptied by moving its entries when they take no more than this part of it.
 const MOVE_FRACTION: u64 = 4;
+/// Files kept for use as new segments.
+const SPARES_MAX: usize = 2;
 
 impl LogStore {
     /// All small state, so that a segment which begins with it needs none before it but for entries.
@@ -53,15 +56,29 @@ impl LogStore {
             if segment == self.tail.segment || live.records > 0 {
                 break;
             }
-            let path = segment_path(segment);
-            self.disk.remove(&path).map_err(|error| Error::io(&path, &error))?;
-            self.files.files.write().remove(&segment);
+            self.retire(segment)?;
             self.state.segments.remove(&segment);
             Counters::add(&self.counters.segments_removed, 1);
             // One at a time: a crash must not bring back an older segment without the newer one.
             self.disk.sync_dir(FOLDER).await.map_err(|error| Error::io(FOLDER, &error))?;
         }
         Ok(())
+    }
+
+    /// Sets a dead segment's file aside, or removes it when enough are.
+    fn retire(&mut self, segment: u64) -> Result<()> {
+        let path = segment_path(segment);
+        let io = |error| Error::io(&path, &error);
+        let file = self.files.files.write().remove(&segment);
+        let capacity = file.map_or(Ok(0), |file| file.len()).map_err(io)?;
+        // Larger ones were made for a large batch.
+        if self.spares.len() < SPARES_MAX && capacity <= 2 * self.tail.capacity {
+            let spare = Spare { path: spare_path(segment), capacity };
+            self.disk.rename(&path, &spare.path).map_err(io)?;
+            self.spares.push(spare);
+            return Ok(());
+        }
+        self.disk.remove(&path).map_err(io)
     }
 
     fn move_bytes_max(&self) -> u64 {

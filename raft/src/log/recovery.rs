@@ -6,8 +6,8 @@ use bytes::Bytes;
 use super::{
     codec::Fields,
     frame::{
-        ALIGNMENT, BATCH_HEADER, BatchHeader, FOLDER, SEGMENT_HEADER, SegmentHeader, padded, segment_number,
-        segment_path,
+        ALIGNMENT, BATCH_HEADER, BatchHeader, FOLDER, SEGMENT_HEADER, SPARE_SUFFIX, SegmentHeader, padded,
+        segment_number, segment_path,
     },
     record::Record,
     state::{Liveness, LogState, SegmentFiles, damaged},
@@ -18,6 +18,10 @@ use crate::{Error, Result};
 /// Rebuilds `state` from the segments on disk. `None` when there are none.
 pub(super) fn replay(disk: &dyn Disk, state: &mut LogState, files: &SegmentFiles) -> Result<Option<Tail>> {
     let names = disk.list(FOLDER).map_err(|error| Error::io(FOLDER, &error))?;
+    for spare in names.iter().filter(|name| name.ends_with(SPARE_SUFFIX)) {
+        let path = format!("{FOLDER}/{spare}");
+        disk.remove(&path).map_err(|error| Error::io(&path, &error))?;
+    }
     let segments: Vec<u64> = names.iter().filter_map(|name| segment_number(name)).collect();
     let mut tail: Option<Tail> = None;
     for (position, &segment) in segments.iter().enumerate() {
@@ -120,8 +124,7 @@ fn check_tail(bytes: &Bytes, tail: &Tail) -> Result<()> {
         return Err(damaged(tail.segment, tail.offset));
     }
     let start = usize::try_from(tail.offset).unwrap_or(usize::MAX).min(bytes.len());
-    let end = (start + BATCH_HEADER).min(bytes.len());
-    if bytes[start..end].iter().any(|byte| *byte != 0) {
+    if BatchHeader::decode(&bytes[start..], tail.segment).is_some() {
         tracing::warn!(
             file = %segment_path(tail.segment),
             offset = tail.offset,

@@ -52,6 +52,9 @@ pub(crate) struct LogStore {
     poisoned: Option<Error>,
     cache_bytes: usize,
     cache_bytes_max: usize,
+    /// Segment files without live content, to be used again: their blocks are allocated and written, so that a sync
+    /// has no file-system metadata to write.
+    pub(super) spares: Vec<Spare>,
     /// Runs of cached entries, oldest first.
     cache_order: VecDeque<(RangeId, LogIndex)>,
     _lock: Box<dyn DiskLock>,
@@ -71,7 +74,7 @@ impl LogStore {
             Some(tail) => tail,
             None => {
                 let header = SegmentHeader { segment: 1, first_batch: 1, chain: 0 };
-                let tail = create_segment(&*disk, header, options.segment_bytes).await?;
+                let tail = create_segment(&*disk, header, options.segment_bytes, None).await?;
                 files.files.write().insert(tail.segment, tail.file.clone());
                 state.segments.insert(tail.segment, Liveness::default());
                 tail
@@ -89,6 +92,7 @@ impl LogStore {
             poisoned: None,
             cache_bytes: 0,
             cache_bytes_max: options.cache_bytes_max,
+            spares: Vec::new(),
             cache_order: VecDeque::new(),
             _lock: lock,
         };
@@ -298,7 +302,9 @@ impl LogStore {
         let wanted = SEGMENT_HEADER + padded(checkpoint.bytes.len() as u64) + bytes + self.internal_reserve;
         // Only the last segment may have a torn tail.
         self.sync().await?;
-        match create_segment(&*self.disk, header, wanted.max(self.segment_bytes)).await {
+        let fits = |spare: &Spare| spare.capacity >= wanted;
+        let spare = self.spares.iter().position(fits).map(|position| self.spares.swap_remove(position));
+        match create_segment(&*self.disk, header, wanted.max(self.segment_bytes), spare).await {
             Ok(tail) => {
                 Counters::add(&self.counters.fsyncs, 1);
                 self.files.files.write().insert(tail.segment, tail.file.clone());
@@ -322,16 +328,33 @@ impl LogStore {
     }
 }
 
-/// Allocates a segment and makes its header and its name durable.
-async fn create_segment(disk: &dyn Disk, header: SegmentHeader, capacity: u64) -> Result<Tail> {
+/// A file that was a segment.
+pub(super) struct Spare {
+    pub path: String,
+    pub capacity: u64,
+}
+
+/// Allocates a segment, or takes a spare for it, and makes its header and its name durable.
+/// What a spare held does not matter: its batches name another segment.
+async fn create_segment(
+    disk: &dyn Disk,
+    header: SegmentHeader,
+    wanted: u64,
+    spare: Option<Spare>,
+) -> Result<Tail> {
     let path = segment_path(header.segment);
-    let created = async {
+    let created = || {
+        if let Some(spare) = &spare {
+            disk.rename(&spare.path, &path)?;
+        }
         let file = disk.open(&path, OpenMode::ReadWriteCreate)?;
-        file.allocate(capacity)?;
+        if spare.is_none() {
+            file.allocate(wanted)?;
+        }
         file.write_at(0, &header.encode())?;
         io::Result::Ok(file)
     };
-    let file = match created.await {
+    let file = match created() {
         Ok(file) => file,
         Err(error) => {
             // Whatever part was allocated is given back; replay removes the file if this fails too.
@@ -349,7 +372,7 @@ async fn create_segment(disk: &dyn Disk, header: SegmentHeader, capacity: u64) -
         segment: header.segment,
         file,
         offset: SEGMENT_HEADER,
-        capacity,
+        capacity: spare.map_or(wanted, |spare| spare.capacity),
         number: header.first_batch,
         chain: header.chain,
     })

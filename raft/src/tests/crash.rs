@@ -75,7 +75,7 @@ fn two_power_cuts_in_a_row_revive_nothing() {
             let (mut disk, mut toy) = (disk, toy);
             let mut kept: [Vec<String>; 2] = Default::default();
             for _ in 0..4 {
-                disk.stop_at_sync(rng.below(20) as u64);
+                disk.stop_at_sync(rng.below(60) as u64);
                 let acknowledged = workload(&executor, &disk, &toy).await;
                 executor.kill(1);
                 disk = disk.crash(Tear::Random(&rng));

@@ -28,7 +28,8 @@ fn the_log_is_truncated_behind_flushed_state_and_its_space_comes_back() {
         // The limit, what is written until the flush ends, and rounding to segments.
         assert!(most < 4 * options().log_bytes_max, "the log took {most} bytes");
         handle.truncate_log().await.unwrap();
-        assert!(disk.used() <= 2 * options().segment_bytes, "{} bytes left", disk.used());
+        // The tail, a segment that may still have had live entries, and two spares.
+        assert!(disk.used() <= 5 * options().segment_bytes, "{} bytes left", disk.used());
         executor.kill(1);
         let (disk, toy) = (disk.crash(Tear::Lose), toy.after_crash());
         let handle = start(&executor, &disk, &toy).await.unwrap();
