@@ -11,6 +11,9 @@ pub mod replica;
 mod routing;
 pub mod store;
 
+#[cfg(test)]
+mod tests;
+
 pub use config::{RANGE_BYTES_MIN, StoreConfig};
 pub use counts::KvCounts;
 pub use routing::LocalSender;

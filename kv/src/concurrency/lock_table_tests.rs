@@ -40,9 +40,11 @@ impl Script {
                 .filter(|(_, (_, signal))| signal.is_fired())
                 .map(|(name, _)| name.clone())
                 .collect();
-            writeln!(out, "{line}: {answer}{}", if woken.is_empty() { String::new() } else {
-                format!(" ready {}", woken.join(" "))
-            })
+            writeln!(
+                out,
+                "{line}: {answer}{}",
+                if woken.is_empty() { String::new() } else { format!(" ready {}", woken.join(" ")) }
+            )
             .unwrap();
         }
         out

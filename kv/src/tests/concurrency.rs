@@ -1,0 +1,147 @@
+//! Waiting, waking, giving up.
+
+use std::{future::Future, task::Poll, time::Duration};
+
+use basalt_kv_api::{BatchHeader, Error, LockStrength, LockWait, Request};
+
+use super::fixture::{Client, get, put, rows_of, span, with_store};
+
+#[test]
+fn waiters_get_the_lock_in_order_and_see_what_was_committed() {
+    with_store(1, async |machine, client: Client| {
+        client.put("a", "0").await.unwrap();
+        let mut first = client.begin(1);
+        client.lock(&mut first, "a", LockWait::Block).await.unwrap();
+        let mut waiting = Vec::new();
+        for id in 2..5_u128 {
+            let client = client.clone();
+            let txn = client.begin(id);
+            waiting.push(machine.spawn(async move {
+                let header =
+                    BatchHeader { txn: Some(txn), can_forward_read_ts: true, ..BatchHeader::default() };
+                let lock =
+                    Request::Get { key: super::fixture::key("a"), lock: Some(LockStrength::Exclusive) };
+                let response = client.send(header, vec![lock]).await?;
+                let mut txn = response.txn.expect("the answer carries the transaction");
+                let seen = super::fixture::value_of(&response.responses[0]).unwrap_or_default();
+                let value = format!("{seen}{id}");
+                client.commit(&mut txn, vec![put("a", &value, 1)]).await
+            }));
+            machine.sleep_ms(20).await;
+        }
+        assert!(waiting.iter().all(|slot| slot.lock().is_none()));
+        client.commit(&mut first, vec![put("a", "1", 1)]).await.unwrap();
+        machine.sleep_ms(1_000).await;
+        for slot in waiting {
+            assert!(matches!(*slot.lock(), Some(Ok(_))), "{:?}", slot.lock());
+        }
+        assert_eq!(client.get("a").await.unwrap().as_deref(), Some("1234"));
+        assert_eq!(client.store.latches_held(), 0);
+    });
+}
+
+#[test]
+fn nowait_timeout_and_skip_do_not_wait() {
+    with_store(2, async |machine, client: Client| {
+        client.put("a", "1").await.unwrap();
+        client.put("b", "2").await.unwrap();
+        let mut holder = client.begin(1);
+        client.lock(&mut holder, "a", LockWait::Block).await.unwrap();
+        let mut other = client.begin(2);
+        let refused = client.lock(&mut other, "a", LockWait::Error).await;
+        assert!(matches!(refused, Err(Error::LockNotAvailable { holder: Some(id) }) if id == holder.id));
+        let before = machine.executor.now();
+        let timeout = LockWait::Timeout(Duration::from_millis(250));
+        let refused = client.lock(&mut other, "a", timeout).await;
+        assert!(matches!(refused, Err(Error::LockNotAvailable { .. })), "{refused:?}");
+        assert_eq!((machine.executor.now() - before).as_millis(), 250);
+        let header =
+            BatchHeader { txn: Some(other.clone()), lock_wait: LockWait::Skip, ..BatchHeader::default() };
+        let scan = Request::Scan {
+            span: span("a", "z"),
+            reverse: false,
+            lock: Some(LockStrength::Exclusive),
+            program: None,
+        };
+        let response = client.send(header, vec![scan]).await.unwrap();
+        assert_eq!(rows_of(&response.responses[0]), [("b".into(), "2".into())]);
+    });
+}
+
+#[test]
+fn a_deadlock_is_found_at_once() {
+    with_store(3, async |machine, client: Client| {
+        let (mut first, mut second) = (client.begin(1), client.begin(2));
+        client.lock(&mut first, "a", LockWait::Block).await.unwrap();
+        client.lock(&mut second, "b", LockWait::Block).await.unwrap();
+        let waiting = machine.spawn({
+            let client = client.clone();
+            let mut first = first.clone();
+            async move { client.lock(&mut first, "b", LockWait::Block).await }
+        });
+        machine.sleep_ms(1).await;
+        let before = machine.executor.now();
+        let refused = client.lock(&mut second, "a", LockWait::Block).await;
+        assert!(matches!(refused, Err(Error::Deadlock { holder }) if holder == first.id), "{refused:?}");
+        assert_eq!(machine.executor.now(), before);
+        client.end(&mut second, false, &[]).await.unwrap();
+        machine.sleep_ms(1).await;
+        assert!(matches!(*waiting.lock(), Some(Ok(None))));
+        assert_eq!(client.store.counts().deadlocks, 1);
+    });
+}
+
+#[test]
+fn a_cancelled_request_gives_up_latches_and_place() {
+    with_store(4, async |machine, client: Client| {
+        let mut holder = client.begin(1);
+        client.lock(&mut holder, "a", LockWait::Block).await.unwrap();
+        {
+            let mut other = client.begin(2);
+            let mut waiting = Box::pin(client.lock(&mut other, "a", LockWait::Block));
+            let pending =
+                std::future::poll_fn(|context| Poll::Ready(waiting.as_mut().poll(context).is_pending()));
+            assert!(pending.await);
+        }
+        assert_eq!(client.store.latches_held(), 0);
+        let mut third = client.begin(3);
+        let waiting = machine.spawn({
+            let client = client.clone();
+            async move { client.lock(&mut third, "a", LockWait::Block).await }
+        });
+        machine.sleep_ms(1).await;
+        client.end(&mut holder, false, &[]).await.unwrap();
+        machine.sleep_ms(1).await;
+        assert!(matches!(*waiting.lock(), Some(Ok(None))));
+    });
+}
+
+#[test]
+fn a_cancelled_write_runs_its_course_and_keeps_its_latches_till_then() {
+    with_store(5, async |machine, client: Client| {
+        {
+            let mut write = Box::pin(client.put("a", "1"));
+            let pending =
+                std::future::poll_fn(|context| Poll::Ready(write.as_mut().poll(context).is_pending()));
+            assert!(pending.await);
+        }
+        assert_eq!(client.store.latches_held(), 1);
+        assert_eq!(client.get("a").await.unwrap().as_deref(), Some("1"));
+        machine.sleep_ms(10).await;
+        assert_eq!(client.store.latches_held(), 0);
+    });
+}
+
+#[test]
+fn a_read_without_conflict_completes_on_its_first_poll() {
+    with_store(6, async |machine, client: Client| {
+        client.put("a", "1").await.unwrap();
+        let engine = machine.engine();
+        let before = basalt_storage::Engine::counts(&engine);
+        let mut read = Box::pin(client.send(BatchHeader::default(), vec![get("a")]));
+        let ready = std::future::poll_fn(|context| Poll::Ready(read.as_mut().poll(context).is_ready()));
+        assert!(ready.await);
+        let after = basalt_storage::Engine::counts(&engine);
+        assert!(after.seeks - before.seeks <= 2, "{} seeks", after.seeks - before.seeks);
+    });
+}

@@ -1,0 +1,63 @@
+//! Garbage collection and removal of spans.
+
+use std::time::Duration;
+
+use basalt_kv_api::{BatchHeader, Error, Request, TxnMeta};
+use basalt_storage::{Family, IterOptions, Reader};
+
+use super::fixture::{Client, Machine, get, machine, span, with_store};
+
+fn versions(machine: &Machine) -> usize {
+    let engine = machine.engine();
+    let span = span("a", "z");
+    let options = IterOptions { lower: Some(span.start), upper: Some(span.end), one_key: false };
+    let mut iter = engine.iter(Family::Data, options).unwrap();
+    iter.seek_to_first().unwrap();
+    let mut count = 0;
+    while iter.valid() {
+        count += 1;
+        iter.next().unwrap();
+    }
+    count
+}
+
+#[test]
+fn old_versions_of_a_hot_key_go_and_old_reads_are_refused() {
+    let mut machine = machine(1);
+    machine.config.version_ttl = Duration::from_secs(60);
+    machine.config.garbage_bytes_min = 1_000;
+    machine.executor.clone().run(async move {
+        let client = Client::new(machine.start().await);
+        let old: TxnMeta = client.begin(1);
+        for turn in 0..200 {
+            client.put("a", &turn.to_string()).await.unwrap();
+        }
+        assert_eq!(versions(&machine), 200);
+        machine.sleep_ms(50_000).await;
+        assert_eq!(versions(&machine), 200);
+        machine.sleep_ms(60_000).await;
+        assert_eq!(versions(&machine), 1);
+        assert_eq!(client.get("a").await.unwrap().as_deref(), Some("199"));
+        let header = BatchHeader { txn: Some(old), ..BatchHeader::default() };
+        let refused = client.send(header, vec![get("a")]).await;
+        assert!(matches!(refused, Err(Error::BelowGcThreshold { .. })), "{refused:?}");
+        // Nothing changes any more, so nothing is done any more.
+        let proposals = client.store.raft_counts().proposals;
+        machine.sleep_ms(600_000).await;
+        assert_eq!(client.store.raft_counts().proposals, proposals);
+    });
+}
+
+#[test]
+fn a_cleared_span_is_gone() {
+    with_store(2, async |machine, client: Client| {
+        for name in ["a", "b", "c"] {
+            client.put(name, name).await.unwrap();
+        }
+        client.split("b").await.unwrap();
+        let clear = Request::ClearRange { span: span("a", "c") };
+        client.send(BatchHeader::default(), vec![clear]).await.unwrap();
+        assert_eq!(client.rows(span("a", "z")).await.unwrap(), [("c".into(), "c".into())]);
+        assert_eq!(versions(&machine), 1);
+    });
+}

@@ -1,0 +1,8 @@
+//! Stores on the simulated environment: real log, real loop, memory engine.
+
+mod concurrency;
+mod fixture;
+mod maintenance;
+mod ranges;
+mod recovery;
+mod transactions;

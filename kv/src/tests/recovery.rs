@@ -1,0 +1,105 @@
+//! Crashes and restarts.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use basalt_base::Timestamp;
+use basalt_env::sim::SimRng;
+use basalt_kv_api::Error;
+use parking_lot::Mutex;
+
+use super::fixture::{Client, machine, put, span};
+
+#[test]
+fn a_restart_finds_everything_and_the_clock_goes_on() {
+    let machine = machine(1);
+    machine.executor.clone().run(async move {
+        let client = Client::new(machine.start().await);
+        client.put("a", "1").await.unwrap();
+        client.split("b").await.unwrap();
+        client.split("c").await.unwrap();
+        client.put("b", "2").await.unwrap();
+        let mut open = client.begin(1);
+        client.in_txn(&mut open, vec![put("c", "3", 1)]).await.unwrap();
+        let before = client.store.now().unwrap();
+        let sequences: Vec<u64> = client.store.ranges().iter().map(|range| range.lease_sequence).collect();
+        machine.crash(&SimRng::new(1));
+        let client = Client::new(machine.start().await);
+        assert!(client.store.now().unwrap() > before);
+        assert_eq!(client.get("a").await.unwrap().as_deref(), Some("1"));
+        assert_eq!(client.get("b").await.unwrap().as_deref(), Some("2"));
+        assert_eq!(client.store.ranges().len(), 3);
+        for (range, old) in client.store.ranges().iter().zip(sequences) {
+            assert!(range.lease_sequence > old);
+        }
+        // Its markers and tombstones are lost, so it may not commit under the new lease.
+        let late = client.end(&mut open, true, &["c"]).await;
+        assert!(matches!(late, Err(Error::TxnAborted { .. })), "{late:?}");
+        assert_eq!(client.get("c").await.unwrap(), None);
+    });
+}
+
+#[test]
+fn acknowledged_writes_survive_power_cuts_and_no_commit_is_half_there() {
+    for seed in 0..60 {
+        let mut machine = machine(seed);
+        machine.config.range_bytes_max = 1 << 20;
+        machine.executor.clone().run(async move {
+            let rng = SimRng::new(seed);
+            // Pair -> the number last acknowledged, and the one last tried.
+            let pairs: Arc<Mutex<BTreeMap<usize, (u64, u64)>>> = Arc::default();
+            for round in 0..4_u64 {
+                machine.disk().stop_at_sync(rng.below(25) as u64);
+                if let Ok(store) = machine.try_start().await {
+                    let client = Client::new(store);
+                    check(&client, &pairs).await;
+                    write(&client, &rng, &pairs, round).await;
+                }
+                machine.crash(&rng);
+            }
+            let client = Client::new(machine.start().await);
+            check(&client, &pairs).await;
+            assert_eq!(client.store.latches_held(), 0);
+        });
+    }
+}
+
+/// Writes pairs of equal numbers, in one range and over two, until the disk stops.
+async fn write(client: &Client, rng: &SimRng, pairs: &Mutex<BTreeMap<usize, (u64, u64)>>, round: u64) {
+    for turn in 0..40_u64 {
+        if rng.below(6) == 0 && client.split(&format!("{}", rng.below(20))).await.is_err() {
+            return;
+        }
+        let pair = rng.below(10);
+        let number = round * 1_000 + turn + 1;
+        pairs.lock().entry(pair).or_default().1 = number;
+        let mut txn = client.begin((u128::from(rng.below(1 << 30) as u64) << 64) | u128::from(number));
+        let value = number.to_string();
+        let writes = vec![put(&format!("{pair}"), &value, 1), put(&format!("x{pair}"), &value, 2)];
+        match client.commit(&mut txn, writes).await {
+            Ok(ts) => {
+                assert!(ts > Timestamp::ZERO);
+                pairs.lock().entry(pair).or_default().0 = number;
+            }
+            Err(error) if error.kind() == basalt_base::ErrorKind::Retry => {
+                let end = client.end(&mut txn, false, &[&format!("{pair}"), &format!("x{pair}")]).await;
+                if end.is_err() {
+                    return;
+                }
+                pairs.lock().entry(pair).or_default().1 = 0;
+            }
+            Err(_) => return,
+        }
+    }
+}
+
+async fn check(client: &Client, pairs: &Mutex<BTreeMap<usize, (u64, u64)>>) {
+    let Ok(rows) = client.rows(span("0", "z")).await else { return };
+    let rows: BTreeMap<String, String> = rows.into_iter().collect();
+    let number = |name: &str| rows.get(name).map_or(0, |value| value.parse::<u64>().unwrap());
+    for (pair, (acknowledged, tried)) in pairs.lock().iter_mut() {
+        let (left, right) = (number(&format!("{pair}")), number(&format!("x{pair}")));
+        assert_eq!(left, right, "half of a commit is missing");
+        assert!(left == *acknowledged || left == *tried, "{left} is neither {acknowledged} nor {tried}");
+        *acknowledged = left;
+    }
+}
