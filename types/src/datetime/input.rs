@@ -319,10 +319,9 @@ impl Decoder {
                 let year = match self.is_bc {
                     _ if year == 0 && self.is_bc.is_some() => return Err(Fault::Field),
                     Some(true) => 1 - year,
-                    Some(false) => year,
-                    None if digits <= 2 => year + if year < 70 { 2000 } else { 1900 },
-                    None if year == 0 => return Err(Fault::Field),
-                    None => year,
+                    _ if digits <= 2 => year + if year < 70 { 2000 } else { 1900 },
+                    _ if year == 0 => return Err(Fault::Field),
+                    _ => year,
                 };
                 if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
                     return Err(Fault::MonthOrDay);
@@ -399,7 +398,9 @@ fn decode(input: &str, settings: &IoSettings, time_only: bool) -> Result<Decoded
                 decoder.time = decoder.time.map(|time| time + fraction_micros(fraction));
             }
             Token::Signed(sign, text) => {
-                if decoder.time.is_none() || matches!(decoder.zone, Some(Zone::Named(_))) {
+                if (decoder.time.is_none() && !decoder.date_is_complete())
+                    || matches!(decoder.zone, Some(Zone::Named(_)))
+                {
                     return Err(Fault::Syntax);
                 }
                 // After a zone's name (UTC+2) the sign is POSIX's; PostgreSQL reads it so too.

@@ -258,7 +258,7 @@ fn parse_verbose(input: &str, typmod: i32) -> Result<Interval, Fault> {
         any = true;
         index += 1;
         if text.contains(':') {
-            sum.claim(&[Unit::Hour, Unit::Minute, Unit::Second])?;
+            sum.claim(&[Unit::Hour, Unit::Minute, Unit::Second, Unit::Millisecond, Unit::Microsecond])?;
             sum.add_time(negative, text)?;
             continue;
         }
@@ -276,7 +276,11 @@ fn parse_verbose(input: &str, typmod: i32) -> Result<Interval, Fault> {
         match tokens.get(index) {
             Some(Token::Word(word)) if word != "ago" => {
                 let unit = unit(word).ok_or(Fault::Syntax)?;
-                sum.claim(&[unit])?;
+                if unit == Unit::Second && value.fraction != 0.0 {
+                    sum.claim(&[Unit::Second, Unit::Millisecond, Unit::Microsecond])?;
+                } else {
+                    sum.claim(&[unit])?;
+                }
                 sum.add(value, unit)?;
                 index += 1;
             }
@@ -341,7 +345,6 @@ fn designated(mut text: &str, sum: &mut Sum, unit: impl Fn(char) -> Option<Unit>
     while !text.is_empty() {
         let (negative, body) = match text.as_bytes()[0] {
             b'-' => (true, &text[1..]),
-            b'+' => (false, &text[1..]),
             _ => (false, text),
         };
         let end = body.find(|c: char| !(c.is_ascii_digit() || c == '.')).ok_or(Fault::Syntax)?;

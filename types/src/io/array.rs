@@ -23,11 +23,14 @@ pub(super) fn parse_array(element: SqlType, input: &str, settings: &IoSettings) 
             "Array contents must start with \"{\"."
         }));
     }
+    // From here on messages quote the braces' part alone, as PostgreSQL's do.
+    parser.input = parser.rest;
     parser.level(0)?;
     parser.skip_blanks();
     if !parser.rest.is_empty() {
         return Err(parser.malformed("Junk after closing right brace."));
     }
+    parser.input = input;
     let Parser { lengths, elements, .. } = &parser;
     let mut dimensions: Vec<(usize, i32)> = if elements.is_empty() {
         Vec::new()

@@ -40,7 +40,7 @@ pub fn format_float8(value: f64, extra_float_digits: i32, out: &mut String) {
         return;
     }
     if extra_float_digits > 0 {
-        push_shortest(&format!("{value:e}"), FLOAT8_DIGITS, out);
+        push_shortest(&shortest_float8(value), FLOAT8_DIGITS, out);
     } else {
         push_general(value, (FLOAT8_DIGITS + extra_float_digits).max(1), out);
     }
@@ -51,10 +51,51 @@ pub fn format_float4(value: f32, extra_float_digits: i32, out: &mut String) {
         return;
     }
     if extra_float_digits > 0 {
-        push_shortest(&format!("{value:e}"), FLOAT4_DIGITS, out);
+        push_shortest(&shortest_float4(value), FLOAT4_DIGITS, out);
     } else {
         push_general(f64::from(value), (FLOAT4_DIGITS + extra_float_digits).max(1), out);
     }
+}
+
+macro_rules! shortest {
+    ($name:ident, $float:ty) => {
+        /// The shortest digits that are strictly nearer to the value than to its neighbours, and of those the nearest
+        /// to the value (the even ones when two are). The standard library differs in both: it accepts digits halfway
+        /// to a neighbour, which read back only thanks to ties-to-even, and rounds equally near digits up.
+        fn $name(value: $float) -> String {
+            let shortest = format!("{value:e}");
+            let decimals = shortest
+                .split_once('e')
+                .map_or(0, |(mantissa, _)| mantissa.bytes().filter(u8::is_ascii_digit).count() - 1);
+            let nearest = format!("{value:.decimals$e}");
+            let reads_back = nearest.parse() == Ok(value);
+            let chosen = if reads_back { nearest } else { shortest };
+            // Halfway points with few digits exist only among large integers.
+            let magnitude = value.abs();
+            if magnitude < (1u64 << <$float>::MANTISSA_DIGITS) as $float || magnitude > 1e38 {
+                return chosen;
+            }
+            let Some(shown) = integer_value(&chosen) else { return chosen };
+            let exact = magnitude as u128;
+            let is_halfway = [magnitude.next_up(), magnitude.next_down()]
+                .iter()
+                .any(|neighbour| shown.checked_mul(2) == exact.checked_add(*neighbour as u128));
+            if is_halfway { format!("{value:.*e}", decimals + 1) } else { chosen }
+        }
+    };
+}
+
+shortest!(shortest_float8, f64);
+shortest!(shortest_float4, f32);
+
+/// The magnitude of `1.25e7` when it is an integer below 2^128.
+fn integer_value(scientific: &str) -> Option<u128> {
+    let (mantissa, exponent) = scientific.trim_start_matches('-').split_once('e')?;
+    let decimals = mantissa.split_once('.').map_or(0, |(_, fraction)| fraction.len());
+    let digits: String = mantissa.chars().filter(|c| *c != '.').collect();
+    let exponent: usize = exponent.parse().ok()?;
+    let power = u32::try_from(exponent.checked_sub(decimals)?).ok()?;
+    digits.parse::<u128>().ok()?.checked_mul(10u128.checked_pow(power)?)
 }
 
 fn push_special(value: f64, out: &mut String) -> bool {
