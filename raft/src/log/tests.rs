@@ -24,12 +24,11 @@ async fn open(disk: &SimDisk) -> Result<LogStore> {
 }
 
 fn entries(indexes: std::ops::Range<LogIndex>, term: Term, bytes: usize) -> Vec<Entry> {
-    let entry = |index| {
-        let mut entry = Entry::default();
-        entry.index = index;
-        entry.term = term;
-        entry.data = Bytes::from(vec![index as u8; bytes]);
-        entry
+    let entry = |index: LogIndex| Entry {
+        index,
+        term,
+        data: Bytes::from(vec![index as u8; bytes]),
+        ..Entry::default()
     };
     indexes.map(entry).collect()
 }

@@ -1,10 +1,14 @@
 //! Power cuts at every sync, and damage.
 
+use std::{sync::Arc, time::Duration};
+
 use basalt_base::RangeId;
 use basalt_env::{
     Disk,
     sim::{SimDisk, SimExecutor, SimRng, Tear},
 };
+
+use parking_lot::Mutex;
 
 use super::{
     cluster::{options, start, write},
@@ -13,7 +17,7 @@ use super::{
 use crate::Error;
 
 /// Writes until the power goes; gives what was acknowledged, per range.
-async fn workload(executor: &SimExecutor, disk: &SimDisk, toy: &std::sync::Arc<Toy>) -> [Vec<String>; 2] {
+async fn workload(executor: &SimExecutor, disk: &SimDisk, toy: &Arc<Toy>) -> [Vec<String>; 2] {
     let mut acknowledged = [Vec::new(), Vec::new()];
     let Ok(handle) = start(executor, disk, toy).await else { return acknowledged };
     for turn in 0..24 {
@@ -92,6 +96,44 @@ fn two_power_cuts_in_a_row_revive_nothing() {
                 executor.kill(1);
                 disk = disk.crash(Tear::Lose);
                 toy = toy.after_crash();
+            }
+        });
+    }
+}
+
+#[test]
+fn a_process_that_dies_during_a_slow_sync_has_answered_nothing_too_early() {
+    for seed in 0..100 {
+        let (executor, disk, toy) = (SimExecutor::new(seed), SimDisk::new(), Toy::new(1, &[1], 4));
+        let rng = SimRng::new(seed);
+        executor.run(async {
+            let slow = executor.clone();
+            disk.delay_syncs(move || slow.sleep(Duration::from_millis(2)));
+            let handle = start(&executor, &disk, &toy).await.unwrap();
+            let acknowledged: Arc<Mutex<Vec<(u64, String)>>> = Arc::default();
+            let spawner = executor.env(2, disk.clone()).spawner;
+            for writer in 0..8 {
+                let (handle, acknowledged) = (handle.clone(), acknowledged.clone());
+                let writes = async move {
+                    for turn in 0..20 {
+                        let range = writer % 4 + 1;
+                        match write(&handle, range, &format!("{writer} {turn} {}", "x".repeat(300))).await {
+                            Ok(command) => acknowledged.lock().push((range, command)),
+                            Err(_) => return,
+                        }
+                    }
+                };
+                spawner.spawn("writer", Box::pin(writes));
+            }
+            executor.sleep(Duration::from_micros(rng.below(60_000) as u64)).await;
+            executor.kill(1);
+            let (disk, toy) = (disk.crash(Tear::Random(&rng)), toy.after_crash());
+            let handle = start(&executor, &disk, &toy).await.unwrap();
+            for range in 1..=4 {
+                write(&handle, range, "last").await.unwrap();
+            }
+            for (range, command) in acknowledged.lock().iter() {
+                assert!(toy.commands(*range).contains(command), "seed {seed}: range {range} lost {command}");
             }
         });
     }
