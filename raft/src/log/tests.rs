@@ -180,3 +180,32 @@ fn a_damaged_entry_is_found_when_it_is_read() {
         assert!(matches!(log.files().read(11, &[location]), Err(Error::Corruption(_))));
     });
 }
+
+#[test]
+fn a_segment_whose_checkpoint_was_lost_gets_a_new_one() {
+    run(async {
+        let disk = SimDisk::new();
+        let mut log = open(&disk).await.unwrap();
+        let mut next = 11;
+        while log.tail.segment == 1 {
+            append(&mut log, RANGE, entries(next..next + 1, 5, 500)).await;
+            next += 1;
+        }
+        // Segment 2 exists, its checkpoint and the entry behind it were not synced.
+        drop(log);
+        let disk = disk.crash(Tear::Lose);
+        let mut log = open(&disk).await.unwrap();
+        assert_eq!(log.tail.segment, 2);
+        let last = log.group(RANGE).unwrap().lock().last_index();
+        assert_eq!(last, next - 2);
+        let mut batch = LogBatch::default();
+        batch.truncate(RANGE, last, 5);
+        log.append(&mut batch).await.unwrap();
+        log.sync().await.unwrap();
+        log.reclaim().await.unwrap();
+        assert_eq!(log.counters.snapshot().segments_removed, 1);
+        drop(log);
+        let log = open(&disk.crash(Tear::Lose)).await.unwrap();
+        assert_eq!(log.group(RANGE).unwrap().lock().first_index(), next - 1);
+    });
+}
