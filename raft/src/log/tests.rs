@@ -132,6 +132,10 @@ fn an_idle_groups_entries_move_on_so_that_old_segments_go() {
         for _ in 0..20 {
             append(&mut log, RANGE, entries(next..next + 4, 5, 500)).await;
             next += 4;
+            if log.tail.segment == 2 && log.group(idle).unwrap().lock().last_index() == 13 {
+                // Replay will see these before the older ones, which move behind them.
+                append(&mut log, idle, entries(14..16, 5, 50)).await;
+            }
             let mut batch = LogBatch::default();
             batch.truncate(RANGE, next - 1, 5);
             log.append(&mut batch).await.unwrap();
@@ -141,10 +145,11 @@ fn an_idle_groups_entries_move_on_so_that_old_segments_go() {
         let segments = disk.list("log").unwrap().iter().filter(|name| name.ends_with(".seg")).count();
         assert!(segments <= 2, "{segments} segments left");
         assert!(log.counters.snapshot().segments_removed > 2);
-        let expected = [(11, 5, 11), (12, 5, 12), (13, 5, 13)];
+        let expected = [(11, 5, 11), (12, 5, 12), (13, 5, 13), (14, 5, 14), (15, 5, 15)];
         assert_eq!(stored(&log, idle), expected);
         drop(log);
-        let log = open(&disk.crash(Tear::Lose)).await.unwrap();
+        let disk = disk.crash(Tear::Lose);
+        let log = open(&disk).await.unwrap();
         assert_eq!(stored(&log, idle), expected);
         assert_eq!(log.group(RANGE).unwrap().lock().first_index(), next);
     });
@@ -207,5 +212,30 @@ fn a_segment_whose_checkpoint_was_lost_gets_a_new_one() {
         drop(log);
         let log = open(&disk.crash(Tear::Lose)).await.unwrap();
         assert_eq!(log.group(RANGE).unwrap().lock().first_index(), next - 1);
+    });
+}
+
+#[test]
+fn moved_entries_take_their_place_before_newer_ones_in_replay() {
+    run(async {
+        let (disk, idle) = (SimDisk::new(), RangeId(2));
+        let mut log = open(&disk).await.unwrap();
+        append(&mut log, idle, entries(11..14, 5, 50)).await;
+        let mut next = 11;
+        while log.tail.segment == 1 {
+            append(&mut log, RANGE, entries(next..next + 1, 5, 500)).await;
+            next += 1;
+        }
+        append(&mut log, idle, entries(14..16, 5, 50)).await;
+        let mut batch = LogBatch::default();
+        batch.truncate(RANGE, next - 1, 5);
+        log.append(&mut batch).await.unwrap();
+        log.sync().await.unwrap();
+        log.reclaim().await.unwrap();
+        assert_eq!(log.counters.snapshot().segments_removed, 1);
+        drop(log);
+        let log = open(&disk.crash(Tear::Lose)).await.unwrap();
+        let indexes: Vec<_> = stored(&log, idle).into_iter().map(|(index, _, _)| index).collect();
+        assert_eq!(indexes, [11, 12, 13, 14, 15]);
     });
 }
