@@ -52,7 +52,7 @@ impl Default for StoreConfig {
             write_push_delay: Duration::from_millis(100),
             txn_locks_max: 100_000,
             lock_queue_max: 10_000,
-            timestamp_cache_entries: 64 << 10,
+            timestamp_cache_entries: 128 << 10,
             txn_markers_max: 64 << 10,
             clock_offset_max: Duration::from_millis(250),
         }

@@ -74,6 +74,13 @@ impl TimestampCache {
         state.low_water = state.low_water.max(timestamp);
     }
 
+    /// Forgets every read *without* raising the low-water mark: a deliberate bug for the simulator.
+    pub fn forget(&self) {
+        let mut state = self.state.lock();
+        state.current = Generation::default();
+        state.previous = Generation::default();
+    }
+
     pub fn get(&self, key: &[u8]) -> ReadMark {
         let state = self.state.lock();
         let hash = hash(key);

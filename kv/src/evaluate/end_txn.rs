@@ -165,7 +165,11 @@ fn finish(
     } else if existing.is_some() {
         record::delete(&mut batch, &txn.anchor, txn.id);
     }
-    eval.effects.entombed = Some((txn.id, txn.min_ts));
+    // Writes of an aborted transaction may still be under way: whoever meets them must not wait for their expiry.
+    // A committed one has none, and marking it would only fill the markers.
+    if status == TxnStatus::Aborted {
+        eval.effects.entombed = Some((txn.id, txn.min_ts));
+    }
     eval.write(batch);
 }
 

@@ -1,6 +1,7 @@
 //! Refresh: may reads of a span move up in time?
 
 use basalt_base::{Span, Timestamp};
+use basalt_env::{Bug, planted};
 use basalt_kv_api::{Error, Response};
 use basalt_storage::mvcc::{self, FoundLock};
 
@@ -18,6 +19,9 @@ pub fn evaluate(
         return Err(Error::BelowGcThreshold { read_ts: from, threshold }.into());
     }
     let own = eval.txn_id();
+    if planted(Bug::RefreshBlindly) {
+        return Ok(Response::Refresh);
+    }
     match eval.over_visible(|reader| mvcc::has_foreign_change(reader, span, from, to, own))? {
         None => {
             eval.reads.push(ReadSpan::Refreshed(span.clone(), to));

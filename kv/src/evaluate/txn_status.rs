@@ -37,7 +37,11 @@ pub fn heartbeat(eval: &mut Evaluation<'_>, anchor: &Key, now: Timestamp) -> Eva
         None if !eval.shared.markers.may_create_record(txn.id, txn.min_ts) => {
             return Ok(Response::HeartbeatTxn { record: synthesized(&txn, TxnStatus::Aborted) });
         }
-        None => synthesized(&txn, TxnStatus::Pending),
+        None => {
+            // Should the coordinator die, the janitor will find the record.
+            eval.effects.record = Some((anchor.clone(), txn.id));
+            synthesized(&txn, TxnStatus::Pending)
+        }
     };
     record.epoch = record.epoch.max(txn.epoch);
     record.last_heartbeat = record.last_heartbeat.max(now);

@@ -14,6 +14,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use basalt_base::{Key, RangeId, ReplicaId};
+use basalt_env::{Bug, planted};
 use basalt_kv_api::TxnStatus;
 use basalt_raft::{
     Applied, Effect, Error, GroupDescriptor, LogEntry, LogIndex, Result, SnapshotData, StateMachine,
@@ -171,6 +172,9 @@ impl Run<'_> {
         for resolve in &command.resolves {
             let mut effects = WriteBatch::new();
             outcome.released_bare.extend(self.resolve(&open, &mut effects, resolve)?);
+            if planted(Bug::LoseResolvedValue) && self.state.applied.index % 100 == 0 {
+                effects.ops.retain(|op| !matches!(op, basalt_storage::Op::Put { family: Family::Data, .. }));
+            }
             let bytes = i64::try_from(data_bytes(&effects)).unwrap_or(i64::MAX);
             self.state.applied.bytes += bytes;
             self.state.applied.garbage += bytes;
@@ -247,6 +251,9 @@ impl Run<'_> {
         let key = state_key(self.replica.range_id, DESCRIPTOR);
         self.batch.put(Family::Local, key, self.state.descriptor.encode());
         right.put_all(&mut self.batch);
+        if planted(Bug::LoseLockOnSplit) {
+            self.batch.delete_range(Family::Lock, right.descriptor.span.clone());
+        }
         let group = GroupDescriptor::initial(
             right.descriptor.range_id,
             right.descriptor.replica_id,

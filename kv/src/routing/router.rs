@@ -9,7 +9,7 @@
 //! Such a batch is not atomic, so it may not choose its own read timestamp unless it only writes. A stale route is
 //! answered with [`Error::RangeMismatch`]; the part is then sent again by the truth of the store.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use basalt_base::{Key, RangeId, Span, keys};
 use basalt_kv_api::{
@@ -22,21 +22,28 @@ use crate::{counts::Counters, store::Store};
 
 /// Sends of one part, while ranges split under it.
 const REDIRECTS_MAX: u32 = 64;
+/// Of these, sends without a pause between them.
+const REDIRECTS_AT_ONCE: u32 = 4;
+const REDIRECT_PAUSE: Duration = Duration::from_millis(1);
 
 impl Store {
     /// Sends a batch wherever it belongs.
     pub(crate) async fn route(self: &Arc<Self>, mut batch: BatchRequest) -> Result<BatchResponse> {
         anchor(&mut batch);
-        for _ in 0..REDIRECTS_MAX {
+        for attempt in 0..REDIRECTS_MAX {
             let key = divide::first_key(&batch.header, &batch.requests).unwrap_or(keys::KEY_MIN);
             let (descriptor, replica) = self.locate(&key).await?;
             if !divide::fits(&descriptor, &batch.header, &batch.requests) {
                 Counters::increment(&self.counters.batches_divided);
-                return self.route_divided(batch).await;
+                return Box::pin(self.route_divided(batch)).await;
             }
             match self.execute(&replica, &batch).await {
                 Err(Error::RangeMismatch) => {
                     self.locate_here(&key)?;
+                    // The right half of a split appears a moment after the left one has shrunk.
+                    if attempt >= REDIRECTS_AT_ONCE {
+                        self.env().spawner.sleep(REDIRECT_PAUSE).await;
+                    }
                 }
                 result => return result,
             }

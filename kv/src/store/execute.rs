@@ -44,10 +44,10 @@ impl Store {
     ) -> Result<BatchResponse> {
         Counters::increment(&self.counters.batches);
         if let [Request::AdminSplit { key }] = &batch.requests[..] {
-            return self.admin_split(replica, key).await;
+            return Box::pin(self.admin_split(replica, key)).await;
         }
         if let [Request::GarbageCollect { threshold, .. }] = &batch.requests[..] {
-            self.raise_gc_threshold(replica, *threshold).await?;
+            Box::pin(self.raise_gc_threshold(replica, *threshold)).await?;
         }
         let mut header = batch.header.clone();
         if header.txn.is_none() && header.timestamp.is_zero() {
@@ -91,7 +91,9 @@ impl Store {
                 Err(Stop::Conflicts(conflicts)) => {
                     // Waiting is bounded by the lock timeout, not by the number of times one has to.
                     attempts = 0;
-                    self.wait_for_locks(guard, conflicts, &header, &batch.requests, &mut waits).await?;
+                    // Boxed, so that the common path stays small.
+                    let wait = self.wait_for_locks(guard, conflicts, &header, &batch.requests, &mut waits);
+                    Box::pin(wait).await?;
                 }
                 Err(Stop::Error(error)) => {
                     if matches!(error, Error::WriteTooOld { .. }) {

@@ -124,7 +124,7 @@ impl Store {
     }
 
     /// Proposes a command that touches no key.
-    async fn propose_alone(
+    pub(super) async fn propose_alone(
         self: &Arc<Self>,
         replica: &Arc<Replica>,
         trigger: Trigger,

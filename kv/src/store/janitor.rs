@@ -17,6 +17,7 @@ use basalt_kv_api::{
     TxnRecord, TxnStatus,
 };
 use basalt_storage::{Family, IterOptions, WriteBatch};
+use futures::StreamExt;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -36,6 +37,8 @@ use crate::{
 const GRACE: Duration = Duration::from_secs(1);
 /// Records waiting; further ones wait for the next start.
 const QUEUE_MAX: usize = 100_000;
+/// Records handled at once: their commands share the log's syncs.
+const CONCURRENT_MAX: usize = 64;
 /// Locks resolved by one command.
 const RESOLVE_KEYS_MAX: u64 = 10_000;
 
@@ -70,18 +73,20 @@ impl Store {
             env.spawner.sleep(GRACE).await;
             let Some(store) = alive(&store) else { return };
             let batch = std::mem::take(&mut *store.janitor.queue.lock());
-            let mut again = Vec::new();
-            for (anchor, id) in batch {
-                match store.tidy(&anchor, id).await {
-                    Ok(true) => {}
-                    Ok(false) => again.push((anchor, id)),
-                    Err(error) => {
-                        tracing::debug!(%id, %error, "a finished transaction was not cleaned up");
-                        again.push((anchor, id));
-                    }
-                }
+            futures::stream::iter(batch)
+                .for_each_concurrent(CONCURRENT_MAX, |(anchor, id)| store.tidy_or_requeue(anchor, id))
+                .await;
+        }
+    }
+
+    async fn tidy_or_requeue(self: &Arc<Self>, anchor: Key, id: TxnId) {
+        match self.tidy(&anchor, id).await {
+            Ok(true) => {}
+            Ok(false) => self.janitor.add(anchor, id),
+            Err(error) => {
+                tracing::debug!(%id, %error, "a finished transaction was not cleaned up");
+                self.janitor.add(anchor, id);
             }
-            again.into_iter().for_each(|(anchor, id)| store.janitor.add(anchor, id));
         }
     }
 

@@ -13,7 +13,7 @@ use std::{
 };
 
 use basalt_base::{HlcClock, RangeId, ReplicaId, Span, Timestamp, keys};
-use basalt_env::Env;
+use basalt_env::{Bug, Env, planted};
 use basalt_kv_api::{Error, Result};
 use basalt_raft::{Membership, Observer, Options, RaftStore, StateMachine, StoreIdent, Term, Transport};
 use basalt_storage::{
@@ -73,9 +73,10 @@ impl Store {
         clock.set_bound(bound);
         let start = clock.now().map_err(|error| Error::Unavailable(error.to_string()))?;
         let last_range_id = states.ranges.all().iter().map(|replica| replica.range_id.0).max().unwrap_or(0);
+        let low_water = if planted(Bug::ForgetReadsOnRestart) { Timestamp::ZERO } else { start };
         let store = Arc::new(Self {
             locks: Arc::new(LockTable::new(config.txn_locks_max, config.lock_queue_max)),
-            reads: TimestampCache::new(start, config.timestamp_cache_entries),
+            reads: TimestampCache::new(low_water, config.timestamp_cache_entries),
             markers: TxnMarkers::new(start, config.txn_markers_max),
             env,
             config,
@@ -153,7 +154,9 @@ impl Store {
         let spawner = &self.env.spawner;
         spawner.spawn("kv clock bound", Box::pin(Self::keep_clock(Arc::downgrade(self), self.env.clone())));
         spawner.spawn("kv janitor", Box::pin(Self::run_janitor(Arc::downgrade(self), self.env.clone())));
-        spawner.spawn("kv garbage", Box::pin(Self::run_garbage(Arc::downgrade(self), self.env.clone())));
+        // These two read much at a time: on threads of their own they hold nobody up.
+        let garbage = Self::run_garbage(Arc::downgrade(self), self.env.clone());
+        spawner.spawn_blocking_loop("kv garbage", Box::pin(garbage));
         let wake = self.splitter.wake();
         let splitter = Self::run_splitter(Arc::downgrade(self), wake);
         spawner.spawn_blocking_loop("kv splitter", Box::pin(splitter));

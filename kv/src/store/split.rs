@@ -17,6 +17,7 @@ use std::{
 };
 
 use basalt_base::{Key, RangeId, Span, keys};
+use basalt_env::{Bug, planted};
 use basalt_kv_api::{BatchResponse, Error, Response, Result};
 use basalt_storage::{
     Family, WriteBatch,
@@ -36,7 +37,7 @@ use super::{
 use crate::{
     counts::Counters,
     evaluate::{Effects, storage_error},
-    replica::{Command, Header, RangeDescriptor, Replica, SplitTrigger, Trigger},
+    replica::{Command, Header, RangeDescriptor, Replica, SplitTrigger, StatsDelta, Trigger},
 };
 
 /// Ranges that have grown too large.
@@ -94,7 +95,13 @@ impl Store {
             return Ok(());
         }
         let descriptor = replica.descriptor();
-        let found = split_key::find(&*self.states.engine, &descriptor.span).map_err(storage_error)?;
+        let (found, counted) =
+            split_key::find(&*self.states.engine, &descriptor.span).map_err(storage_error)?;
+        if counted <= self.config.range_bytes_max {
+            // The estimate was too high (a span was cleared, values were replaced): put it right.
+            let bytes = i64::try_from(counted).unwrap_or(i64::MAX) - bytes;
+            return self.propose_alone(&replica, Trigger::None, StatsDelta { bytes, garbage: 0 }).await;
+        }
         // However it goes, the estimate of the size may be wrong: do not try at every write.
         self.splitter.retry_at.lock().insert(range_id, bytes.saturating_add(bytes / 4));
         let Some(found) = found else { return Ok(()) };
@@ -162,6 +169,9 @@ impl Store {
                 Proposed::Again => {}
             }
         };
+        if planted(Bug::ForgetReadsOnSplit) {
+            self.reads.forget();
+        }
         Counters::increment(&self.counters.splits);
         self.splitter.splits.fetch_add(1, Ordering::Relaxed);
         for half in [&left, &right] {

@@ -13,8 +13,8 @@ pub struct SplitKey {
 /// Samples kept of a scan; when there are twice as many, every other one is dropped.
 const SAMPLES: usize = 1_024;
 
-/// `None` if there is no key to split at.
-pub fn find(reader: &dyn Reader, span: &Span) -> Result<Option<SplitKey>> {
+/// The key to split at, if there is one, and the bytes of the whole span.
+pub fn find(reader: &dyn Reader, span: &Span) -> Result<(Option<SplitKey>, u64)> {
     // The meta entries stay together.
     let lower = span.start.clone().max(Key::from_static(&[keys::SYSTEM_PREFIX]));
     let options = IterOptions { lower: Some(lower.clone()), upper: Some(span.end.clone()), one_key: false };
@@ -48,5 +48,6 @@ pub fn find(reader: &dyn Reader, span: &Span) -> Result<Option<SplitKey>> {
         iter.next()?;
     }
     let middle = samples.into_iter().min_by_key(|(_, before)| before.abs_diff(total / 2));
-    Ok(middle.map(|(key, left_bytes)| SplitKey { key, left_bytes, right_bytes: total - left_bytes }))
+    let key = middle.map(|(key, left_bytes)| SplitKey { key, left_bytes, right_bytes: total - left_bytes });
+    Ok((key, total))
 }
