@@ -1,23 +1,282 @@
-//! Functions that need the catalog: `pg_get_indexdef`, `pg_table_is_visible`, reg* names.
+//! Functions that need the catalog: `pg_get_indexdef`, `pg_table_is_visible`, names of reg* values.
 
-use basalt_types::{Datum, Oid, Result};
+use basalt_functions::registry;
+use basalt_planner::{Index, Table, TableKind, catalog::QualifiedName};
+use basalt_types::{Datum, Oid, Result, SqlError, SqlState, SqlType, format_type, sql_type};
 
-use crate::{catalog::CatalogView, session::SessionShared};
+use crate::{
+    catalog::{CatalogView, POSTGRES_ROLE},
+    session::{SessionShared, undefined_object},
+    virtual_tables::relations::check_oid,
+};
 
 /// Answers a catalog function by `pg_proc` name; `None` when it is not one.
 pub fn call(session: &SessionShared, view: &CatalogView, name: &str, args: &[Datum]) -> Option<Result<Datum>> {
-    let _ = (session, view, name, args);
-    None
+    Some(Ok(match name {
+        "pg_table_is_visible" => argument(args, 0).map_or(Datum::Null, |id| relation_is_visible(view, id)),
+        "pg_type_is_visible" | "pg_function_is_visible" | "pg_operator_is_visible" | "pg_collation_is_visible" => {
+            argument(args, 0).map_or(Datum::Null, |id| Datum::Bool(id.0 < crate::catalog::FIRST_USER_OID))
+        }
+        "pg_get_userbyid" => argument(args, 0).map_or(Datum::Null, |id| {
+            let known = id == POSTGRES_ROLE;
+            Datum::text(if known { "postgres".to_owned() } else { format!("unknown (OID={id})") })
+        }),
+        "pg_get_expr" => args.first().cloned().unwrap_or_default(),
+        "pg_get_indexdef" => match argument(args, 0).and_then(|id| view.snapshot.index(id)) {
+            Some((table, position)) => index_text(table, &table.indexes[position], integer(args, 1)),
+            None => Datum::Null,
+        },
+        "pg_get_constraintdef" => {
+            argument(args, 0).and_then(|id| constraint_definition(view, id)).map_or(Datum::Null, Datum::text)
+        }
+        "pg_get_viewdef" => match argument(args, 0).and_then(|id| view.snapshot.tables.get(&id)) {
+            Some(table) => match &table.kind {
+                TableKind::View { query } => Datum::text(format!(" {query};")),
+                _ => Datum::Null,
+            },
+            None => Datum::Null,
+        },
+        "pg_get_function_result" => {
+            let function = argument(args, 0).and_then(basalt_functions::function_by_oid);
+            function.map_or(Datum::Null, |f| Datum::text(format_type(SqlType::new(f.returns, -1))))
+        }
+        "pg_get_function_arguments" | "pg_get_function_identity_arguments" => {
+            let function = argument(args, 0).and_then(basalt_functions::function_by_oid);
+            function.map_or(Datum::Null, |function| {
+                let types = function.args.iter().map(|oid| format_type(SqlType::new(*oid, -1)));
+                Datum::text(types.collect::<Vec<_>>().join(", "))
+            })
+        }
+        // There are no comments, no statistics objects, no partitions and no sequences.
+        "obj_description" | "col_description" | "shobj_description" | "pg_get_statisticsobjdef_columns"
+        | "pg_get_partkeydef" | "pg_get_partition_constraintdef" | "pg_get_serial_sequence" | "pg_get_triggerdef"
+        | "pg_get_ruledef" => Datum::Null,
+        "pg_relation_is_publishable" => Datum::Bool(false),
+        "pg_relation_size" | "pg_total_relation_size" | "pg_table_size" | "pg_indexes_size" => {
+            argument(args, 0).map_or(Datum::Null, |id| Datum::Int8(relation_bytes(session, view, id)))
+        }
+        "pg_database_size" => {
+            let bytes = session.services.store.as_ref().map_or(0, |store| {
+                store.ranges().iter().map(|range| range.bytes).sum::<u64>()
+            });
+            Datum::Int8(bytes as i64)
+        }
+        "to_regclass" => match args.first() {
+            Some(Datum::Text(name)) => match resolve_relation(view, name) {
+                Ok(Some(id)) => Datum::Oid(id),
+                Ok(None) => Datum::Null,
+                Err(error) => return Some(Err(error)),
+            },
+            _ => Datum::Null,
+        },
+        "to_regtype" => match args.first() {
+            Some(Datum::Text(name)) => resolve_type(name).map_or(Datum::Null, Datum::Oid),
+            _ => Datum::Null,
+        },
+        "to_regnamespace" => match args.first() {
+            Some(Datum::Text(name)) => view.schema(&unquote(name)).map_or(Datum::Null, Datum::Oid),
+            _ => Datum::Null,
+        },
+        _ => return None,
+    }))
+}
+
+fn argument(args: &[Datum], position: usize) -> Option<Oid> {
+    match args.get(position)? {
+        Datum::Oid(id) => Some(*id),
+        Datum::Int4(id) => u32::try_from(*id).ok().map(Oid),
+        Datum::Int8(id) => u32::try_from(*id).ok().map(Oid),
+        _ => None,
+    }
+}
+
+fn integer(args: &[Datum], position: usize) -> i32 {
+    match args.get(position) {
+        Some(Datum::Int4(value)) => *value,
+        _ => 0,
+    }
+}
+
+fn relation_is_visible(view: &CatalogView, id: Oid) -> Datum {
+    if let Some(table) = view.table_by_id(id) {
+        return Datum::Bool(view.is_visible(id, table.schema_id, &table.name));
+    }
+    match view.snapshot.index(id) {
+        Some((table, position)) => {
+            Datum::Bool(view.is_visible(id, table.schema_id, &table.indexes[position].name))
+        }
+        None => Datum::Null,
+    }
+}
+
+/// Bytes of the ranges that hold part of the table; an upper bound.
+fn relation_bytes(session: &SessionShared, view: &CatalogView, id: Oid) -> i64 {
+    let table = match view.snapshot.index(id) {
+        Some((table, _)) => table.id,
+        None => id,
+    };
+    let span = crate::layout::table_span(table);
+    let Some(store) = &session.services.store else { return 0 };
+    let inside = store
+        .ranges()
+        .into_iter()
+        .filter(|range| basalt_base::Span::new(range.start.clone(), range.end.clone()).overlaps(&span));
+    inside.map(|range| range.bytes as i64).sum()
+}
+
+/// `column`-th key column (from 1), or the whole definition for 0.
+fn index_text(table: &Table, index: &Index, column: i32) -> Datum {
+    if column == 0 {
+        return Datum::text(index_definition(table, index));
+    }
+    let part = usize::try_from(column - 1).ok().and_then(|position| index.columns.get(position));
+    let name = part.and_then(|part| table.column(part.column)).map(|column| quote(&column.name));
+    name.map_or(Datum::Null, Datum::text)
+}
+
+/// `CREATE UNIQUE INDEX t_pkey ON public.t USING btree (a)`.
+pub(crate) fn index_definition(table: &Table, index: &Index) -> String {
+    let unique = if index.unique { "UNIQUE " } else { "" };
+    let columns = index.columns.iter().filter_map(|part| {
+        let column = table.column(part.column)?;
+        let direction = if part.descending { " DESC" } else { "" };
+        Some(format!("{}{direction}", quote(&column.name)))
+    });
+    let columns: Vec<String> = columns.collect();
+    let mut text = format!(
+        "CREATE {unique}INDEX {} ON {}.{} USING btree ({})",
+        quote(&index.name),
+        quote(&table.schema),
+        quote(&table.name),
+        columns.join(", ")
+    );
+    if !index.stored.is_empty() {
+        let stored = index.stored.iter().filter_map(|id| table.column(*id)).map(|column| quote(&column.name));
+        text.push_str(&format!(" INCLUDE ({})", stored.collect::<Vec<_>>().join(", ")));
+    }
+    text
+}
+
+fn constraint_definition(view: &CatalogView, id: Oid) -> Option<String> {
+    if let Some((table, position)) = view.snapshot.index(id) {
+        let index = &table.indexes[position];
+        let columns = index.columns.iter().filter_map(|part| table.column(part.column));
+        let columns: Vec<String> = columns.map(|column| quote(&column.name)).collect();
+        let kind = if index.primary { "PRIMARY KEY" } else { "UNIQUE" };
+        return Some(format!("{kind} ({})", columns.join(", ")));
+    }
+    view.snapshot.tables.values().find_map(|table| {
+        let mut checks = table.checks.iter().enumerate();
+        let (_, check) = checks.find(|(position, _)| check_oid(table.id, *position) == id)?;
+        Some(format!("CHECK ({})", check.expression))
+    })
 }
 
 /// Resolves the text of a reg* literal.
 pub fn resolve_reg(view: &CatalogView, reg_type: Oid, text: &str) -> Result<Oid> {
-    let _ = (view, reg_type);
-    Err(crate::session::undefined_object("object", text))
+    let found = match reg_type {
+        Oid::REGCLASS => resolve_relation(view, text)?,
+        Oid::REGTYPE => resolve_type(text),
+        Oid::REGNAMESPACE => view.schema(&unquote(text)),
+        Oid::REGROLE => (unquote(text) == "postgres").then_some(POSTGRES_ROLE),
+        Oid::REGPROC => {
+            let name = text.rsplit('.').next().unwrap_or(text);
+            match basalt_functions::functions_named(&unquote(name)) {
+                [function] => Some(function.oid),
+                [] => None,
+                _ => {
+                    return Err(SqlError::new(
+                        SqlState::AMBIGUOUS_FUNCTION,
+                        format!("more than one function named \"{text}\""),
+                    ));
+                }
+            }
+        }
+        _ => None,
+    };
+    let kind = match reg_type {
+        Oid::REGCLASS => "relation",
+        Oid::REGTYPE => "type",
+        Oid::REGNAMESPACE => "schema",
+        Oid::REGROLE => "role",
+        _ => "function",
+    };
+    found.ok_or_else(|| undefined_object(kind, text))
+}
+
+fn resolve_relation(view: &CatalogView, text: &str) -> Result<Option<Oid>> {
+    let parts = split_name(text);
+    let name = match &parts[..] {
+        [name] => QualifiedName { database: None, schema: None, name: name.clone() },
+        [schema, name] => QualifiedName { database: None, schema: Some(schema.clone()), name: name.clone() },
+        [database, schema, name] => QualifiedName {
+            database: Some(database.clone()),
+            schema: Some(schema.clone()),
+            name: name.clone(),
+        },
+        _ => return Err(SqlError::new(SqlState::INVALID_NAME, "invalid name syntax")),
+    };
+    view.relation_oid(&name)
+}
+
+fn resolve_type(text: &str) -> Option<Oid> {
+    let text = text.trim();
+    let text = text.strip_prefix("pg_catalog.").unwrap_or(text);
+    let lower = text.to_ascii_lowercase();
+    let by_sql_name = sql_type::all_types().iter().find(|info| info.sql_name == lower);
+    by_sql_name.or_else(|| sql_type::type_by_name(&unquote(text))).map(|info| info.oid)
 }
 
 /// Names an object for output of a reg* value.
-pub fn reg_name(view: &CatalogView, reg_type: Oid, oid: Oid) -> Option<String> {
-    let _ = (view, reg_type, oid);
-    None
+pub fn reg_name(view: &CatalogView, reg_type: Oid, id: Oid) -> Option<String> {
+    match reg_type {
+        Oid::REGCLASS => {
+            let (schema, schema_name, name) = match view.table_by_id(id) {
+                Some(table) => (table.schema_id, &table.schema, &table.name),
+                None => {
+                    let (table, position) = view.snapshot.index(id)?;
+                    (table.schema_id, &table.schema, &table.indexes[position].name)
+                }
+            };
+            let visible = view.is_visible(id, schema, name);
+            Some(if visible { quote(name) } else { format!("{}.{}", quote(schema_name), quote(name)) })
+        }
+        Oid::REGTYPE => sql_type::type_info(id).map(|info| info.sql_name.to_owned()),
+        Oid::REGNAMESPACE => view.schema_name(id).map(quote),
+        Oid::REGROLE => (id == POSTGRES_ROLE).then(|| "postgres".to_owned()),
+        Oid::REGPROC => {
+            let all = &registry().functions;
+            all.iter().find(|function| function.oid == id).map(|function| function.name.to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// Splits a dotted name, folding what is not quoted.
+fn split_name(text: &str) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    let mut quoted = false;
+    for c in text.chars() {
+        match c {
+            '"' => quoted = !quoted,
+            '.' if !quoted => parts.push(String::new()),
+            c => {
+                let part = parts.last_mut().expect("there is always one part");
+                if quoted { part.push(c) } else { part.extend(c.to_lowercase()) }
+            }
+        }
+    }
+    parts
+}
+
+fn unquote(text: &str) -> String {
+    split_name(text).pop().unwrap_or_default()
+}
+
+/// Quotes an identifier where PostgreSQL would.
+fn quote(name: &str) -> String {
+    let plain = name.chars().enumerate().all(|(position, c)| {
+        c.is_ascii_lowercase() || c == '_' || (position > 0 && (c.is_ascii_digit() || c == '$'))
+    });
+    if plain && !name.is_empty() { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
 }

@@ -1,12 +1,28 @@
 //! `pg_catalog` and `information_schema`: tables whose rows are made from descriptors when they are read.
+//!
+//! Every table of the list exists with PostgreSQL 15's columns; those that describe what Basalt does not have are empty.
+
+mod basalt;
+mod cluster;
+mod definitions;
+mod information_schema;
+mod registry;
+pub(crate) mod relations;
+mod row;
+mod summaries;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use basalt_env::BoxFuture;
-use basalt_planner::{Expr, Table};
-use basalt_types::{Oid, Result, Row, SqlError};
+use basalt_planner::{Column, Expr, Table, TableKind};
+use basalt_types::{Oid, Result, Row, SqlType, sql_type};
 
-use crate::{catalog::CatalogView, exec::VirtualTables, session::SessionShared};
+use crate::{
+    catalog::{CatalogView, INFORMATION_SCHEMA, PG_CATALOG_SCHEMA},
+    exec::VirtualTables,
+    session::SessionShared,
+};
+use definitions::Definition;
 
 /// The definitions, the same in every database.
 pub struct VirtualSchema {
@@ -17,7 +33,34 @@ pub struct VirtualSchema {
 impl VirtualSchema {
     #[allow(clippy::new_without_default, reason = "made once, on purpose")]
     pub fn new() -> Self {
-        Self { by_id: BTreeMap::new(), by_name: BTreeMap::new() }
+        let mut schema = Self { by_id: BTreeMap::new(), by_name: BTreeMap::new() };
+        for definition in definitions::PG_CATALOG.iter().chain(basalt::DEFINITIONS) {
+            schema.add(PG_CATALOG_SCHEMA, "pg_catalog", definition);
+        }
+        for definition in definitions::INFORMATION_SCHEMA {
+            schema.add(INFORMATION_SCHEMA, "information_schema", definition);
+        }
+        schema
+    }
+
+    fn add(&mut self, schema_id: Oid, schema: &str, &(name, oid, columns): &Definition) {
+        let table = Table {
+            id: Oid(oid),
+            version: 1,
+            database: Oid(0),
+            schema_id,
+            schema: schema.to_owned(),
+            name: name.to_owned(),
+            kind: TableKind::Virtual,
+            columns: columns.split(',').zip(1..).map(|(column, id)| parse_column(column, id)).collect(),
+            indexes: Vec::new(),
+            checks: Vec::new(),
+            next_column_id: 0,
+            next_index_id: 0,
+            row_estimate: Some(100.0),
+        };
+        self.by_name.insert((schema_id, name.to_owned()), table.id);
+        self.by_id.insert(table.id, Arc::new(table));
     }
 
     pub fn table(&self, schema: Oid, name: &str) -> Option<&Arc<Table>> {
@@ -33,6 +76,21 @@ impl VirtualSchema {
     }
 }
 
+fn parse_column(text: &str, id: u32) -> Column {
+    let (name, type_name) = text.trim().split_once(' ').expect("a definition names a type");
+    let ty = sql_type::type_by_name(type_name).expect("a definition names a known type");
+    Column {
+        id,
+        name: name.to_owned(),
+        ty: SqlType::new(ty.oid, -1),
+        not_null: false,
+        default: None,
+        missing_value: None,
+        hidden: false,
+        identity_always: None,
+    }
+}
+
 /// Makes rows for the statements of one session.
 pub struct SessionTables {
     session: Arc<SessionShared>,
@@ -43,11 +101,49 @@ impl SessionTables {
     pub fn new(session: Arc<SessionShared>, view: Arc<CatalogView>) -> Self {
         Self { session, view }
     }
+
+    fn make(&self, table: &Table) -> Vec<Row> {
+        let mut out = row::Rows::new(table);
+        let (session, view) = (&*self.session, &*self.view);
+        if table.schema_id == INFORMATION_SCHEMA {
+            information_schema::fill(&table.name, &mut out, session, view);
+            return out.finish();
+        }
+        match table.name.as_str() {
+            "pg_class" => relations::classes(&mut out, view),
+            "pg_attribute" => relations::attributes(&mut out, view),
+            "pg_attrdef" => relations::defaults(&mut out, view),
+            "pg_index" => relations::indexes(&mut out, view),
+            "pg_constraint" => relations::constraints(&mut out, view),
+            "pg_type" => registry::types(&mut out),
+            "pg_proc" => registry::functions(&mut out),
+            "pg_operator" => registry::operators(&mut out),
+            "pg_cast" => registry::casts(&mut out),
+            "pg_namespace" => cluster::namespaces(&mut out, view),
+            "pg_database" => cluster::databases(&mut out, view),
+            "pg_roles" | "pg_authid" => cluster::roles(&mut out),
+            "pg_user" => cluster::users(&mut out),
+            "pg_am" => cluster::access_methods(&mut out),
+            "pg_language" => cluster::languages(&mut out),
+            "pg_collation" => cluster::collations(&mut out),
+            "pg_tablespace" => cluster::tablespaces(&mut out),
+            "pg_settings" => cluster::settings(&mut out, session),
+            "pg_stat_activity" => cluster::activity(&mut out, session),
+            "pg_locks" => cluster::locks(&mut out, session),
+            "pg_tables" => summaries::tables(&mut out, view),
+            "pg_indexes" => summaries::indexes(&mut out, view),
+            "pg_views" => summaries::views(&mut out, view),
+            "basalt_metrics" => basalt::metrics(&mut out, session),
+            "basalt_ranges" => basalt::ranges(&mut out, session),
+            // Triggers, policies, publications and the like: there are none.
+            _ => {}
+        }
+        out.finish()
+    }
 }
 
 impl VirtualTables for SessionTables {
     fn rows<'a>(&'a self, table: &'a Table, _filter: Option<&'a Expr>) -> BoxFuture<'a, Result<Vec<Row>>> {
-        let _ = (&self.session, &self.view);
-        Box::pin(std::future::ready(Err(SqlError::not_supported(format!("reading {}", table.name)))))
+        Box::pin(std::future::ready(Ok(self.make(table))))
     }
 }
