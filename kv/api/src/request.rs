@@ -90,7 +90,8 @@ pub enum Request {
         commit: bool,
         /// Every key the transaction wrote or locked as a replicated lock; the whole footprint.
         lock_spans: Vec<Span>,
-        /// All writes of the transaction are in this batch.
+        /// All writes of the transaction are in this batch. If they turn out to lie in several ranges and `lock_spans`
+        /// is empty, the answer is [`crate::Error::RangeMismatch`] and nothing was done.
         one_phase: bool,
         /// The commit timestamp may not pass it (descriptor leases).
         deadline: Option<Timestamp>,

@@ -61,8 +61,8 @@ pub fn first_key(header: &BatchHeader, requests: &[Request]) -> Option<Key> {
     })
 }
 
-pub fn is_write(request: &Request) -> bool {
-    matches!(request, Request::Put { .. } | Request::Delete { .. })
+pub fn changes_one_key(request: &Request) -> bool {
+    matches!(request, Request::Put { .. } | Request::Delete { .. } | Request::ResolveLock { .. })
 }
 
 pub fn is_read(request: &Request) -> bool {

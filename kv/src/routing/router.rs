@@ -2,11 +2,12 @@
 //!
 //! A batch that lies in one range (nearly all do) goes there as it is. Otherwise:
 //!
-//! * its writes go out first, grouped by range, in parallel;
+//! * its writes and resolutions go out first, grouped by range, in parallel;
 //! * reads go request by request and range by range, in key order (reverse: from the end), so that limits are kept;
 //! * EndTxn goes last, alone, when every write is in place.
 //!
-//! Such a batch is not atomic, so it may not choose its own read timestamp unless it only writes. A stale route is
+//! A one-phase commit that does not list its locks is refused instead ([`Error::RangeMismatch`]): its coordinator then
+//! takes the longer way. A divided batch is not atomic, so it may not choose its own read timestamp unless it only writes. A stale route is
 //! answered with [`Error::RangeMismatch`]; the part is then sent again by the truth of the store.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -34,6 +35,9 @@ impl Store {
             let key = divide::first_key(&batch.header, &batch.requests).unwrap_or(keys::KEY_MIN);
             let (descriptor, replica) = self.locate(&key).await?;
             if !divide::fits(&descriptor, &batch.header, &batch.requests) {
+                if batch.requests.iter().any(commits_unlisted_writes) {
+                    return Err(Error::RangeMismatch);
+                }
                 Counters::increment(&self.counters.batches_divided);
                 return Box::pin(self.route_divided(batch)).await;
             }
@@ -60,7 +64,7 @@ impl Store {
             header.timestamp = self.now()?;
         }
         let mut answers: Vec<Option<Response>> = requests.iter().map(|_| None).collect();
-        self.send_writes(&mut header, &requests, &mut answers).await?;
+        self.send_groups(&mut header, &requests, &mut answers).await?;
         let mut exhausted = false;
         for (request, answer) in requests.iter().zip(&mut answers) {
             if answer.is_some() || matches!(request, Request::EndTxn { .. }) {
@@ -90,7 +94,8 @@ impl Store {
         Ok(BatchResponse { responses, txn: header.txn, now: self.now()? })
     }
 
-    async fn send_writes(
+    /// Sends what changes single keys, grouped by range.
+    async fn send_groups(
         self: &Arc<Self>,
         header: &mut BatchHeader,
         requests: &[Request],
@@ -98,7 +103,9 @@ impl Store {
     ) -> Result<()> {
         let mut groups: BTreeMap<RangeId, Vec<usize>> = BTreeMap::new();
         for (index, request) in requests.iter().enumerate() {
-            if let (true, Target::Key(key)) = (divide::is_write(request), divide::target(header, request)) {
+            if let (true, Target::Key(key)) =
+                (divide::changes_one_key(request), divide::target(header, request))
+            {
                 let (descriptor, _) = self.locate(&key).await?;
                 groups.entry(descriptor.range_id).or_default().push(index);
             }
@@ -182,6 +189,11 @@ impl Store {
         merge_txn(header, response.txn.take());
         response.responses.pop().ok_or_else(|| Error::Internal("an empty answer".to_owned()))
     }
+}
+
+/// A one-phase commit whose footprint is the batch itself: it can't be divided, because nobody would know its locks.
+fn commits_unlisted_writes(request: &Request) -> bool {
+    matches!(request, Request::EndTxn { commit: true, one_phase: true, lock_spans, .. } if lock_spans.is_empty())
 }
 
 /// The first write of a transaction decides where its record lives.

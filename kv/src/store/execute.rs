@@ -14,7 +14,7 @@ use basalt_storage::{OpenBatch, Reader};
 use super::{
     Store,
     detach::Detach,
-    latching::{is_addressed_to, latch_spans},
+    latching::{is_addressed_to, latch_spans, reads_at_a_timestamp},
     proposal::{Proposed, Tail},
     waiting::Waits,
 };
@@ -55,16 +55,16 @@ impl Store {
         }
         let mut waits = Waits::default();
         let mut attempts = 0;
+        let mut held = None;
         loop {
             attempts += 1;
             if attempts > ATTEMPTS_MAX {
                 return Err(Error::Unavailable("the request met too many conflicts".to_owned()));
             }
-            let mut guard = self.latches.acquire(latch_spans(&header, &batch.requests));
-            if guard.must_wait() {
-                Counters::increment(&self.counters.latch_waits);
-                guard.wait().await;
-            }
+            let guard = match held.take() {
+                Some(guard) => guard,
+                None => self.latch(&header, &batch.requests).await,
+            };
             let (descriptor, lease_sequence) = replica
                 .lease_holder_view(self.ident.node_id, self.incarnation)
                 .ok_or(Error::NotLeaseholder)?;
@@ -85,8 +85,11 @@ impl Store {
                     }
                 }
                 Err(Stop::Forward(to)) => {
-                    drop(guard);
                     self.forward(&mut header, to)?;
+                    // Latches of writes hold for later timestamps, too; keeping them keeps the turn.
+                    if !batch.requests.iter().any(reads_at_a_timestamp) {
+                        held = Some(guard);
+                    }
                 }
                 Err(Stop::Conflicts(conflicts)) => {
                     // Waiting is bounded by the lock timeout, not by the number of times one has to.
@@ -103,6 +106,15 @@ impl Store {
                 }
             }
         }
+    }
+
+    async fn latch(&self, header: &BatchHeader, requests: &[Request]) -> LatchGuard {
+        let mut guard = self.latches.acquire(latch_spans(header, requests));
+        if guard.must_wait() {
+            Counters::increment(&self.counters.latch_waits);
+            guard.wait().await;
+        }
+        guard
     }
 
     fn answer(&self, responses: Vec<Response>, txn: Option<basalt_kv_api::TxnMeta>) -> Result<BatchResponse> {

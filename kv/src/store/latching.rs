@@ -68,6 +68,14 @@ fn add(spans: &mut Vec<LatchSpan>, header: &BatchHeader, request: &Request) {
     }
 }
 
+/// Whether the request's latch depends on the read timestamp.
+pub fn reads_at_a_timestamp(request: &Request) -> bool {
+    matches!(
+        request,
+        Request::Get { lock: None, .. } | Request::Scan { lock: None, .. } | Request::Refresh { .. }
+    )
+}
+
 fn record_latch(anchor: &Key, id: basalt_base::TxnId) -> LatchSpan {
     LatchSpan::point(keys::txn_record_key(anchor, id), Access::Write, Timestamp::ZERO)
 }

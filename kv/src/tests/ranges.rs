@@ -91,6 +91,34 @@ fn a_commit_over_several_ranges_takes_two_phases() {
 }
 
 #[test]
+fn a_one_phase_commit_over_several_ranges_is_refused_whole() {
+    with_store(5, async |_, client: Client| {
+        client.split("m").await.unwrap();
+        let mut txn = client.begin(1);
+        let end = Request::EndTxn { commit: true, lock_spans: vec![], one_phase: true, deadline: None };
+        let refused = client.in_txn(&mut txn, vec![put("a", "1", 1), put("z", "2", 2), end]).await;
+        assert!(matches!(refused, Err(Error::RangeMismatch)), "{refused:?}");
+        assert!(client.rows(span("a", "zz")).await.unwrap().is_empty());
+        assert_eq!(client.store.counts().proposals, 0);
+    });
+}
+
+#[test]
+fn blind_writers_of_one_key_all_come_through() {
+    with_store(6, async |machine, client: Client| {
+        let writers: Vec<_> = (0..50)
+            .map(|writer| {
+                let client = client.clone();
+                machine.spawn(async move { client.put("hot", &writer.to_string()).await })
+            })
+            .collect();
+        machine.sleep_ms(100).await;
+        assert!(writers.iter().all(|writer| matches!(*writer.lock(), Some(Ok(())))));
+        assert_eq!(client.store.latches_held(), 0);
+    });
+}
+
+#[test]
 fn transfers_under_random_splits_keep_the_sum_and_the_tiling() {
     const ACCOUNTS: u32 = 20;
     for seed in 0..10 {
