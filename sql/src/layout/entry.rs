@@ -6,7 +6,7 @@ use basalt_base::Key;
 use basalt_planner::{Index, Table};
 use basalt_types::{
     Datum, Oid, Result, Row, SqlError, SqlState, SqlType,
-    codec::key::{decode_key_datum, encode_key_datum, key_is_lossy, skip_key_datum},
+    codec::key::{decode_key_datum, encode_key_column, key_column_is_lossy, skip_key_datum},
     codec::row::{RowEncoder, RowView},
 };
 use bytes::{Bytes, BytesMut};
@@ -88,8 +88,8 @@ impl EntryCodec {
         for column in &self.key {
             let datum = &row[column.position];
             has_null |= datum.is_null();
-            encode_key_datum(&mut key, datum, column.descending);
-            if key_is_lossy(datum) {
+            encode_key_column(&mut key, datum, column.ty, column.descending);
+            if key_column_is_lossy(datum, column.ty) {
                 value_columns.push(column.position);
             }
         }
@@ -98,9 +98,9 @@ impl EntryCodec {
             for column in &self.primary_key {
                 let datum = &row[column.position];
                 if primary_in_key {
-                    encode_key_datum(&mut key, datum, column.descending);
+                    encode_key_column(&mut key, datum, column.ty, column.descending);
                 }
-                if !primary_in_key || key_is_lossy(datum) {
+                if !primary_in_key || key_column_is_lossy(datum, column.ty) {
                     value_columns.push(column.position);
                 }
             }
@@ -141,7 +141,7 @@ impl EntryCodec {
         let mut key = BytesMut::with_capacity(self.prefix.len() + 16 * values.len());
         key.extend_from_slice(&self.prefix);
         for (column, value) in self.key.iter().zip(values) {
-            encode_key_datum(&mut key, value, column.descending);
+            encode_key_column(&mut key, value, column.ty, column.descending);
         }
         key.freeze()
     }
@@ -178,7 +178,7 @@ impl EntryCodec {
     }
 
     /// Fills what the value does not hold: from the key, else from the column's stored default.
-    fn fill_missing(&self, key: &[u8], view: &RowView<'_>, wanted: &[usize], out: &mut Row) -> Result<()> {
+    fn fill_missing(&self, key: &[u8], view: &RowView, wanted: &[usize], out: &mut Row) -> Result<()> {
         let mut rest = key.get(PREFIX_BYTES..).ok_or_else(|| damaged("key is too short"))?;
         let mut from_key = 0_u128;
         for column in self.key.iter().chain(&self.primary_key) {
@@ -187,7 +187,7 @@ impl EntryCodec {
             }
             let slot = wanted.iter().position(|&position| position == column.position);
             match slot {
-                Some(slot) if !view.contains(column.id) => {
+                Some(slot) if !view.get(column.id).is_some() => {
                     let datum = decode_key_datum(&mut rest, column.ty, column.descending)?;
                     for (other, &position) in wanted.iter().enumerate().skip(slot) {
                         if position == column.position {
@@ -203,7 +203,7 @@ impl EntryCodec {
             let column = &self.table.columns[position];
             let is_from_key = slot < 127 && from_key & (1 << slot) != 0;
             let is_key_column = self.key.iter().chain(&self.primary_key).any(|key| key.position == position);
-            if !is_from_key && !is_key_column && !view.contains(column.id) {
+            if !is_from_key && !is_key_column && !view.get(column.id).is_some() {
                 out[slot] = column.missing_value.clone().unwrap_or(Datum::Null);
             }
         }

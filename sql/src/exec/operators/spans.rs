@@ -7,7 +7,7 @@ use basalt_planner::{
     Expr, Table,
     plan::{Access, KeyPart},
 };
-use basalt_types::{Datum, Result, SqlType, codec::key::encode_key_datum};
+use basalt_types::{Datum, Result, SqlType, codec::key::encode_key_column};
 use bytes::{Bytes, BytesMut};
 
 use crate::{
@@ -39,7 +39,7 @@ pub(crate) async fn places(
     let types: Vec<(SqlType, bool)> = codec.key_types().collect();
     let mut prefixes: Vec<BytesMut> = vec![BytesMut::from(&codec.prefix()[..])];
     let mut may_be_point = table.indexes[index].unique && access.prefix.len() == types.len();
-    for (part, &(_, descending)) in access.prefix.iter().zip(&types) {
+    for (part, &(ty, descending)) in access.prefix.iter().zip(&types) {
         let values = match part {
             KeyPart::Equal(expr) => vec![value(expr, scope, layout, row).await?],
             KeyPart::In(list) => {
@@ -56,7 +56,7 @@ pub(crate) async fn places(
             KeyPart::IsNull => {
                 may_be_point = false;
                 for prefix in &mut prefixes {
-                    encode_key_datum(prefix, &Datum::Null, descending);
+                    encode_key_column(prefix, &Datum::Null, ty, descending);
                 }
                 continue;
             }
@@ -66,7 +66,7 @@ pub(crate) async fn places(
             // A comparison with NULL is never true.
             for value in values.iter().filter(|value| !value.is_null()) {
                 let mut key = prefix.clone();
-                encode_key_datum(&mut key, value, descending);
+                encode_key_column(&mut key, value, ty, descending);
                 next.push(key);
             }
         }
@@ -129,7 +129,7 @@ async fn bounds(
     if access.lower.is_none() && access.upper.is_none() {
         return Ok(Some(Bounds::default()));
     }
-    let Some(&(_, descending)) = types.get(access.prefix.len()) else { return Ok(Some(Bounds::default())) };
+    let Some(&(ty, descending)) = types.get(access.prefix.len()) else { return Ok(Some(Bounds::default())) };
     let mut encoded = [None, None];
     for (slot, bound) in encoded.iter_mut().zip([&access.lower, &access.upper]) {
         if let Some((expr, inclusive)) = bound {
@@ -138,14 +138,14 @@ async fn bounds(
                 return Ok(None);
             }
             let mut out = BytesMut::new();
-            encode_key_datum(&mut out, &value, descending);
+            encode_key_column(&mut out, &value, ty, descending);
             *slot = Some((out.to_vec(), *inclusive));
         }
     }
     let [lower, upper] = encoded;
     // NULLs match no bound; they sort last in an ascending column and first in a descending one.
     let mut null = BytesMut::new();
-    encode_key_datum(&mut null, &Datum::Null, descending);
+    encode_key_column(&mut null, &Datum::Null, ty, descending);
     let beyond_nulls = Some((null.to_vec(), false));
     Ok(Some(if descending {
         Bounds { start: upper.or(beyond_nulls), end: lower }
