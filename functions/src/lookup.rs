@@ -300,3 +300,18 @@ fn cast_function(function: &'static Function, call: &Call<'_>, value: &Datum) ->
         _ => function.call(call, &[value.clone(), Datum::Int4(-1), Datum::Bool(true)]),
     }
 }
+
+impl Function {
+    /// The values of the trailing arguments that may be left out ([`Function::defaults`] of them), in their order.
+    pub fn default_values(&self) -> Vec<Datum> {
+        match self.name {
+            "parse_ident" => vec![Datum::Bool(true)],
+            "make_interval" => {
+                let mut values = vec![Datum::Int4(0); self.defaults.saturating_sub(1)];
+                values.push(Datum::Float8(0.0));
+                values
+            }
+            _ => vec![],
+        }
+    }
+}

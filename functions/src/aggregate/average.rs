@@ -73,7 +73,7 @@ impl Divisible for f64 {
 impl Divisible for Interval {
     const ZERO: Self = Self { months: 0, days: 0, micros: 0 };
     fn divide(&self, count: i64) -> Result<Datum> {
-        crate::scalar::divide_interval(*self, count as f64).map(Datum::Interval)
+        self.checked_div_f64(count as f64).map(Datum::Interval)
     }
 }
 

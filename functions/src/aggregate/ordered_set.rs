@@ -145,7 +145,7 @@ impl Sorted {
 }
 
 fn between(low: &Interval, high: &Interval, share: f64) -> Result<Interval> {
-    low.checked_add(&crate::scalar::multiply_interval(high.checked_sub(low)?, share)?)
+    low.checked_add(&high.checked_sub(low)?.checked_mul_f64(share)?)
 }
 
 fn sorted(call: &Call<'_>, kind: Kind) -> Box<dyn Accumulator> {

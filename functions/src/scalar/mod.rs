@@ -4,6 +4,7 @@ mod array;
 mod boolean;
 mod cast;
 mod comparison;
+mod datetime;
 mod datetime_arithmetic;
 mod float;
 mod integer;
@@ -15,7 +16,8 @@ mod text;
 use crate::builder::Builder;
 
 pub use array::dimension_of;
-pub use datetime_arithmetic::{add_interval, add_zoned, divide_interval, multiply_interval};
+pub use cast::date_to_timestamp;
+pub use datetime_arithmetic::{add_interval, add_zoned};
 pub use float::overflow;
 pub use pattern::{matches as regexp_matches, split as regexp_split};
 pub use text::split_fields;
@@ -28,6 +30,7 @@ pub fn register(builder: &mut Builder) {
     numeric::register(builder);
     cast::register(builder);
     datetime_arithmetic::register(builder);
+    datetime::register(builder);
     text::register(builder);
     pattern::register(builder);
     array::register(builder);

@@ -15,7 +15,7 @@ use crate::builder::Builder;
 pub use concat::print;
 pub use encode::hex as encode_hex;
 pub use quote::{quote_ident, quote_literal};
-pub use slice::{split_fields, substring};
+pub use slice::split_fields;
 
 pub fn register(builder: &mut Builder) {
     slice::register(builder);
