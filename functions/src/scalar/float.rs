@@ -114,8 +114,8 @@ fn trigonometry(builder: &mut Builder) {
         "sinh" => f64::sinh,
         "cosh" => f64::cosh,
         "tanh" => f64::tanh,
-        "asinh" => f64::asinh,
-        "acosh" => |a: f64| if a < 1.0 { Err(input_out_of_range()) } else { Ok(a.acosh()) },
+        "asinh" => |a: f64| if a.is_finite() && a.abs() > HUGE { (a.abs().ln() + std::f64::consts::LN_2).copysign(a) } else { a.asinh() },
+        "acosh" => inverse_hyperbolic_cosine,
         "atanh" => |a: f64| if (-1.0..=1.0).contains(&a) || a.is_nan() { Ok(a.atanh()) } else { Err(input_out_of_range()) },
     });
 }
@@ -157,6 +157,16 @@ fn in_range(result: f64, input: f64) -> Result<f64> {
     } else {
         Ok(result)
     }
+}
+
+/// Above this, the square of a number may overflow while its logarithm is exact enough.
+const HUGE: f64 = 1e150;
+
+fn inverse_hyperbolic_cosine(a: f64) -> Result<f64> {
+    if a < 1.0 {
+        return Err(input_out_of_range());
+    }
+    Ok(if a.is_finite() && a > HUGE { a.ln() + std::f64::consts::LN_2 } else { a.acosh() })
 }
 
 fn sqrt(a: f64) -> Result<f64> {

@@ -63,18 +63,25 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
+/// White space may stand between bytes, not within one.
 fn from_hex(text: &str) -> Result<Vec<u8>> {
-    let mut digits = Vec::with_capacity(text.len());
-    for character in text.chars().filter(|character| !matches!(character, ' ' | '\n' | '\t' | '\r')) {
-        let digit = character
-            .to_digit(16)
-            .ok_or_else(|| invalid(format!("invalid hexadecimal digit: \"{character}\"")))?;
-        digits.push(digit as u8);
+    let digit = |character: char| {
+        let digit = character.to_digit(16).map(|digit| digit as u8);
+        digit.ok_or_else(|| invalid(format!("invalid hexadecimal digit: \"{character}\"")))
+    };
+    let mut bytes = Vec::with_capacity(text.len() / 2);
+    let mut characters = text.chars();
+    while let Some(high) = characters.next() {
+        if matches!(high, ' ' | '\n' | '\t' | '\r') {
+            continue;
+        }
+        let high = digit(high)?;
+        let low = characters
+            .next()
+            .ok_or_else(|| invalid("invalid hexadecimal data: odd number of digits".into()))?;
+        bytes.push(high << 4 | digit(low)?);
     }
-    if digits.len() % 2 != 0 {
-        return Err(invalid("invalid hexadecimal data: odd number of digits".into()));
-    }
-    Ok(digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect())
+    Ok(bytes)
 }
 
 const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
