@@ -1,4 +1,5 @@
 //! A store on the operating system's files and threads.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "a test on the real system")]
 
 use std::{any::Any, collections::BTreeMap, sync::Arc};
 

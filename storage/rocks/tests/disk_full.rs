@@ -1,4 +1,5 @@
 //! A full disk. Needs a small file system of its own, named by `BASALT_SMALL_FS`; without it there is nothing to test.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "a test on the real system")]
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,5 @@
 //! What RocksDB does for us at the edges: reopening, locking, damage, snapshots that outlive their engine.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "a test on the real system")]
 
 use std::fs::OpenOptions;
 use std::io::{Seek, SeekFrom, Write};

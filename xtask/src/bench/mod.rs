@@ -1,0 +1,20 @@
+//! `./x bench`: comparisons with PostgreSQL in one run on one machine.
+
+mod node_counts;
+mod pgbench;
+mod postgres;
+mod report;
+
+use std::ffi::OsString;
+
+use crate::{build, process::Result};
+
+pub fn bench(arguments: &[OsString]) -> Result<()> {
+    let (name, flags) =
+        arguments.split_first().ok_or("usage: ./x bench pgbench [--scale N] [--seconds N]")?;
+    build()?;
+    match name.to_string_lossy().as_ref() {
+        "pgbench" => pgbench::compare(&pgbench::Options::parse(flags)?),
+        other => Err(format!("unknown benchmark {other:?}; there is: pgbench")),
+    }
+}

@@ -1,0 +1,105 @@
+//! A private node: its own folder, its own free port, gone at the end.
+
+use std::{
+    env, fs,
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::process::{Result, root};
+
+/// From start to the first answer; a debug build on a busy machine is slow.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// From the request to stop until the process is killed.
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A program that `build` has made.
+pub fn binary(name: &str) -> PathBuf {
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    target.join("release").join(name)
+}
+
+/// A port of loopback that was free a moment ago.
+pub fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).map_err(|error| format!("no free port: {error}"))?;
+    Ok(listener.local_addr().map_err(|error| error.to_string())?.port())
+}
+
+/// A folder for one run, removed with its owner.
+pub struct Scratch(pub PathBuf);
+
+impl Scratch {
+    pub fn new(name: &str) -> Result<Self> {
+        let path = env::temp_dir().join(format!("basalt-{name}-{}", std::process::id()));
+        fs::create_dir_all(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _kept = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Stopped when dropped.
+pub struct Node {
+    pub port: u16,
+    child: Child,
+    _folder: Scratch,
+}
+
+impl Node {
+    pub fn start(flags: &[&str]) -> Result<Self> {
+        let folder = Scratch::new("node")?;
+        let port = free_port()?;
+        let child = Command::new(binary("basalt"))
+            .args(["start", "--insecure", "--sql-addr", &format!("127.0.0.1:{port}"), "--store"])
+            .arg(folder.0.join("store"))
+            .args(flags)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .map_err(|error| format!("basalt: {error}"))?;
+        let mut node = Self { port, child, _folder: folder };
+        node.wait_until_ready()?;
+        Ok(node)
+    }
+
+    pub fn process_id(&self) -> u32 {
+        self.child.id()
+    }
+
+    fn wait_until_ready(&mut self) -> Result<()> {
+        let address = SocketAddr::from(([127, 0, 0, 1], self.port));
+        let deadline = Instant::now() + START_TIMEOUT;
+        while Instant::now() < deadline {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Err(format!("the node stopped at its start ({status})"));
+            }
+            if TcpStream::connect_timeout(&address, Duration::from_millis(200)).is_ok() {
+                return Ok(());
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        Err("the node did not start in time".to_owned())
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let asked = Command::new("kill").arg(self.child.id().to_string()).status();
+        let deadline = Instant::now() + STOP_TIMEOUT;
+        while asked.is_ok() && Instant::now() < deadline {
+            if let Ok(Some(_)) = self.child.try_wait() {
+                return;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        let _already_gone = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
