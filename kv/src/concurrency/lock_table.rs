@@ -10,7 +10,7 @@
 //! request begins to wait ([`wait_graph`](super::wait_graph)).
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -99,7 +99,7 @@ pub(super) struct KeyLocks {
 #[derive(Default)]
 pub(super) struct State {
     pub keys: BTreeMap<Key, KeyLocks>,
-    held_by: BTreeMap<TxnId, Vec<Key>>,
+    held_by: BTreeMap<TxnId, BTreeSet<Key>>,
     pub waits_of: BTreeMap<TxnId, Vec<(Key, u64)>>,
     last_order: u64,
 }
@@ -160,7 +160,7 @@ impl LockTable {
         if held.len() >= self.txn_locks_max {
             return Ok(());
         }
-        held.push(key.clone());
+        held.insert(key.clone());
         let holder = Holder { info: HolderInfo::new(txn, key, now), strength, replicated: false };
         state.keys.entry(key.clone()).or_default().holders.push(holder);
         self.keys.store(state.keys.len(), Ordering::SeqCst);
@@ -237,37 +237,32 @@ impl LockTable {
         self.keys.store(state.keys.len(), Ordering::SeqCst);
     }
 
-    /// The transaction's replicated lock on `key` was resolved (or changed: waiters look again).
-    pub fn resolved(&self, key: &[u8], txn: TxnId) {
+    /// The transaction's lock on `key` was resolved, or has changed: waiters look again. When the transaction has
+    /// `finished`, its unreplicated lock goes, too; true if there was one.
+    pub fn resolved(&self, key: &Key, txn: TxnId, finished: bool) -> bool {
         if self.is_empty() {
-            return;
+            return false;
         }
         let mut state = self.state.lock();
-        if let Some((key, _)) = state.keys.get_key_value(key) {
-            let key = key.clone();
-            state.remove_holders(&key, |holder| holder.info.id == txn && holder.replicated);
-        }
+        let released = state.resolve(key, txn, finished);
         self.keys.store(state.keys.len(), Ordering::SeqCst);
+        released
     }
 
-    /// As [`LockTable::resolved`] for every key in `span`.
-    pub fn resolved_span(&self, span: &Span, txn: TxnId) {
+    /// As [`LockTable::resolved`] for every key in `span`. The keys where an unreplicated lock went.
+    pub fn resolved_span(&self, span: &Span, txn: TxnId, finished: bool) -> Vec<Key> {
         if self.is_empty() || span.is_empty() {
-            return;
+            return Vec::new();
         }
         let mut state = self.state.lock();
-        let keys: Vec<Key> = state
+        let held = state
             .keys
             .range(span.start.clone()..span.end.clone())
-            .filter(|(_, entry)| {
-                entry.holders.iter().any(|holder| holder.info.id == txn && holder.replicated)
-            })
-            .map(|(key, _)| key.clone())
-            .collect();
-        for key in keys {
-            state.remove_holders(&key, |holder| holder.info.id == txn && holder.replicated);
-        }
+            .filter(|(_, entry)| entry.holders.iter().any(|holder| holder.info.id == txn));
+        let mut keys: Vec<Key> = held.map(|(key, _)| key.clone()).collect();
+        keys.retain(|key| state.resolve(key, txn, finished));
         self.keys.store(state.keys.len(), Ordering::SeqCst);
+        keys
     }
 
     /// Keys that `txn` holds unreplicated, for the timestamp bump at commit.
@@ -275,7 +270,7 @@ impl LockTable {
         if self.is_empty() {
             return Vec::new();
         }
-        self.state.lock().held_by.get(&txn).cloned().unwrap_or_default()
+        self.state.lock().held_by.get(&txn).map_or_else(Vec::new, |keys| keys.iter().cloned().collect())
     }
 
     fn leave(&self, key: &Key, txn: Option<TxnId>, order: u64) {
@@ -356,6 +351,19 @@ impl KeyLocks {
 }
 
 impl State {
+    /// True if an unreplicated lock went.
+    fn resolve(&mut self, key: &Key, txn: TxnId, finished: bool) -> bool {
+        let mut released = false;
+        if finished && let Some(held) = self.held_by.get_mut(&txn) {
+            released = held.remove(key);
+            if held.is_empty() {
+                self.held_by.remove(&txn);
+            }
+        }
+        self.remove_holders(key, |holder| holder.info.id == txn && (holder.replicated || finished));
+        released
+    }
+
     fn remove_holders(&mut self, key: &Key, gone: impl Fn(&Holder) -> bool) {
         if let Some(entry) = self.keys.get_mut(key) {
             entry.holders.retain(|holder| !gone(holder));

@@ -72,8 +72,12 @@ impl Script {
                 "noted".to_owned()
             }
             ("resolve", name) => {
-                self.table.resolved(&key, txn(name).id);
+                self.table.resolved(&key, txn(name).id, false);
                 "done".to_owned()
+            }
+            ("finish", name) => {
+                let released = self.table.resolved(&key, txn(name).id, true);
+                if released { "released" } else { "nothing" }.to_owned()
             }
             ("cancel", place) => {
                 self.waiting.remove(place);
@@ -184,6 +188,21 @@ fn readers_wait_for_replicated_locks_only() {
          commit a: done
          resolve a k: done ready b-k c-k
          r b k: ok ready c-k",
+    );
+}
+
+#[test]
+fn resolving_a_finished_transaction_releases_its_unreplicated_lock_too() {
+    check(
+        "x a k: ok
+         x a l: ok
+         x b k: waits
+         x c l: waits
+         resolve a k: done
+         finish a k: released ready b-k
+         finish a k: nothing ready b-k
+         x b k: ok
+         finish a l: released ready c-l",
     );
 }
 

@@ -74,7 +74,7 @@ pub struct Effects {
     pub finished: Option<(TxnId, Option<Timestamp>)>,
     /// No record may be created for it any more.
     pub entombed: Option<(TxnId, Timestamp)>,
-    /// Locks resolved, for the waiters: transaction, timestamp if it committed.
+    /// Locks resolved, for the waiters.
     pub resolved: Vec<ResolveOp>,
     /// A finished transaction's record, to be deleted when its locks are gone.
     pub record: Option<(Key, TxnId)>,

@@ -71,14 +71,21 @@ impl Store {
                     self.reads.add_point(key, op.txn.timestamp, None);
                 }
             }
-            match &op.extent {
-                ResolveExtent::Key(key) => self.locks.resolved(key, op.txn.id),
-                ResolveExtent::Span(span) => self.locks.resolved_span(span, op.txn.id),
+            let finished = matches!(op.txn.status, TxnStatus::Committed | TxnStatus::Aborted);
+            let released = match &op.extent {
+                ResolveExtent::Key(key) if self.locks.resolved(key, op.txn.id, finished) => vec![key.clone()],
+                ResolveExtent::Key(_) => Vec::new(),
+                ResolveExtent::Span(span) => self.locks.resolved_span(span, op.txn.id, finished),
+            };
+            if op.txn.status == TxnStatus::Committed {
+                // Who locked without writing has protected the key up to the commit.
+                for key in released {
+                    self.reads.add_point(&key, op.txn.timestamp, None);
+                }
             }
         }
         if let Some((id, commit_ts)) = effects.finished {
             if let Some(commit_ts) = commit_ts {
-                // Who locked without writing has protected the key up to the commit.
                 for key in self.locks.keys_held_by(id) {
                     self.reads.add_point(&key, commit_ts, None);
                 }

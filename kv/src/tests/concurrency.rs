@@ -2,7 +2,9 @@
 
 use std::{future::Future, task::Poll, time::Duration};
 
-use basalt_kv_api::{BatchHeader, Error, LockStrength, LockWait, Request};
+use basalt_kv_api::{
+    BatchHeader, Error, IgnoredSeqs, LockStrength, LockWait, Request, ResolvedTxn, TxnStatus,
+};
 
 use super::fixture::{Client, get, put, rows_of, span, with_store};
 
@@ -143,5 +145,27 @@ fn a_read_without_conflict_completes_on_its_first_poll() {
         assert!(ready.await);
         let after = basalt_storage::Engine::counts(&engine);
         assert!(after.seeks - before.seeks <= 2, "{} seeks", after.seeks - before.seeks);
+    });
+}
+
+#[test]
+fn resolving_the_keys_of_a_rollback_releases_its_unreplicated_locks() {
+    with_store(7, async |_, client: Client| {
+        let mut first = client.begin(1);
+        client.lock(&mut first, "a", LockWait::Block).await.unwrap();
+        client.lock(&mut first, "b", LockWait::Block).await.unwrap();
+        let txn = ResolvedTxn {
+            id: first.id,
+            epoch: 0,
+            status: TxnStatus::Aborted,
+            timestamp: first.write_ts,
+            ignored: IgnoredSeqs::default(),
+        };
+        let one = Request::ResolveLock { key: super::fixture::key("a"), txn: txn.clone() };
+        let range = Request::ResolveLockRange { span: span("b", "c"), txn, keys_max: 10 };
+        client.send(BatchHeader::default(), vec![one, range]).await.unwrap();
+        let mut second = client.begin(2);
+        client.lock(&mut second, "a", LockWait::Error).await.unwrap();
+        client.lock(&mut second, "b", LockWait::Error).await.unwrap();
     });
 }
