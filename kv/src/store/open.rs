@@ -8,7 +8,7 @@
 //! timestamp cache may begin empty with that start as its low-water mark.
 
 use std::{
-    sync::{Arc, OnceLock, Weak, atomic::AtomicU64},
+    sync::{Arc, OnceLock, Weak, atomic::{AtomicU64, Ordering}},
     time::Duration,
 };
 
@@ -72,7 +72,6 @@ impl Store {
         raft.persist_clock_bound(bound).await.map_err(raft_error)?;
         clock.set_bound(bound);
         let start = clock.now().map_err(|error| Error::Unavailable(error.to_string()))?;
-        let last_range_id = states.ranges.all().iter().map(|replica| replica.range_id.0).max().unwrap_or(0);
         let low_water = if planted(Bug::ForgetReadsOnRestart) { Timestamp::ZERO } else { start };
         let store = Arc::new(Self {
             locks: Arc::new(LockTable::new(config.txn_locks_max, config.lock_queue_max)),
@@ -90,9 +89,14 @@ impl Store {
             counters: Counters::default(),
             janitor: Janitor::default(),
             splitter: Splitter::default(),
-            last_range_id: AtomicU64::new(last_range_id),
+            last_range_id: AtomicU64::new(0),
         });
         store.take_leases(start).await?;
+        // A range's lease comes behind everything in its log: only now has every split been replayed, and counting
+        // earlier would give the id of a range that is still to appear to another one.
+        let ranges = store.states.ranges.all();
+        let last_range_id = ranges.iter().map(|replica| replica.range_id.0).max().unwrap_or(0);
+        store.last_range_id.store(last_range_id, Ordering::SeqCst);
         store.repair_meta().await?;
         store.start_background();
         Ok(store)
