@@ -1,10 +1,10 @@
 //! Point reads, with and without a lock.
 
-use basalt_base::{Key, Span};
+use basalt_base::{Key, Span, Timestamp};
 use basalt_kv_api::{Error, LockStrength, LockWait, ReadConsistency, Response};
 use basalt_storage::{
-    Reader,
-    mvcc::{self, GetOutcome, ReadContext},
+    Family, IterOptions, Reader,
+    mvcc::{self, FoundLock, GetOutcome, LockRecord, ReadContext, lock::decode_lock_key},
 };
 
 use super::context::{Conflict, Evaluated, Evaluation, ReadSpan, Stop, discovered};
@@ -15,10 +15,20 @@ pub fn evaluate(eval: &mut Evaluation<'_>, key: &Key, lock: Option<LockStrength>
         return Ok(Response::Get { value: newest_committed(eval.base, key)? });
     }
     if let Some(strength) = lock {
-        match lock_key(eval, key, strength, true)? {
+        match lock_key(eval, key, strength, false)? {
             Locking::Locked => {}
             Locking::Skipped => return Ok(Response::Get { value: None }),
         }
+        // Nearly always the newest version is what the transaction sees: one look tells both.
+        let newest =
+            ReadContext { read_ts: Timestamp::MAX, global_limit: Timestamp::MAX, ..eval.read_context() };
+        if let GetOutcome::Found(Some(version)) = eval.over_base(|reader| mvcc::get(reader, key, &newest))?
+            && version.ts <= eval.read_ts()
+        {
+            eval.reads.push(ReadSpan::Point(key.clone()));
+            return Ok(Response::Get { value: Some(version.value) });
+        }
+        check_unchanged(eval, key)?;
     }
     let outcome = match lock {
         // The lock is ours, so the lock family holds nothing foreign here.
@@ -63,10 +73,9 @@ pub fn lock_key(
         return Err(Error::Invalid("a lock needs a transaction".to_owned()).into());
     };
     let want = Want::Lock(strength);
-    let found = eval.over_base(|reader| mvcc::write::scan_locks(reader, &Span::prefix(key.clone()), 16))?;
+    let found = eval.over_base(|reader| foreign_locks(reader, key, txn.id))?;
     let foreign: Vec<Conflict> = found
         .into_iter()
-        .filter(|found| found.lock.txn_id != txn.id)
         .filter(|found| strength == LockStrength::Exclusive || found.lock.strength != mvcc::Strength::Shared)
         .map(|found| discovered(key.clone(), want, found))
         .collect();
@@ -88,6 +97,28 @@ pub fn lock_key(
         check_unchanged(eval, key)?;
     }
     Ok(Locking::Locked)
+}
+
+/// What others hold on `key` in the lock family, without the values.
+fn foreign_locks(
+    reader: &dyn Reader,
+    key: &Key,
+    own: basalt_base::TxnId,
+) -> basalt_storage::Result<Vec<FoundLock>> {
+    let span = Span::prefix(key.clone());
+    let options = IterOptions { lower: Some(span.start), upper: Some(span.end), one_key: true };
+    let mut iter = reader.iter(Family::Lock, options)?;
+    iter.seek(key)?;
+    let mut found = Vec::new();
+    while iter.valid() {
+        let (_, strength, holder) = decode_lock_key(iter.key())?;
+        if holder != own {
+            let lock = LockRecord::decode_header(holder, strength, iter.value())?;
+            found.push(FoundLock { key: key.clone(), lock });
+        }
+        iter.next()?;
+    }
+    Ok(found)
 }
 
 /// What a locking read returns must be the newest version.

@@ -8,7 +8,10 @@
 //! timestamp cache may begin empty with that start as its low-water mark.
 
 use std::{
-    sync::{Arc, OnceLock, Weak, atomic::{AtomicU64, Ordering}},
+    sync::{
+        Arc, OnceLock, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 

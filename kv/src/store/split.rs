@@ -10,10 +10,7 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Weak, atomic::Ordering},
 };
 
 use basalt_base::{Key, RangeId, Span, keys};
@@ -47,7 +44,6 @@ pub struct Splitter {
     wake: Arc<Notify>,
     /// A range that could not be split is not tried again before it has grown to this.
     retry_at: Mutex<std::collections::BTreeMap<RangeId, i64>>,
-    pub splits: AtomicU64,
 }
 
 impl Splitter {
@@ -173,7 +169,6 @@ impl Store {
             self.reads.forget();
         }
         Counters::increment(&self.counters.splits);
-        self.splitter.splits.fetch_add(1, Ordering::Relaxed);
         for half in [&left, &right] {
             self.cache.insert(Arc::new(half.clone()));
         }
