@@ -13,7 +13,7 @@ use super::{
     backfill, create_table, names,
     table_definition::{self as definition, Constraint, KeyConstraint, NewCheck},
 };
-use crate::{Session, exec::eval, output::NoticeLevel};
+use crate::{Session, exec::eval, output::NoticeLevel, session::plan_settings};
 
 pub(super) async fn run(session: &mut Session, alter: &AlterTable) -> Result<String> {
     let Some(table) = session.find_table(&alter.name)? else {
@@ -134,8 +134,9 @@ async fn add_check(session: &mut Session, table: &Arc<Table>, check: &NewCheck) 
 /// Fails if a stored row violates the check.
 async fn check_rows(session: &Session, table: &Arc<Table>, check: &NewCheck, name: &str) -> Result<()> {
     let context = session.eval_context(Arc::new([]));
-    let (expr, ids) = bind_check(&check.expr, table, &*session.catalog_view(), &context)?;
-    let compiled = eval::compile(&expr, &ids)?;
+    let text = check.expr.to_string();
+    let bound = bind_check(&text, table, &*session.catalog_view(), &plan_settings(&context))?;
+    let compiled = eval::compile(&bound.expr, &bound.columns)?;
     backfill::for_each_row(session, table, |_, row| {
         if compiled.evaluate(&context, row)? == Datum::Bool(false) {
             return Err(SqlError::new(
@@ -169,9 +170,10 @@ async fn add_column(
     let mut parts = definition::column(session, column, table.next_column_id)?;
     let context = session.eval_context(Arc::new([]));
     if let Some(text) = &parts.column.default {
-        let (expr, _) = basalt_planner::parse::parse_expression(text)?;
         let view = session.catalog_view();
-        let bound = basalt_planner::bind::bind_column_default(&expr, parts.column.ty, &name, &*view, &context)?;
+        let settings = plan_settings(&context);
+        let bound =
+            basalt_planner::bind::bind_column_default(text, &name, parts.column.ty, &*view, &settings)?;
         // Every stored row gets the value the default has now.
         parts.column.missing_value = Some(eval::evaluate_constant(&bound, &context)?);
     }
@@ -240,15 +242,14 @@ fn drop_column(session: &mut Session, table: &Arc<Table>, name: &Ident, if_exist
     let (dropped, kept) = changed.indexes.into_iter().partition(uses);
     changed.indexes = kept;
     // As in PostgreSQL, checks over the column go with it.
-    let mut probe = changed.clone();
+    let checks = std::mem::take(&mut changed.checks);
+    let probe = Arc::new(changed.clone());
     let view = session.catalog_view();
     let context = session.eval_context(Arc::new([]));
-    let checks = std::mem::take(&mut probe.checks);
     changed.checks = checks
         .into_iter()
         .filter(|check| {
-            basalt_planner::parse::parse_expression(&check.expression)
-                .is_ok_and(|(expr, _)| bind_check(&expr, &probe, &*view, &context).is_ok())
+            bind_check(&check.expression, &probe, &*view, &plan_settings(&context)).is_ok()
         })
         .collect();
     session.write_table(changed)?;

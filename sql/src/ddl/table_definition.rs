@@ -9,7 +9,7 @@ use basalt_types::{Oid, Result, SqlError, SqlState, SqlType};
 use sqlparser::ast::{self, ColumnDef, ColumnOption, TableConstraint};
 
 use super::names;
-use crate::{Session, layout::entry::is_indexable};
+use crate::{Session, layout::entry::is_indexable, session::plan_settings};
 
 /// Columns per table, as in PostgreSQL.
 const COLUMNS_MAX: usize = 1_600;
@@ -102,8 +102,8 @@ pub(crate) fn default_text(
     column: &str,
 ) -> Result<Option<String>> {
     let eval = session.eval_context(std::sync::Arc::new([]));
-    bind_column_default(expr, ty, column, &*session.catalog_view(), &eval)?;
     let text = expr.to_string();
+    bind_column_default(&text, column, ty, &*session.catalog_view(), &plan_settings(&eval))?;
     Ok((!text.eq_ignore_ascii_case("null")).then_some(text))
 }
 
@@ -235,7 +235,9 @@ pub(crate) fn add_row_id(table: &mut Table) {
 /// Checks and names a CHECK of a complete table.
 pub(crate) fn add_check(session: &Session, table: &mut Table, check: &NewCheck) -> Result<()> {
     let eval = session.eval_context(std::sync::Arc::new([]));
-    bind_check(&check.expr, table, &*session.catalog_view(), &eval)?;
+    let text = check.expr.to_string();
+    let probe = std::sync::Arc::new(table.clone());
+    bind_check(&text, &probe, &*session.catalog_view(), &plan_settings(&eval))?;
     let is_taken = |name: &str| table.checks.iter().any(|known| known.name == name);
     let name = match &check.name {
         Some(name) if is_taken(name) => {

@@ -6,7 +6,7 @@ use basalt_functions::EvalContext;
 use basalt_planner::{
     Expr, Planned, PlannedBody, Table, TableKind,
     bind::bind_column_default,
-    parse::{ParsedBody, ParsedStatement, Source, parse_expression},
+    parse::{ParsedBody, ParsedStatement, Source},
 };
 use basalt_types::{Datum, IoSettings, Result, Row, SqlError, SqlState, text_in, text_out};
 use sqlparser::ast::{self, CopyLegacyOption, CopyOption, CopySource, CopyTarget, Statement};
@@ -14,6 +14,7 @@ use sqlparser::ast::{self, CopyLegacyOption, CopyOption, CopySource, CopyTarget,
 use super::{
     BlockState, Session,
     copy_format::{CopyOptions, LineSplitter, split_fields, write_field},
+    plan_settings,
     run::with_deadline,
 };
 use crate::{Output, ddl::names, exec::{eval, write::TableWriter}, locks::TableLockMode};
@@ -125,13 +126,13 @@ impl Session {
     pub(crate) fn bound_checks(
         &self,
         table: &Arc<Table>,
-        eval: &EvalContext,
+        context: &EvalContext,
     ) -> Result<Vec<(String, eval::Compiled)>> {
         let view = self.catalog_view();
         let bind = |check: &basalt_planner::catalog::Check| {
-            let (expr, _) = parse_expression(&check.expression)?;
-            let (expr, ids) = basalt_planner::bind::bind_check(&expr, table, &*view, eval)?;
-            Ok((check.name.clone(), eval::compile(&expr, &ids)?))
+            let settings = plan_settings(context);
+            let bound = basalt_planner::bind::bind_check(&check.expression, table, &*view, &settings)?;
+            Ok((check.name.clone(), eval::compile(&bound.expr, &bound.columns)?))
         };
         table.checks.iter().map(bind).collect()
     }
@@ -149,8 +150,8 @@ impl Session {
             if let Some(text) = &column.default
                 && !positions.contains(&position)
             {
-                let (expr, _) = parse_expression(text)?;
-                let bound = bind_column_default(&expr, column.ty, &column.name, &*view, context)?;
+                let settings = plan_settings(context);
+                let bound = bind_column_default(text, &column.name, column.ty, &*view, &settings)?;
                 defaults.push((position, bound));
             }
         }

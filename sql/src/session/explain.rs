@@ -24,7 +24,9 @@ impl Session {
     ) -> Result<Box<dyn RowStream>> {
         let plan = match &inner.body {
             PlannedBody::Query(plan) | PlannedBody::Dml { plan, .. } => plan.clone(),
-            PlannedBody::Explain { .. } => return Err(SqlError::not_supported("EXPLAIN of EXPLAIN")),
+            PlannedBody::Explain { .. } | PlannedBody::Utility(_) | PlannedBody::Own(_) => {
+                return Err(SqlError::not_supported("EXPLAIN of this statement"));
+            }
         };
         let executor = match self.vectorized_for(&plan) {
             Some(_) => "vectorized",

@@ -248,3 +248,8 @@ fn truncated(text: &str, bytes_max: usize) -> &str {
     }
     &text[..end]
 }
+
+/// Settings for binding an expression that has no parameters.
+pub(crate) fn plan_settings(eval: &basalt_functions::EvalContext) -> basalt_planner::PlanSettings<'_> {
+    basalt_planner::PlanSettings { declared_params: &[], eval }
+}

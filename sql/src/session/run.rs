@@ -6,8 +6,8 @@ use basalt_functions::EvalContext;
 use basalt_planner::{
     Field, Plan, Planned, PlannedBody,
     parse::{ParsedBody, ParsedStatement},
-    plan_statement,
-    statement::{DmlKind, PlanSettings},
+    statement::DmlKind,
+    PlanSettings, analyze_and_plan,
 };
 use basalt_types::{Datum, Oid, Result, Row, SqlError, SqlState};
 
@@ -50,7 +50,7 @@ impl Session {
         }
         let eval = self.eval_context(Arc::new([]));
         let settings = PlanSettings { declared_params: params, eval: &eval };
-        let planned = Arc::new(plan_statement(parsed, &*view, &settings)?);
+        let planned = Arc::new(analyze_and_plan(parsed, &*view, &settings)?);
         if !own_schema {
             self.services.plans.put(key, planned.clone());
         }
@@ -242,7 +242,9 @@ impl Session {
                 }
                 plan
             }
-            PlannedBody::Explain { .. } => unreachable!("handled above"),
+            PlannedBody::Explain { .. } | PlannedBody::Utility(_) | PlannedBody::Own(_) => {
+                return Err(SqlError::internal("statement has no plan"));
+            }
         };
         open.txn.statement();
         let context = self.exec_context(params.clone())?;
@@ -472,6 +474,6 @@ fn command_tag(planned: &Planned, affected: u64) -> String {
         PlannedBody::Query(_) => format!("SELECT {affected}"),
         PlannedBody::Dml { kind: DmlKind::Insert, .. } => format!("INSERT 0 {affected}"),
         PlannedBody::Dml { kind, .. } => format!("{} {affected}", dml_name(*kind)),
-        PlannedBody::Explain { .. } => "EXPLAIN".to_owned(),
+        PlannedBody::Explain { .. } | PlannedBody::Utility(_) | PlannedBody::Own(_) => "EXPLAIN".to_owned(),
     }
 }

@@ -10,7 +10,7 @@ use basalt_txn::Isolation;
 use basalt_types::{Datum, Oid, Result, SqlError, SqlState, SqlType};
 use sqlparser::ast::{self, Statement, TransactionAccessMode, TransactionIsolationLevel, TransactionMode};
 
-use super::{Session, StatementPlan, transaction::Modes};
+use super::{Session, StatementPlan, plan_settings, transaction::Modes};
 use crate::{Output, ddl, output::NoticeLevel};
 
 /// Statements that end a failed block, or lead out of it.
@@ -354,7 +354,7 @@ impl Session {
         let view = self.catalog_view();
         let mut params = Vec::with_capacity(args.len());
         for (arg, ty) in args.iter().zip(&prepared.params) {
-            let expr = basalt_planner::bind::bind_scalar(arg, *ty, &*view, &eval)?;
+            let expr = basalt_planner::bind::bind_expr_without_columns(arg, &statement.parsed.source, Some(*ty), &*view, &plan_settings(&eval))?;
             params.push(crate::exec::eval::evaluate_constant(&expr, &eval)?);
         }
         let params: Arc<[Datum]> = params.into();

@@ -64,7 +64,7 @@ impl Frame<'_> {
                 text_out(&value, *from, &self.context.io, &mut text);
                 if *explicit && matches!(to.oid, Oid::VARCHAR | Oid::BPCHAR) {
                     let whole = text_in(to.bare(), &text, &self.context.io)?;
-                    return Ok(apply_typmod(whole, *to, LengthRule::Truncate)?);
+                    return Ok(apply_typmod(whole, *to, LengthRule::ExplicitCast)?);
                 }
                 Ok(self.from_text(*to, &text)?)
             }
@@ -73,7 +73,7 @@ impl Frame<'_> {
                 if value.is_null() {
                     return Ok(value);
                 }
-                let rule = if *explicit { LengthRule::Truncate } else { LengthRule::Fail };
+                let rule = if *explicit { LengthRule::ExplicitCast } else { LengthRule::Assignment };
                 Ok(apply_typmod(value, *to, rule)?)
             }
             Node::And(args) => self.and(args),
