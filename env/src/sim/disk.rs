@@ -182,6 +182,15 @@ impl SimDisk {
         Self { state: self.state.clone(), syncs: self.syncs.clone(), incarnation: state.incarnation }
     }
 
+    /// Ends the process without cutting the power: nothing is lost, handles and locks die.
+    /// Returns the disk as the next process sees it.
+    pub fn restart(&self) -> Self {
+        let mut state = self.state.lock();
+        state.incarnation += 1;
+        state.locks.clear();
+        Self { state: self.state.clone(), syncs: self.syncs.clone(), incarnation: state.incarnation }
+    }
+
     /// From the sync after the next `count` on, nothing works any more and nothing becomes durable: the power is
     /// about to be cut.
     pub fn stop_at_sync(&self, count: u64) {
