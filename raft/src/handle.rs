@@ -17,7 +17,7 @@ use crate::{
     Envelope, Error, GroupDescriptor, LogIndex, MembershipChange, Outcome, RaftCounts, Result, StoreIdent,
     Term,
     counts::Counters,
-    inbox::{Control, Inbox, Proposal},
+    inbox::{Answer, Control, Inbox, Proposal},
 };
 
 /// The part a replica plays.
@@ -61,15 +61,35 @@ pub struct RaftHandle {
 }
 
 /// Resolves when the command was applied here, or is known not to be.
-pub struct ProposalFuture(oneshot::Receiver<Result<Outcome>>);
+pub struct ProposalFuture {
+    answer: oneshot::Receiver<Answer>,
+    late: Option<oneshot::Receiver<Answer>>,
+}
+
+impl ProposalFuture {
+    fn new(answer: oneshot::Receiver<Answer>) -> Self {
+        Self { answer, late: None }
+    }
+
+    /// After [`Error::Ambiguous`]: resolves when the outcome is known after all (a committed command waits for room on
+    /// the disk), if there is anything to wait for.
+    pub fn late(&mut self) -> Option<Self> {
+        self.late.take().map(Self::new)
+    }
+}
 
 impl Future for ProposalFuture {
     type Output = Result<Outcome>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0)
-            .poll(context)
-            .map(|answer| answer.unwrap_or_else(|_| Err(Error::Ambiguous("the store loop ended".to_owned()))))
+        Pin::new(&mut self.answer).poll(context).map(|answer| match answer {
+            Ok(Answer::Done(outcome)) => outcome,
+            Ok(Answer::Late { why, outcome }) => {
+                self.late = Some(outcome);
+                Err(Error::Ambiguous(why))
+            }
+            Err(_) => Err(Error::Ambiguous("the store loop ended".to_owned())),
+        })
     }
 }
 
@@ -89,8 +109,9 @@ impl RaftHandle {
     ) -> ProposalFuture {
         if changes.is_empty() {
             let (reply, answer) = oneshot::channel();
-            let _ = reply.send(Err(Error::Invalid("a change of membership without changes".to_owned())));
-            return ProposalFuture(answer);
+            let _ = reply
+                .send(Answer::Done(Err(Error::Invalid("a change of membership without changes".to_owned()))));
+            return ProposalFuture::new(answer);
         }
         self.enqueue(range_id, command, changes)
     }
@@ -98,15 +119,15 @@ impl RaftHandle {
     fn enqueue(&self, range_id: RangeId, command: Bytes, changes: Vec<MembershipChange>) -> ProposalFuture {
         let (reply, answer) = oneshot::channel();
         if command.len() > self.shared.command_bytes_max {
-            let _ = reply.send(Err(Error::Invalid(format!(
+            let _ = reply.send(Answer::Done(Err(Error::Invalid(format!(
                 "a command of {} bytes exceeds the limit of {}",
                 command.len(),
                 self.shared.command_bytes_max
-            ))));
+            )))));
         } else {
             self.shared.inbox.propose(Proposal { range_id, command, changes, reply });
         }
-        ProposalFuture(answer)
+        ProposalFuture::new(answer)
     }
 
     /// Adds a replica: one whose initial state is in the engine and flushed, or a blank one that waits for a snapshot.

@@ -17,12 +17,22 @@ pub type Outcome = Box<dyn Any + Send>;
 
 pub(crate) type Reply<T> = oneshot::Sender<Result<T>>;
 
+/// What a proposer is told.
+pub(crate) enum Answer {
+    Done(Result<Outcome>),
+    /// Unknown for now; the channel brings the outcome later.
+    Late {
+        why: String,
+        outcome: oneshot::Receiver<Answer>,
+    },
+}
+
 pub(crate) struct Proposal {
     pub range_id: RangeId,
     pub command: Bytes,
     /// Empty for an ordinary command.
     pub changes: Vec<MembershipChange>,
-    pub reply: Reply<Outcome>,
+    pub reply: oneshot::Sender<Answer>,
 }
 
 pub(crate) enum Control {
@@ -87,7 +97,7 @@ impl Inbox {
         if let Some(error) = refused {
             drop(queue);
             // The proposer may have gone; then nobody needs the answer.
-            let _ = proposal.reply.send(Err(error));
+            let _ = proposal.reply.send(Answer::Done(Err(error)));
             return;
         }
         queue.proposal_bytes += proposal.command.len();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use basalt_base::Key;
+use basalt_env::BoxFuture;
 use basalt_kv_api::{Error, Result, TxnStatus};
 use basalt_raft::ProposalFuture;
 
@@ -31,12 +32,21 @@ pub struct Tail {
 }
 
 impl Tail {
-    pub async fn finish(self) -> Result<Proposed> {
-        let outcome = match self.future.await {
+    pub async fn finish(mut self) -> Result<Proposed> {
+        let outcome = match (&mut self.future).await {
             Ok(outcome) => outcome,
             // Another command took its place: it never happened.
             Err(basalt_raft::Error::Dropped) => return Ok(Proposed::Again),
-            Err(error) => return Err(raft_error(error)),
+            Err(error) => {
+                if let Some(late) = self.future.late() {
+                    // Committed but not applied: what it changes stays latched until it is, or others would build on
+                    // a state that is already history.
+                    self.future = late;
+                    let spawner = Arc::clone(&self.store.env.spawner);
+                    spawner.spawn("kv late proposal", self.finish_late());
+                }
+                return Err(raft_error(error));
+            }
         };
         let Ok(outcome) = outcome.downcast::<CommandOutcome>() else {
             return Err(Error::Ambiguous { reason: "the command's outcome was lost".to_owned() });
@@ -56,6 +66,16 @@ impl Tail {
         drop(self.guard);
         self.store.note_growth(&self.replica);
         Ok(Proposed::Applied)
+    }
+}
+
+impl Tail {
+    fn finish_late(self) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            if let Err(error) = self.finish().await {
+                tracing::debug!(%error, "a late command had no effect");
+            }
+        })
     }
 }
 

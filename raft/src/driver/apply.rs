@@ -9,7 +9,7 @@ use super::{
     replica::{Committed, ID_BYTES, Replica},
     run::Driver,
 };
-use crate::{Applied, Effect, Error, LogEntry, Membership, Result, counts::Counters};
+use crate::{Applied, Effect, Error, LogEntry, Membership, Result, counts::Counters, inbox::Answer};
 
 impl Driver {
     /// Applies `committed` after what an earlier turn could not apply.
@@ -151,6 +151,6 @@ fn answer(replica: &mut Replica, committed: &Committed, outcome: Option<crate::O
             None => Err(Error::Dropped),
         };
         // The proposer may have gone.
-        let _ = waiting.reply.send(reply);
+        let _ = waiting.reply.send(Answer::Done(reply));
     }
 }

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     Envelope, Error, Result,
     counts::Counters,
-    inbox::{Batch, Control, Proposal},
+    inbox::{Answer, Batch, Control, Proposal},
     membership::conf_change,
 };
 
@@ -56,7 +56,7 @@ impl Driver {
     pub(super) fn refuse(&self, proposals: Vec<Proposal>, error: &Error) {
         for proposal in proposals {
             // The proposer may have gone.
-            let _ = proposal.reply.send(Err(error.clone()));
+            let _ = proposal.reply.send(Answer::Done(Err(error.clone())));
         }
     }
 
@@ -113,7 +113,7 @@ impl Driver {
         let (proposals, empty): (Vec<_>, Vec<_>) =
             proposals.into_iter().partition(|proposal| !proposal.command.is_empty());
         for proposal in empty {
-            let _ = proposal.reply.send(Err(Error::Invalid("an empty command".to_owned())));
+            let _ = proposal.reply.send(Answer::Done(Err(Error::Invalid("an empty command".to_owned()))));
         }
         if proposals.is_empty() {
             return;
@@ -180,6 +180,7 @@ impl Driver {
                     term,
                     id,
                     reply: proposal.reply,
+                    late: false,
                 }));
             }
             Err(error) => self.refuse(proposals, &error),

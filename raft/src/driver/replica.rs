@@ -11,10 +11,10 @@ use raft::{
 };
 use slog::Logger;
 
+use tokio::sync::oneshot;
+
 use crate::{
-    Error, LogEntry, LogIndex, Membership, Options, Result, Role, Status, Term,
-    inbox::{Outcome, Reply},
-    log::GroupLog,
+    Error, LogEntry, LogIndex, Membership, Options, Result, Role, Status, Term, inbox::Answer, log::GroupLog,
     storage::GroupStorage,
 };
 
@@ -24,7 +24,9 @@ pub(super) struct Waiting {
     pub term: Term,
     /// In the entry's context: what Raft put at `index` may be something else of the same term.
     pub id: u64,
-    pub reply: Reply<Outcome>,
+    pub reply: oneshot::Sender<Answer>,
+    /// The proposer was told that the outcome is unknown for now.
+    pub late: bool,
 }
 
 /// A committed entry and the id of the proposal that it came from.
@@ -195,12 +197,14 @@ impl Replica {
         }
     }
 
-    /// Tells everybody who waits for entries up to `through` that their fate is unknown.
+    /// Tells everybody who waits for entries up to `through` that the outcome is unknown for now. They still get it,
+    /// late: until then, what the command will change must stay protected.
     pub fn give_up_waiting(&mut self, through: LogIndex, why: &str) {
-        while self.waiting.front().is_some_and(|waiting| waiting.index <= through) {
-            if let Some(waiting) = self.waiting.pop_front() {
-                let _ = waiting.reply.send(Err(Error::Ambiguous(why.to_owned())));
-            }
+        for waiting in self.waiting.iter_mut().filter(|waiting| waiting.index <= through && !waiting.late) {
+            let (reply, outcome) = oneshot::channel();
+            let early = std::mem::replace(&mut waiting.reply, reply);
+            waiting.late = true;
+            let _ = early.send(Answer::Late { why: why.to_owned(), outcome });
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     Error, GroupDescriptor, INITIAL_LOG_INDEX, LogIndex, Observer, Options, Result, StateMachine, Transport,
     counts::Counters,
     handle::Shared,
-    inbox::{Control, Reply},
+    inbox::{Answer, Control, Reply},
     log::{HardState, LogBatch, LogStore},
     storage::GroupStorage,
 };
@@ -389,7 +389,7 @@ impl Drop for CloseOnDrop {
         let already = self.shared.inbox.closed();
         let left = self.shared.inbox.close(died.clone());
         for proposal in left.proposals {
-            let _ = proposal.reply.send(Err(already.clone().unwrap_or_else(|| died.clone())));
+            let _ = proposal.reply.send(Answer::Done(Err(already.clone().unwrap_or_else(|| died.clone()))));
         }
         if already.is_none() && std::thread::panicking() {
             self.observer.on_fatal(&died);
