@@ -1,1 +1,19 @@
-//! basalt-sim.
+//! A node on a simulated environment: production code of raft, kv and txn, one thread, a seeded schedule, virtual time,
+//! and a disk that forgets what was not synced.
+//!
+//! A run is a function of its seed. It works under faults, heals, and must then be explained: balances by receipts,
+//! registers by a linear order, locks by living transactions, ranges by one tiling of the key space.
+
+mod boot;
+pub mod check;
+pub mod nemesis;
+pub mod node;
+mod parameters;
+mod run;
+pub mod trace;
+mod violation;
+pub mod workload;
+
+pub use parameters::{Mix, Parameters};
+pub use run::{Report, RunOptions, run};
+pub use violation::Violations;

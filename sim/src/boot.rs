@@ -1,0 +1,33 @@
+//! Assembling a node as `server` does, over the simulated environment.
+
+use std::{sync::Arc, time::Duration};
+
+use basalt_env::Env;
+use basalt_kv::{LocalSender, RANGE_BYTES_MIN, Store, StoreConfig};
+use basalt_kv_api::Result;
+use basalt_raft::{NoTransport, Options};
+use basalt_storage::MemoryEngine;
+use basalt_txn::TxnClient;
+
+use crate::{Parameters, node::Running, workload};
+
+/// Opens the store (recovery included) and begins to serve.
+pub(crate) async fn boot(env: Env, engine: MemoryEngine, parameters: &Parameters) -> Result<Running> {
+    let options = Options {
+        segment_bytes: parameters.log_segment_bytes,
+        log_bytes_max: parameters.log_bytes_max,
+        ..Options::default()
+    };
+    let config = StoreConfig {
+        range_bytes_max: parameters.range_bytes_max.max(RANGE_BYTES_MIN),
+        timestamp_cache_entries: parameters.timestamp_cache_entries,
+        txn_markers_max: parameters.txn_markers_max,
+        clock_offset_max: Duration::from_millis(250),
+        ..StoreConfig::default()
+    };
+    let transport = Arc::new(NoTransport);
+    let store = Store::open(env.clone(), Arc::new(engine), options, transport, config).await?;
+    let client =
+        TxnClient::new(env, Arc::new(LocalSender::new(store.clone())), workload::options(parameters));
+    Ok(Running { store, client })
+}

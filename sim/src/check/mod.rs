@@ -1,0 +1,4 @@
+//! What must be true of a run.
+
+pub mod linearizable;
+pub mod quiescent;

@@ -1,0 +1,87 @@
+//! What must be true of a healed node that nobody uses any more.
+
+use basalt_base::keys::{KEY_MAX, KEY_MIN, meta_key};
+use basalt_kv::replica::{RangeDescriptor, RangeSet};
+use basalt_storage::{Family, IterOptions, MemoryEngine, Reader};
+use basalt_txn::{ReadOptions, TxnConfig};
+
+use crate::workload::{Context, Ended, transact};
+
+/// Keys with a provisional value or a replicated lock, whoever holds it.
+pub fn locks(context: &Context) -> Vec<Vec<u8>> {
+    context.node.with_running(|_, engine| stored_locks(engine)).unwrap_or_default()
+}
+
+/// The ranges tile the key space, and meta says so.
+pub async fn check_ranges(context: &Context) {
+    let ranges = context.node.with_running(|_, engine| ranges(engine));
+    match ranges {
+        Some(Ok(ranges)) => {
+            check_tiling(context, &ranges);
+            check_meta(context, ranges).await;
+        }
+        Some(Err(error)) => context.violations.report(format!("ranges can't be read: {error}")),
+        None => context.violations.report("the node is down after the run"),
+    }
+}
+
+fn stored_locks(engine: &MemoryEngine) -> Vec<Vec<u8>> {
+    let mut keys = Vec::new();
+    let Ok(mut iter) = engine.iter(Family::Lock, IterOptions::default()) else { return keys };
+    if iter.seek(&[]).is_err() {
+        return keys;
+    }
+    while iter.valid() {
+        keys.push(iter.key().to_vec());
+        if iter.next().is_err() {
+            break;
+        }
+    }
+    keys
+}
+
+fn ranges(engine: &MemoryEngine) -> Result<Vec<RangeDescriptor>, String> {
+    let set = RangeSet::load(engine).map_err(|error| error.to_string())?;
+    Ok(set.all().iter().map(|replica| (*replica.descriptor()).clone()).collect())
+}
+
+fn check_tiling(context: &Context, ranges: &[RangeDescriptor]) {
+    let mut next = KEY_MIN;
+    for range in ranges {
+        if range.span.start != next || range.span.is_empty() {
+            context.violations.report(format!("ranges do not tile: {range:?} should begin at {next:02x?}"));
+            return;
+        }
+        next = range.span.end.clone();
+    }
+    if next != KEY_MAX {
+        context.violations.report(format!("ranges end at {next:02x?}"));
+    }
+}
+
+/// Routing finds what the ranges say of themselves.
+async fn check_meta(context: &Context, ranges: Vec<RangeDescriptor>) {
+    for _ in 0..10 {
+        let ranges = ranges.clone();
+        let violations = context.violations.clone();
+        let config = TxnConfig { read_only: true, ..TxnConfig::default() };
+        let ended = transact(&context.node, &context.violations, config, move |txn| {
+            Box::pin(async move {
+                for range in ranges {
+                    let stored = txn.get(&meta_key(&range.span.end), ReadOptions::default()).await?;
+                    let stored = stored.and_then(|bytes| RangeDescriptor::decode(bytes).ok());
+                    if stored.as_ref() != Some(&range) {
+                        violations.report(format!("meta says {stored:?} of {range:?}"));
+                    }
+                }
+                Ok(())
+            })
+        })
+        .await;
+        if matches!(ended, Ended::Committed(..)) {
+            return;
+        }
+        context.node.pause().await;
+    }
+    context.violations.report("meta can't be read");
+}

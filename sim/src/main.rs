@@ -1,0 +1,128 @@
+//! `basalt-sim`: runs seeds and reports violations.
+
+use std::process::ExitCode;
+
+use basalt_env::{Bug, Clock, os::OsClock};
+use basalt_sim::{Mix, Report, RunOptions, run};
+use clap::{Parser, ValueEnum};
+
+#[derive(Clone, Copy, ValueEnum)]
+enum WorkloadChoice {
+    Bank,
+    Register,
+    Both,
+}
+
+/// Simulates a node under faults. Equal seeds give equal runs.
+#[derive(Parser)]
+#[command(name = "basalt-sim", version)]
+struct Arguments {
+    /// One seed.
+    #[arg(long, conflicts_with = "seeds")]
+    seed: Option<u64>,
+    /// A range of seeds, the last one included.
+    #[arg(long, value_name = "A..B", default_value = "1..100")]
+    seeds: String,
+    /// Goes on with further seeds until so many minutes have passed.
+    #[arg(long)]
+    minutes: Option<f64>,
+    /// Instead of the one that each seed draws.
+    #[arg(long)]
+    workload: Option<WorkloadChoice>,
+    /// Runs each seed twice and compares the hashes.
+    #[arg(long)]
+    check_determinism: bool,
+    /// Switches on a deliberate bug (build with `--features planted`); a run without a violation then fails.
+    #[arg(long, value_name = "NAME")]
+    planted: Option<String>,
+    /// Prints the events of clients and faults.
+    #[arg(long)]
+    trace: bool,
+}
+
+fn main() -> ExitCode {
+    match start(&Arguments::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn start(arguments: &Arguments) -> Result<bool, String> {
+    let (first, last) = match arguments.seed {
+        Some(seed) => (seed, seed),
+        None => parse_range(&arguments.seeds)?,
+    };
+    let bug = match &arguments.planted {
+        Some(name) => Some(Bug::from_name(name).ok_or(format!("no planted bug is named {name}"))?),
+        None => None,
+    };
+    let mix = arguments.workload.map(|choice| match choice {
+        WorkloadChoice::Bank => Mix::Bank,
+        WorkloadChoice::Register => Mix::Register,
+        WorkloadChoice::Both => Mix::Both,
+    });
+    let clock = OsClock::default();
+    let enough = |seed: u64| match arguments.minutes {
+        Some(minutes) => clock.monotonic().as_secs_f64() > minutes * 60.0,
+        None => seed > last,
+    };
+    let single = first == last;
+    let (mut runs, mut failed) = (0_u64, 0_u64);
+    let (mut commits, mut crashes) = (0, 0);
+    let mut seed = first;
+    while !enough(seed) {
+        let options = RunOptions { seed, mix, bug, print: arguments.trace };
+        let mut report = run(&options);
+        if arguments.check_determinism {
+            let again = run(&RunOptions { print: false, ..options.clone() });
+            if again.hash != report.hash {
+                let (one, two) = (report.hash, again.hash);
+                report.violations.push(format!("two runs differ: {one:016x} and {two:016x}"));
+            }
+        }
+        (runs, commits, crashes) = (runs + 1, commits + report.commits, crashes + report.crashes);
+        if single || !report.violations.is_empty() {
+            print(&report);
+        }
+        if !report.violations.is_empty() {
+            failed += 1;
+            if bug.is_some() {
+                println!("planted bug found at seed {seed}, run {runs}");
+                return Ok(true);
+            }
+        }
+        seed += 1;
+    }
+    let seconds = clock.monotonic().as_secs_f64();
+    println!(
+        "{runs} seeds from {first}, {failed} with violations; {commits} commits, {crashes} crashes, {seconds:.1} s"
+    );
+    Ok(failed == 0 && bug.is_none())
+}
+
+fn print(report: &Report) {
+    println!(
+        "seed {}: hash {:016x}, {} events, {} commits, {} crashes, {} ranges, {:.1} virtual seconds",
+        report.seed,
+        report.hash,
+        report.events,
+        report.commits,
+        report.crashes,
+        report.ranges,
+        report.virtual_time.as_secs_f64()
+    );
+    println!("  {:?}", report.parameters);
+    for violation in &report.violations {
+        println!("  VIOLATION {violation}");
+    }
+}
+
+fn parse_range(text: &str) -> Result<(u64, u64), String> {
+    let parse = |part: &str| part.trim().parse::<u64>().ok();
+    let range = text.split_once("..").and_then(|(first, last)| Some((parse(first)?, parse(last)?)));
+    range.filter(|(first, last)| first <= last).ok_or(format!("not a range of seeds: {text}"))
+}

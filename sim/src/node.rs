@@ -1,0 +1,289 @@
+//! A node: production store and coordinator over a simulated disk and an engine in memory.
+//!
+//! Everything that runs on the node, recovery and client sessions too, belongs to one group of tasks. A crash drops
+//! them all where they are, then takes from the disk what was not synced and from the engine what was not flushed.
+
+use std::{sync::Arc, time::Duration};
+
+use basalt_env::{
+    BoxFuture, Rng,
+    sim::{SimDisk, SimExecutor, Tear},
+};
+use basalt_kv::Store;
+use basalt_storage::{MemoryEngine, memory::Fault};
+use basalt_txn::TxnClient;
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use crate::{Parameters, Violations, boot::boot, trace::Trace, workload::Context};
+
+/// Recovery that takes longer than this virtual time is a violation.
+const BOOT_MAX: Duration = Duration::from_secs(60);
+/// A client's pause before it asks again.
+const PAUSE: Duration = Duration::from_millis(100);
+const DISK_CAPACITY: u64 = 1 << 40;
+
+pub(crate) struct Running {
+    pub(crate) store: Arc<Store>,
+    pub(crate) client: TxnClient,
+}
+
+struct State {
+    disk: SimDisk,
+    engine: MemoryEngine,
+    running: Option<Running>,
+    /// The tasks of this incarnation; never reused.
+    group: u64,
+    crashes: u64,
+    commits: u64,
+    ranges: usize,
+    disk_full: bool,
+    /// The disk was full during this start.
+    was_full: bool,
+    /// Faults are over.
+    healed: bool,
+}
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct Node {
+    executor: SimExecutor,
+    parameters: Arc<Parameters>,
+    trace: Trace,
+    violations: Violations,
+    state: Arc<Mutex<State>>,
+}
+
+impl Node {
+    pub fn new(
+        executor: SimExecutor,
+        parameters: Arc<Parameters>,
+        trace: Trace,
+        violations: Violations,
+    ) -> Self {
+        let state = State {
+            disk: SimDisk::new(),
+            engine: MemoryEngine::new(),
+            running: None,
+            group: 1,
+            crashes: 0,
+            commits: 0,
+            ranges: 0,
+            disk_full: false,
+            was_full: false,
+            healed: false,
+        };
+        let node = Self { executor, parameters, trace, violations, state: Arc::new(Mutex::new(state)) };
+        node.slow_disk();
+        node
+    }
+
+    /// Begins recovery; [`Node::until_up`] waits for its end.
+    pub fn start(&self) {
+        let (group, disk, engine) = {
+            let state = self.state.lock();
+            (state.group, state.disk.clone(), state.engine.clone())
+        };
+        let node = self.clone();
+        let env = self.executor.env(group, disk);
+        let spawner = env.spawner.clone();
+        let task = async move {
+            match boot(env, engine, &node.parameters).await {
+                Ok(running) => {
+                    node.trace.line(|| format!("node is up, {} ranges", running.store.ranges().len()));
+                    node.state.lock().running = Some(running);
+                }
+                Err(error) => node.start_again(&error),
+            }
+        };
+        spawner.spawn("boot", Box::pin(task));
+    }
+
+    /// The process ends with an error; somebody starts it again.
+    fn start_again(&self, error: &basalt_kv_api::Error) {
+        self.trace.line(|| format!("node does not start: {error}"));
+        let mut state = self.state.lock();
+        let starved = state.disk_full
+            && matches!(error, basalt_kv_api::Error::DiskFull | basalt_kv_api::Error::Unavailable(_));
+        if !starved && !state.was_full {
+            self.violations.report(format!("the store does not open: {error}"));
+        }
+        let failed = state.group;
+        state.group += 1;
+        let group = state.group;
+        drop(state);
+        let node = self.clone();
+        let task = async move {
+            node.pause().await;
+            node.executor.kill(failed);
+            {
+                let mut state = node.state.lock();
+                if state.group != group {
+                    // A crash has come between, and whoever caused it starts the node.
+                    return;
+                }
+                state.disk = state.disk.restart();
+            }
+            node.slow_disk();
+            node.apply_disk_full();
+            node.start();
+        };
+        self.executor.spawner(0).spawn("supervisor", Box::pin(task));
+    }
+
+    pub async fn until_up(&self) {
+        let deadline = self.executor.now() + BOOT_MAX;
+        while self.state.lock().running.is_none() {
+            if self.executor.now() > deadline {
+                self.violations.report(format!("the node is not up after {BOOT_MAX:?}"));
+                return;
+            }
+            self.pause().await;
+        }
+    }
+
+    pub async fn pause(&self) {
+        self.executor.sleep(PAUSE).await;
+    }
+
+    /// Runs `body` as a session on the node. The receiver fails when the node crashes; `None` when it is down.
+    pub fn session<T: Send + 'static>(
+        &self,
+        body: impl FnOnce(TxnClient) -> BoxFuture<'static, T>,
+    ) -> Option<oneshot::Receiver<T>> {
+        let (group, client) = {
+            let state = self.state.lock();
+            (state.group, state.running.as_ref()?.client.clone())
+        };
+        let (sender, receiver) = oneshot::channel();
+        let body = body(client);
+        let task = async move {
+            // The client may have given up.
+            let _ = sender.send(body.await);
+        };
+        self.executor.spawner(group).spawn("session", Box::pin(task));
+        Some(receiver)
+    }
+
+    /// Cuts the power.
+    pub fn crash(&self, context: &Context) {
+        let (group, running) = {
+            let mut state = self.state.lock();
+            let group = state.group;
+            state.group += 1;
+            state.was_full = state.disk_full;
+            state.crashes += 1;
+            let running = state.running.take();
+            if let Some(running) = &running {
+                state.commits += running.client.counts().commits;
+            }
+            (group, running)
+        };
+        self.executor.kill(group);
+        drop(running);
+        // Destructors may have started tasks.
+        self.executor.kill(group);
+        let mut state = self.state.lock();
+        let unflushed = state.engine.unflushed();
+        let kept = context.below(unflushed + 1);
+        state.engine = state.engine.crash(kept);
+        let tear = if self.parameters.tear { Tear::Random(&context.rng) } else { Tear::Lose };
+        state.disk = state.disk.crash(tear);
+        drop(state);
+        self.trace.line(|| format!("crash: the engine keeps {kept} of {unflushed} unflushed batches"));
+        self.slow_disk();
+        self.apply_disk_full();
+    }
+
+    /// Asks the store to stop in an orderly way. The crash that follows finds nothing to lose.
+    pub async fn shut_down(&self) {
+        let Some(store) = self.state.lock().running.as_ref().map(|running| running.store.clone()) else {
+            return;
+        };
+        let (group, (sender, receiver)) = (self.state.lock().group, oneshot::channel());
+        let task = async move {
+            let _ = sender.send(store.shutdown().await.map_err(|error| error.to_string()));
+        };
+        self.executor.spawner(group).spawn("shutdown", Box::pin(task));
+        let outcome = receiver.await;
+        self.trace.line(|| format!("shutdown: {outcome:?}"));
+    }
+
+    pub fn set_disk_full(&self, full: bool) {
+        {
+            let mut state = self.state.lock();
+            state.disk_full = full;
+            state.was_full |= full;
+        }
+        self.apply_disk_full();
+    }
+
+    fn apply_disk_full(&self) {
+        let state = self.state.lock();
+        let used = state.disk.used();
+        state.disk.set_capacity(if state.disk_full { used } else { DISK_CAPACITY });
+        state.engine.set_fault(state.disk_full.then_some(Fault::DiskFull));
+    }
+
+    fn slow_disk(&self) {
+        if self.state.lock().healed {
+            return;
+        }
+        let (executor, parameters) = (self.executor.clone(), self.parameters.clone());
+        self.state.lock().disk.delay_syncs(move || {
+            let rng = executor.rng();
+            let most = u64::try_from(parameters.sync_delay_max.as_micros()).unwrap_or(0);
+            let mut delay = Duration::from_micros(rng.next_u64() % (most + 1));
+            if rng.next_u64() % parameters.stall_one_in == 0 {
+                delay = parameters.stall;
+            }
+            executor.sleep(delay)
+        });
+    }
+
+    /// Lifts all faults of the disk.
+    pub fn heal(&self) {
+        self.set_disk_full(false);
+        {
+            let mut state = self.state.lock();
+            state.healed = true;
+            state.disk.delay_syncs(|| Box::pin(async {}));
+        }
+        let (down, group) = {
+            let state = self.state.lock();
+            (state.running.is_none(), state.group)
+        };
+        self.trace.line(|| format!("healed; down {down}, incarnation {group}"));
+    }
+
+    /// Lets go of everything, at the end of a run.
+    pub fn stop(&self) {
+        let mut state = self.state.lock();
+        let running = state.running.take();
+        if let Some(running) = &running {
+            state.commits += running.client.counts().commits;
+            state.ranges = running.store.ranges().len();
+        }
+        drop(state);
+        drop(running);
+    }
+
+    pub(crate) fn with_running<T>(&self, read: impl FnOnce(&Running, &MemoryEngine) -> T) -> Option<T> {
+        let state = self.state.lock();
+        state.running.as_ref().map(|running| read(running, &state.engine))
+    }
+
+    pub fn crashes(&self) -> u64 {
+        self.state.lock().crashes
+    }
+
+    pub fn commits(&self) -> u64 {
+        let state = self.state.lock();
+        let current = state.running.as_ref().map_or(0, |running| running.client.counts().commits);
+        state.commits + current
+    }
+
+    pub fn range_count(&self) -> usize {
+        self.state.lock().running.as_ref().map_or(0, |running| running.store.ranges().len())
+    }
+}

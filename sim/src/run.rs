@@ -1,0 +1,232 @@
+//! One run: set up, work under faults, heal, check.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use basalt_env::{
+    Bug,
+    sim::{SimExecutor, SimRng},
+};
+use basalt_txn::TxnConfig;
+
+use crate::{
+    Mix, Parameters, Violations,
+    check::quiescent,
+    nemesis::{Nemesis, split_somewhere},
+    node::Node,
+    trace::Trace,
+    workload::{Bank, Batches, Context, Ended, Register, transact},
+};
+
+/// After the faults end, clients must finish their transactions within this virtual time.
+const HEAL_MAX: Duration = Duration::from_secs(120);
+
+/// Longer than a transaction counts as alive without a heartbeat.
+const LOCK_EXPIRY: Duration = Duration::from_secs(8);
+const LOCK_ROUNDS_MAX: u32 = 12;
+
+#[derive(Clone, Debug, Default)]
+pub struct RunOptions {
+    pub seed: u64,
+    pub mix: Option<Mix>,
+    /// A deliberate bug to switch on (needs the feature `planted`).
+    pub bug: Option<Bug>,
+    pub print: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct Report {
+    pub seed: u64,
+    pub parameters: Parameters,
+    /// Of the trace.
+    pub hash: u64,
+    pub events: u64,
+    pub crashes: u64,
+    pub commits: u64,
+    pub ranges: usize,
+    pub virtual_time: Duration,
+    pub violations: Vec<String>,
+}
+
+/// Runs one seed to its end.
+pub fn run(options: &RunOptions) -> Report {
+    let parameters = Parameters::from_seed(options.seed, options.mix);
+    let executor = SimExecutor::new(options.seed);
+    let trace = Trace::new(options.print);
+    let observer = trace.clone();
+    executor.observe(move |now, task, name| {
+        observer.step(u64::try_from(now.as_micros()).unwrap_or(u64::MAX), task, name);
+    });
+    let violations = Violations::default();
+    let mut report = Report {
+        seed: options.seed,
+        parameters: parameters.clone(),
+        hash: 0,
+        events: 0,
+        crashes: 0,
+        commits: 0,
+        ranges: 0,
+        virtual_time: Duration::ZERO,
+        violations: Vec::new(),
+    };
+    let parameters = Arc::new(parameters);
+    let node = Node::new(executor.clone(), parameters.clone(), trace.clone(), violations.clone());
+    let context = Context {
+        node: node.clone(),
+        parameters,
+        violations: violations.clone(),
+        trace: trace.clone(),
+        rng: Arc::new(SimRng::new(options.seed.wrapping_mul(0x2545_f491_4f6c_dd1d))),
+        events: Arc::new(AtomicU64::new(1)),
+    };
+    basalt_env::plant(options.bug);
+    let simulation = Simulation { context, executor: executor.clone(), commits: Arc::default() };
+    let outcome = catch_unwind(AssertUnwindSafe(|| executor.run(simulation.run())));
+    if let Err(panic) = outcome {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        violations.report(format!("panic: {}", text.unwrap_or_default()));
+    }
+    basalt_env::plant(None);
+    report.crashes = node.crashes();
+    report.ranges = node.range_count();
+    report.commits = simulation.commits.load(Ordering::Relaxed);
+    report.virtual_time = executor.now();
+    // Everything that still runs is dropped in a fixed order.
+    node.stop();
+    executor.clear();
+    report.hash = trace.hash();
+    report.events = trace.events();
+    report.violations = violations.take();
+    report
+}
+
+struct Simulation {
+    context: Context,
+    executor: SimExecutor,
+    commits: Arc<AtomicU64>,
+}
+
+impl Simulation {
+    async fn run(&self) {
+        let context = &self.context;
+        let bank = Bank::new(context.clone());
+        let batches = Batches::new(context.clone());
+        let register = Register::new(context.clone());
+        context.node.start();
+        context.node.until_up().await;
+        bank.set_up().await;
+        for _ in 0..context.parameters.splits_at_start {
+            split_somewhere(context).await;
+        }
+        let nemesis = Nemesis::new(context.clone(), self.executor.clone());
+        let outside = self.executor.spawner(0);
+        for task in nemesis.tasks() {
+            outside.spawn("nemesis", task);
+        }
+        let stopped = Arc::new(AtomicBool::new(false));
+        let left = Arc::new(AtomicUsize::new(context.parameters.clients));
+        for client in 0..context.parameters.clients {
+            let (stopped, left, executor) = (stopped.clone(), left.clone(), self.executor.clone());
+            let (context, bank, batches, register) =
+                (context.clone(), bank.clone(), batches.clone(), register.clone());
+            let task = async move {
+                while !stopped.load(Ordering::SeqCst) {
+                    let bank_turn = match context.parameters.mix {
+                        Mix::Bank => true,
+                        Mix::Register => false,
+                        Mix::Both => context.rng.coin(),
+                    };
+                    match (bank_turn, context.one_in(6)) {
+                        (true, true) => batches.step(client).await,
+                        (true, false) => bank.step(client).await,
+                        (false, _) => register.step(client).await,
+                    }
+                    let think = u64::try_from(context.parameters.think_max.as_micros()).expect("short");
+                    // At least a little, or a dead node is asked without time passing.
+                    executor.sleep(Duration::from_micros(context.below(think + 1) + 50)).await;
+                }
+                left.fetch_sub(1, Ordering::SeqCst);
+            };
+            outside.spawn("client", Box::pin(task));
+        }
+        self.executor.sleep(context.parameters.duration).await;
+        nemesis.stop();
+        context.trace.line(|| "heal".to_owned());
+        context.node.heal();
+        stopped.store(true, Ordering::SeqCst);
+        if !self.until(|| left.load(Ordering::SeqCst) == 0).await {
+            let clients = left.load(Ordering::SeqCst);
+            context
+                .violations
+                .report(format!("{clients} clients are stuck {HEAL_MAX:?} after the faults ended"));
+            return;
+        }
+        context.node.until_up().await;
+        self.settle(&bank, &batches, &register).await;
+        self.commits.store(context.node.commits(), Ordering::Relaxed);
+        // What was read must also be what is durable.
+        context.node.crash(context);
+        context.node.start();
+        context.node.until_up().await;
+        self.settle(&bank, &batches, &register).await;
+        // Meta entries that a failed split left behind are repaired at the start.
+        quiescent::check_ranges(context).await;
+    }
+
+    /// Reads everything, again and again until the locks of dead coordinators have expired: then none may be left.
+    /// The clock may stand still meanwhile, when it was stepped back before.
+    async fn settle(&self, bank: &Bank, batches: &Batches, register: &Register) {
+        self.check(bank, batches, register).await;
+        for _ in 0..LOCK_ROUNDS_MAX {
+            if quiescent::locks(&self.context).is_empty() {
+                return;
+            }
+            self.executor.sleep(LOCK_EXPIRY).await;
+            self.check(bank, batches, register).await;
+        }
+        let left = quiescent::locks(&self.context);
+        if let Some(first) = left.first() {
+            self.context.violations.report(format!("{} orphan locks, the first is {first:02x?}", left.len()));
+        }
+    }
+
+    async fn until(&self, done: impl Fn() -> bool) -> bool {
+        let deadline = self.executor.now() + HEAL_MAX;
+        while !done() {
+            if self.executor.now() > deadline {
+                return false;
+            }
+            self.executor.sleep(Duration::from_millis(10)).await;
+        }
+        true
+    }
+
+    async fn check(&self, bank: &Bank, batches: &Batches, register: &Register) {
+        let context = &self.context;
+        for attempt in 0..20 {
+            let (bank, batches, register) = (bank.clone(), batches.clone(), register.clone());
+            let config = TxnConfig { read_only: true, ..TxnConfig::default() };
+            let ended = transact(&context.node, &context.violations, config, move |txn| {
+                Box::pin(async move {
+                    bank.check(&txn).await?;
+                    batches.check(&txn).await?;
+                    register.check(&txn).await
+                })
+            })
+            .await;
+            if matches!(ended, Ended::Committed(..)) {
+                return;
+            }
+            context.trace.line(|| format!("final read, attempt {attempt}: {ended:?}"));
+            context.node.pause().await;
+        }
+        context.violations.report("the final read does not succeed");
+    }
+}

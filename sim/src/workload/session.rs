@@ -1,0 +1,65 @@
+//! One transaction as a client of the node sees it.
+
+use basalt_base::{ErrorKind, Timestamp};
+use basalt_txn::{Error, Result, Txn, TxnConfig};
+
+use crate::{Violations, node::Node};
+
+/// How a transaction ended, as far as the client can tell.
+#[derive(Clone, Debug)]
+pub enum Ended<T> {
+    Committed(T, Timestamp),
+    /// Certainly without effect.
+    Failed(Error),
+    /// The answer to the commit was lost, or the node with it. `Some` when the body had run to its end.
+    Unknown(Option<T>),
+    /// No node was running.
+    NotStarted,
+}
+
+/// Runs `body` and a commit as a session on the node. A crash ends it wherever it is.
+pub async fn transact<T, F>(
+    node: &Node,
+    violations: &Violations,
+    config: TxnConfig,
+    body: impl FnOnce(Txn) -> F + Send + 'static,
+) -> Ended<T>
+where
+    T: Send + Clone + 'static,
+    F: Future<Output = Result<T>> + Send + 'static,
+{
+    let before_commit = std::sync::Arc::new(parking_lot::Mutex::new(None));
+    let noted = before_commit.clone();
+    let session = node.session(move |client| {
+        Box::pin(async move {
+            let txn = match client.begin(config) {
+                Ok(txn) => txn,
+                Err(error) => return Ended::Failed(error),
+            };
+            let value = match body(txn.clone()).await {
+                Ok(value) => value,
+                Err(error) => {
+                    txn.rollback().await;
+                    return Ended::Failed(error);
+                }
+            };
+            *noted.lock() = Some(value.clone());
+            match txn.commit().await {
+                Ok(timestamp) => Ended::Committed(value, timestamp),
+                Err(error) if matches!(error.kind(), ErrorKind::Ambiguous) => Ended::Unknown(Some(value)),
+                Err(error) => {
+                    txn.rollback().await;
+                    Ended::Failed(error)
+                }
+            }
+        })
+    });
+    let Some(answer) = session else { return Ended::NotStarted };
+    let ended = answer.await.unwrap_or_else(|_| Ended::Unknown(before_commit.lock().take()));
+    if let Ended::Failed(error) = &ended {
+        if matches!(error.kind(), ErrorKind::Internal | ErrorKind::Corruption) {
+            violations.report(format!("a transaction failed with an internal error: {error}"));
+        }
+    }
+    ended
+}
