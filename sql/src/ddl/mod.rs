@@ -70,7 +70,7 @@ impl Session {
         // The transaction must read what was committed before the lock was granted.
         let open = self.open.as_mut().ok_or_else(|| SqlError::internal("schema change outside a transaction"))?;
         if !open.used && open.schema_changes.is_none() && !open.txn.has_writes() {
-            open.txn.restart().await.map_err(crate::error::sql_error)?;
+            open.txn.restart(basalt_txn::Restart::NewTransaction).await.map_err(crate::error::sql_error)?;
         } else if self.services.catalog.changed_at(table.id) >= open.txn.read_timestamp() {
             return Err(SqlError::new(
                 SqlState::SERIALIZATION_FAILURE,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use basalt_planner::{Field, Planned, PlannedBody, display, statement::ExplainOptions};
+use basalt_planner::{Field, Planned, PlannedBody, explain_json, explain_text, statement::ExplainOptions};
 use basalt_types::{Datum, Oid, Result, Row, SqlError, SqlType};
 
 use super::Session;
@@ -51,9 +51,11 @@ impl Session {
             notes.push(format!("Execution Time: {:.3} ms", elapsed.as_secs_f64() * 1_000.0));
         }
         if options.json {
-            lines.push(display::explain_json(&plan, &notes));
+            // The executor stands beside the plan.
+            let executor = format!("{{\n    \"Executor\": \"{executor}\",");
+            lines.push(explain_json(&plan, &options).replacen('{', &executor, 1));
         } else {
-            lines.extend(display::explain_text(&plan, options));
+            lines.extend(explain_text(&plan, &options));
             lines.extend(notes);
         }
         let rows: Vec<Row> = lines.into_iter().map(|line| vec![Datum::text(line)]).collect();

@@ -94,7 +94,7 @@ impl Session {
             )
             .with_hint("The transaction might succeed if retried."));
         }
-        open.txn.restart().await.map_err(sql_error)
+        open.txn.restart(basalt_txn::Restart::NewTransaction).await.map_err(sql_error)
     }
 
     pub(crate) async fn lock_table(&self, table: Oid, mode: TableLockMode) -> Result<()> {
