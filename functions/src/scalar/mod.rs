@@ -7,6 +7,7 @@ mod comparison;
 mod datetime;
 mod datetime_arithmetic;
 mod float;
+mod format;
 mod integer;
 mod numeric;
 mod pattern;
@@ -31,6 +32,7 @@ pub fn register(builder: &mut Builder) {
     cast::register(builder);
     datetime_arithmetic::register(builder);
     datetime::register(builder);
+    format::register(builder);
     text::register(builder);
     pattern::register(builder);
     array::register(builder);
