@@ -172,7 +172,7 @@ impl Run<'_> {
         for resolve in &command.resolves {
             let mut effects = WriteBatch::new();
             outcome.released_bare.extend(self.resolve(&open, &mut effects, resolve)?);
-            if planted(Bug::LoseResolvedValue) && self.state.applied.index % 100 == 0 {
+            if planted(Bug::LoseResolvedValue) && self.state.applied.index.is_multiple_of(100) {
                 effects.ops.retain(|op| !matches!(op, basalt_storage::Op::Put { family: Family::Data, .. }));
             }
             let bytes = i64::try_from(data_bytes(&effects)).unwrap_or(i64::MAX);
