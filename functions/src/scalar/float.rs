@@ -236,7 +236,7 @@ fn periodic(a: f64, function: fn(f64) -> f64) -> Result<f64> {
 }
 
 fn inverse(a: f64, function: fn(f64) -> f64) -> Result<f64> {
-    if a < -1.0 || a > 1.0 { Err(input_out_of_range()) } else { Ok(function(a)) }
+    if a.abs() > 1.0 { Err(input_out_of_range()) } else { Ok(function(a)) }
 }
 
 /// Sine of 0..=30 degrees, exactly a half at 30.

@@ -10,6 +10,7 @@ mod float;
 mod format;
 mod integer;
 mod numeric;
+mod overlaps;
 mod pattern;
 mod session;
 mod text;
@@ -33,6 +34,7 @@ pub fn register(builder: &mut Builder) {
     datetime_arithmetic::register(builder);
     datetime::register(builder);
     format::register(builder);
+    overlaps::register(builder);
     text::register(builder);
     pattern::register(builder);
     array::register(builder);

@@ -7,7 +7,7 @@ use crate::builder::{Builder, call_scalars, scalars};
 
 pub fn register(builder: &mut Builder) {
     scalars!(builder, {
-        "array_ndims" => |a: &Array| (!a.dimensions.is_empty()).then(|| a.dimensions.len() as i32),
+        "array_ndims" => |a: &Array| (!a.dimensions.is_empty()).then_some(a.dimensions.len() as i32),
         "array_dims" => dimensions_text,
         "array_length" => |a: &Array, dimension: i32| dimension_of(a, dimension).map(|(length, _)| length as i32),
         "array_lower" => |a: &Array, dimension: i32| dimension_of(a, dimension).map(|(_, lower)| lower),

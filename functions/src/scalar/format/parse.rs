@@ -258,7 +258,7 @@ fn store(fields: &mut Fields, name: &str, value: i32, digits: &str) {
         1 => 2000 + value,
         2 if value < 70 => 2000 + value,
         2 => 1900 + value,
-        3 if value >= 100 && value < 520 => 2000 + value,
+        3 if (100..520).contains(&value) => 2000 + value,
         3 if value >= 520 => 1000 + value,
         3 => 2000 + value,
         _ => value,

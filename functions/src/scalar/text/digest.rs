@@ -102,7 +102,7 @@ const fn sha512_rounds() -> [u64; 80] {
         let mut divisor = 2;
         let mut prime = true;
         while divisor * divisor <= candidate {
-            if candidate % divisor == 0 {
+            if candidate.is_multiple_of(divisor) {
                 prime = false;
             }
             divisor += 1;
