@@ -1,0 +1,135 @@
+//! Constant folding.
+//!
+//! Only immutable calls over literals are computed, and only when that succeeds: an error stays where it is and is
+//! raised by the execution that reaches it (a CASE branch may never).
+
+use std::sync::Arc;
+
+use basalt_functions::{Call, EvalContext, Volatility};
+use basalt_types::{Datum, SqlType, apply_typmod};
+
+use super::walk::{children_mut, exprs_mut, inputs_mut};
+use crate::{Expr, Plan};
+
+pub(super) fn fold_plan(plan: &mut Plan, context: &EvalContext) {
+    exprs_mut(&mut plan.node, &mut |expr| fold(expr, context));
+    for input in inputs_mut(&mut plan.node) {
+        fold_plan(input, context);
+    }
+}
+
+fn literal(expr: &Expr) -> Option<&Datum> {
+    match expr {
+        Expr::Literal { value, .. } => Some(value),
+        _ => None,
+    }
+}
+
+fn boolean(value: Option<bool>) -> Expr {
+    Expr::literal(value.map_or(Datum::Null, Datum::Bool), SqlType::BOOL)
+}
+
+pub(super) fn fold(expr: &mut Expr, context: &EvalContext) {
+    if let Expr::Subquery(subquery) = expr {
+        fold_plan(Arc::make_mut(&mut subquery.plan), context);
+    }
+    children_mut(expr, &mut |child| fold(child, context));
+    if let Some(folded) = folded(expr, context) {
+        *expr = folded;
+    }
+}
+
+fn folded(expr: &mut Expr, context: &EvalContext) -> Option<Expr> {
+    match expr {
+        Expr::Call(call) => {
+            if call.function.volatility != Volatility::Immutable {
+                return None;
+            }
+            let args: Vec<Datum> = call.args.iter().map(|arg| literal(arg).cloned()).collect::<Option<_>>()?;
+            let arg_types: Vec<SqlType> = call.args.iter().map(Expr::ty).collect();
+            let site = Call { context, arg_types: &arg_types, return_type: call.ty, variadic_array: false };
+            call.function.call(&site, &args).ok().map(|value| Expr::literal(value, call.ty))
+        }
+        Expr::Cast { input, to, method, .. } => {
+            let source = input.ty();
+            let value = literal(input)?;
+            // Reading and writing text may depend on settings and the clock.
+            let immutable = match method {
+                basalt_functions::CastMethod::Function(function) => function.volatility == Volatility::Immutable,
+                basalt_functions::CastMethod::Binary => true,
+                basalt_functions::CastMethod::InOut => value.is_null(),
+            };
+            if !immutable {
+                return None;
+            }
+            let site = Call { context, arg_types: &[source], return_type: *to, variadic_array: false };
+            method.apply(&site, value).ok().map(|value| Expr::literal(value, *to))
+        }
+        Expr::Coerce { input, to, explicit } => {
+            let value = literal(input)?.clone();
+            let rule = if *explicit { basalt_types::LengthRule::ExplicitCast } else { basalt_types::LengthRule::Assignment };
+            apply_typmod(value, *to, rule).ok().map(|value| Expr::literal(value, *to))
+        }
+        Expr::And(list) => connective(list, true),
+        Expr::Or(list) => connective(list, false),
+        Expr::Not(input) => match literal(input)? {
+            Datum::Bool(value) => Some(boolean(Some(!*value))),
+            Datum::Null => Some(boolean(None)),
+            _ => None,
+        },
+        Expr::IsNull { input, negated } => {
+            let value = literal(input)?;
+            Some(boolean(Some(value.is_null() != *negated)))
+        }
+        Expr::BoolTest { input, value, negated } => {
+            let found = match literal(input)? {
+                Datum::Bool(found) => Some(*found),
+                _ => None,
+            };
+            Some(boolean(Some((found == *value) != *negated)))
+        }
+        Expr::Case { branches, otherwise, ty } => {
+            // Branches before the first true one that are never taken go away; a constant true one ends the list.
+            let mut kept = Vec::new();
+            for (condition, result) in branches.drain(..) {
+                match literal(&condition) {
+                    Some(Datum::Bool(true)) => {
+                        *otherwise = Some(Box::new(result));
+                        break;
+                    }
+                    Some(Datum::Bool(false) | Datum::Null) => {}
+                    _ => kept.push((condition, result)),
+                }
+            }
+            if kept.is_empty() {
+                return Some(otherwise.take().map_or_else(|| Expr::literal(Datum::Null, *ty), |expr| *expr));
+            }
+            *branches = kept;
+            None
+        }
+        Expr::Coalesce { args, ty } => {
+            args.retain(|arg| !literal(arg).is_some_and(Datum::is_null));
+            match args.first() {
+                None => Some(Expr::literal(Datum::Null, *ty)),
+                Some(first) if literal(first).is_some() => Some(args.remove(0)),
+                Some(_) => None,
+            }
+        }
+        _ => None,
+    }
+}
+
+/// AND and OR over partly constant operands.
+fn connective(list: &mut Vec<Expr>, is_and: bool) -> Option<Expr> {
+    let decides = |expr: &Expr| matches!(literal(expr), Some(Datum::Bool(value)) if *value != is_and);
+    if list.iter().any(decides) {
+        return Some(boolean(Some(!is_and)));
+    }
+    list.retain(|expr| !matches!(literal(expr), Some(Datum::Bool(value)) if *value == is_and));
+    match list.len() {
+        0 => Some(boolean(Some(is_and))),
+        1 => Some(list.remove(0)),
+        _ if list.iter().all(|expr| literal(expr).is_some()) => Some(boolean(None)),
+        _ => None,
+    }
+}
