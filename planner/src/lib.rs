@@ -4,15 +4,19 @@
 
 pub mod bind;
 pub mod catalog;
+mod display;
 mod entry;
 pub mod expr;
 mod optimize;
 pub mod parse;
 pub mod plan;
 pub mod statement;
+#[cfg(test)]
+mod tests;
 
 pub use bind::{PlanSettings, required_tables};
 pub use catalog::{Catalog, Column, Index, IndexColumn, Table, TableKind};
+pub use display::{explain_json, explain_text};
 pub use entry::analyze_and_plan;
 pub use expr::{ColumnId, Expr};
 pub use parse::{ParsedBody, ParsedStatement, parse};

@@ -205,7 +205,7 @@ impl Binder<'_> {
             (FrameMode::Range, _) => None,
             _ => Some(Some(SqlType::INT8)),
         };
-        let mut bound = |bound: &WindowFrameBound, binder: &mut Self| -> Result<FrameBound> {
+        let bound = |bound: &WindowFrameBound, binder: &mut Self| -> Result<FrameBound> {
             let (offset, preceding) = match bound {
                 WindowFrameBound::CurrentRow => return Ok(FrameBound::CurrentRow),
                 WindowFrameBound::Preceding(None) => return Ok(FrameBound::UnboundedPreceding),

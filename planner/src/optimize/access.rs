@@ -147,8 +147,10 @@ fn column_operand(scan: &Scan, expr: &Expr) -> Option<usize> {
         Expr::Column { id, .. } => id,
         Expr::Cast { input, to, method, .. } => match input.as_ref() {
             Expr::Column { id, ty } => {
-                let text = ty.oid == Oid::VARCHAR && to.oid == Oid::TEXT && matches!(method, CastMethod::Binary);
-                let wider = integer_rank(ty.oid).zip(integer_rank(to.oid)).is_some_and(|(from, to)| from < to);
+                let text =
+                    ty.oid == Oid::VARCHAR && to.oid == Oid::TEXT && matches!(method, CastMethod::Binary);
+                let wider =
+                    integer_rank(ty.oid).zip(integer_rank(to.oid)).is_some_and(|(from, to)| from < to);
                 if !text && !wider {
                     return None;
                 }
@@ -245,7 +247,8 @@ fn restriction(scan: &Scan, expr: &Expr) -> Option<(usize, Restriction)> {
         Expr::ArrayOp { input, operator, array, all: false } => {
             let column = column_operand(scan, input)?;
             let ty = scan.table.columns[column].ty;
-            let is_equality = basalt_functions::equality(ty.oid).is_some_and(|equal| equal.oid == operator.oid);
+            let is_equality =
+                basalt_functions::equality(ty.oid).is_some_and(|equal| equal.oid == operator.oid);
             let element = array.ty().info()?.element;
             let own = |id: &ColumnId| scan.columns.iter().any(|(column, _)| column == id);
             let textual = |oid| matches!(oid, Oid::TEXT | Oid::VARCHAR);

@@ -76,12 +76,12 @@ pub(super) fn size(plan: &mut Plan) {
     let (rows, cost) = match &plan.node {
         PlanNode::Values { rows } => (rows.len() as f64, rows.len() as f64 * 0.01),
         PlanNode::Scan(scan) => scan_size(scan),
-        PlanNode::VirtualScan { filter, .. } => {
-            (1000.0 * filter.as_ref().map_or(1.0, selectivity), 1000.0)
-        }
+        PlanNode::VirtualScan { filter, .. } => (1000.0 * filter.as_ref().map_or(1.0, selectivity), 1000.0),
         PlanNode::FunctionScan { .. } => (1000.0, 10.0),
         PlanNode::CteScan { .. } => (1000.0, 20.0),
-        PlanNode::Filter { input, predicate } => (input.rows * selectivity(predicate), input.cost + input.rows * 0.01),
+        PlanNode::Filter { input, predicate } => {
+            (input.rows * selectivity(predicate), input.cost + input.rows * 0.01)
+        }
         PlanNode::Project { input, .. } => (input.rows, input.cost + input.rows * 0.01),
         PlanNode::ProjectSet { input, .. } => (input.rows * 10.0, input.cost + input.rows * 0.1),
         PlanNode::NestedLoop { kind, left, right, on, .. } => {
@@ -105,7 +105,11 @@ pub(super) fn size(plan: &mut Plan) {
         }
         PlanNode::Aggregate(aggregate) => {
             let input = &aggregate.input;
-            let rows = if aggregate.groups.is_empty() { 1.0 } else { (input.rows * 0.1).clamp(1.0, input.rows.max(1.0)) };
+            let rows = if aggregate.groups.is_empty() {
+                1.0
+            } else {
+                (input.rows * 0.1).clamp(1.0, input.rows.max(1.0))
+            };
             (rows, input.cost + input.rows * 0.02)
         }
         PlanNode::Window { input, .. } => (input.rows, input.cost + input.rows * 0.05),
@@ -127,7 +131,9 @@ pub(super) fn size(plan: &mut Plan) {
         }
         PlanNode::SetOp { left, right, .. } => (left.rows * 0.5, left.cost + right.cost),
         PlanNode::With { definition, body, .. } => (body.rows, definition.cost + body.cost),
-        PlanNode::RecursiveUnion { base, step, .. } => (base.rows + step.rows * 10.0, base.cost + step.cost * 10.0),
+        PlanNode::RecursiveUnion { base, step, .. } => {
+            (base.rows + step.rows * 10.0, base.cost + step.cost * 10.0)
+        }
         PlanNode::LockRows { input, .. } => (input.rows, input.cost),
         PlanNode::Insert(insert) => (insert.source.rows, insert.source.cost),
         PlanNode::Update(update) => (update.source.rows, update.source.cost),
@@ -162,7 +168,8 @@ pub(super) fn covers(scan: &Scan) -> bool {
     let key = scan.table.primary();
     scan.columns.iter().all(|(_, position)| {
         let id = scan.table.columns[*position].id;
-        index.columns.iter().chain(&key.columns).any(|column| column.column == id) || index.stored.contains(&id)
+        index.columns.iter().chain(&key.columns).any(|column| column.column == id)
+            || index.stored.contains(&id)
     })
 }
 
@@ -173,9 +180,11 @@ pub(super) fn distinct_share(plan: &Plan, expr: &Expr) -> f64 {
         && let Some((_, position)) = scan.columns.iter().find(|(column, _)| column == id)
     {
         let column = scan.table.columns[*position].id;
-        let unique = scan.table.indexes.iter().any(|index| {
-            index.unique && index.columns.len() == 1 && index.columns[0].column == column
-        });
+        let unique = scan
+            .table
+            .indexes
+            .iter()
+            .any(|index| index.unique && index.columns.len() == 1 && index.columns[0].column == column);
         if unique {
             return 1.0 / table_rows(scan);
         }

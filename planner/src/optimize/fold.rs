@@ -45,9 +45,10 @@ fn folded(expr: &mut Expr, context: &EvalContext) -> Option<Expr> {
             if call.function.volatility != Volatility::Immutable {
                 return None;
             }
-            let args: Vec<Datum> = call.args.iter().map(|arg| literal(arg).cloned()).collect::<Option<_>>()?;
+            let args: Vec<Datum> =
+                call.args.iter().map(|arg| literal(arg).cloned()).collect::<Option<_>>()?;
             let arg_types: Vec<SqlType> = call.args.iter().map(Expr::ty).collect();
-            let site = Call { context, arg_types: &arg_types, return_type: call.ty, variadic_array: false };
+            let site = Call { context, arg_types: &arg_types, return_type: call.ty };
             call.function.call(&site, &args).ok().map(|value| Expr::literal(value, call.ty))
         }
         Expr::Cast { input, to, method, .. } => {
@@ -55,19 +56,25 @@ fn folded(expr: &mut Expr, context: &EvalContext) -> Option<Expr> {
             let value = literal(input)?;
             // Reading and writing text may depend on settings and the clock.
             let immutable = match method {
-                basalt_functions::CastMethod::Function(function) => function.volatility == Volatility::Immutable,
+                basalt_functions::CastMethod::Function(function) => {
+                    function.volatility == Volatility::Immutable
+                }
                 basalt_functions::CastMethod::Binary => true,
                 basalt_functions::CastMethod::InOut => value.is_null(),
             };
             if !immutable {
                 return None;
             }
-            let site = Call { context, arg_types: &[source], return_type: *to, variadic_array: false };
+            let site = Call { context, arg_types: &[source], return_type: *to };
             method.apply(&site, value).ok().map(|value| Expr::literal(value, *to))
         }
         Expr::Coerce { input, to, explicit } => {
             let value = literal(input)?.clone();
-            let rule = if *explicit { basalt_types::LengthRule::ExplicitCast } else { basalt_types::LengthRule::Assignment };
+            let rule = if *explicit {
+                basalt_types::LengthRule::ExplicitCast
+            } else {
+                basalt_types::LengthRule::Assignment
+            };
             apply_typmod(value, *to, rule).ok().map(|value| Expr::literal(value, *to))
         }
         Expr::And(list) => connective(list, true),

@@ -125,7 +125,8 @@ pub(super) fn join_region(relations: Vec<Plan>, conjuncts: Vec<Expr>) -> Plan {
                 done.insert(next);
                 let mut applicable = Vec::new();
                 conditions.retain(|condition| {
-                    let ready = condition.relations.iter().all(|relation| done.contains(relation)) && !condition.pinned;
+                    let ready = condition.relations.iter().all(|relation| done.contains(relation))
+                        && !condition.pinned;
                     if ready {
                         applicable.push(condition.expr.clone());
                     }
@@ -141,7 +142,12 @@ pub(super) fn join_region(relations: Vec<Plan>, conjuncts: Vec<Expr>) -> Plan {
         None => plan,
         Some(predicate) => {
             let columns = plan.columns.clone();
-            sized(Plan { node: PlanNode::Filter { input: Box::new(plan), predicate }, columns, rows: 0.0, cost: 0.0 })
+            sized(Plan {
+                node: PlanNode::Filter { input: Box::new(plan), predicate },
+                columns,
+                rows: 0.0,
+                cost: 0.0,
+            })
         }
     }
 }
@@ -188,7 +194,9 @@ fn next_relation(
             match equality(&condition.expr) {
                 Some(call) => {
                     connected = true;
-                    let within = |expr: &&Expr| columns(expr).iter().all(|id| plan.columns.iter().any(|(own, _)| own == id));
+                    let within = |expr: &&Expr| {
+                        columns(expr).iter().all(|id| plan.columns.iter().any(|(own, _)| own == id))
+                    };
                     let side = call.args.iter().find(within);
                     rows *= side.map_or(0.1, |side| distinct_share(plan, side));
                 }
@@ -230,7 +238,8 @@ fn inner_join(left: Plan, right: Plan, conditions: Vec<Expr>, lateral: bool) -> 
     }
     // The right side is the one that is kept in memory.
     let (left, right, keys) = if right.rows > left.rows {
-        let swapped = keys.into_iter().map(|key| JoinKey { left: key.right, right: key.left, equal: key.equal });
+        let swapped =
+            keys.into_iter().map(|key| JoinKey { left: key.right, right: key.left, equal: key.equal });
         (right, left, swapped.collect())
     } else {
         (left, right, keys)
@@ -249,7 +258,8 @@ fn inner_join(left: Plan, right: Plan, conditions: Vec<Expr>, lateral: bool) -> 
 /// Fetching the right rows by key per left row, when that reads less.
 fn lookup(left: &Plan, right: &Plan, conditions: &[Expr]) -> Option<PlanNode> {
     let PlanNode::Scan(base) = &right.node else { return None };
-    let narrowed = !base.access.prefix.is_empty() || base.access.lower.is_some() || base.access.upper.is_some();
+    let narrowed =
+        !base.access.prefix.is_empty() || base.access.lower.is_some() || base.access.upper.is_some();
     if narrowed || base.lock.is_some() || base.limit.is_some() {
         return None;
     }
@@ -261,7 +271,8 @@ fn lookup(left: &Plan, right: &Plan, conditions: &[Expr]) -> Option<PlanNode> {
     }
     let _ = own;
     access::choose(&mut scan, all);
-    let reads_left = |expr: &Expr| columns(expr).iter().any(|id| left.columns.iter().any(|(other, _)| other == id));
+    let reads_left =
+        |expr: &Expr| columns(expr).iter().any(|id| left.columns.iter().any(|(other, _)| other == id));
     let keyed = scan.access.prefix.iter().any(|part| match part {
         crate::plan::KeyPart::Equal(expr) => reads_left(expr),
         _ => false,
@@ -285,5 +296,10 @@ fn lookup(left: &Plan, right: &Plan, conditions: &[Expr]) -> Option<PlanNode> {
         }
     }
     scan.filter = all_of(filter);
-    Some(PlanNode::LookupJoin { kind: JoinKind::Inner, left: Box::new(left.clone()), scan, residual: all_of(residual) })
+    Some(PlanNode::LookupJoin {
+        kind: JoinKind::Inner,
+        left: Box::new(left.clone()),
+        scan,
+        residual: all_of(residual),
+    })
 }

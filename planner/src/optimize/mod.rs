@@ -16,7 +16,8 @@ use std::sync::Arc;
 
 pub(crate) use same::{same, same_aggregate};
 pub(crate) use walk::{
-    children_mut, columns_of, free_columns, has_subquery, has_volatile, inputs, inputs_mut, replace_cte,
+    any as any_expr, children_mut, columns_of, exprs, free_columns, has_subquery, has_volatile, inputs,
+    inputs_mut, replace_cte,
 };
 
 use crate::{Expr, Plan, PlanNode, bind::PlanSettings};

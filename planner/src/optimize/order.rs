@@ -66,7 +66,9 @@ fn ordered_scan<'p>(plan: &'p mut Plan, keys: &[ColumnId]) -> Option<&'p mut Sca
         PlanNode::Filter { input, .. } => ordered_scan(input, keys),
         PlanNode::Project { input, exprs } => {
             let kept = |key: &ColumnId| {
-                exprs.iter().any(|(id, expr)| id == key && matches!(expr, Expr::Column { id: inner, .. } if inner == key))
+                exprs.iter().any(|(id, expr)| {
+                    id == key && matches!(expr, Expr::Column { id: inner, .. } if inner == key)
+                })
             };
             if keys.iter().all(kept) { ordered_scan(input, keys) } else { None }
         }
@@ -91,7 +93,8 @@ fn index_order(input: &mut Plan, keys: &[SortKey], limited: bool) -> bool {
         wanted.push((scan.table.columns[*position].id, *descending));
     }
     let free = scan.access.prefix.is_empty() && scan.access.lower.is_none() && scan.access.upper.is_none();
-    let candidates: Vec<usize> = if free { (0..scan.table.indexes.len()).collect() } else { vec![scan.index] };
+    let candidates: Vec<usize> =
+        if free { (0..scan.table.indexes.len()).collect() } else { vec![scan.index] };
     for index in candidates {
         // Fetching every row through a secondary index costs more than sorting them.
         if free && index != 0 && (!limited || scan.filter.is_some()) {

@@ -11,10 +11,7 @@ use super::{
     estimate::size,
     joins::{equi_keys, join_region},
 };
-use crate::{
-    ColumnId, Expr, Plan, PlanNode,
-    plan::JoinKind,
-};
+use crate::{ColumnId, Expr, Plan, PlanNode, plan::JoinKind};
 
 fn ids(plan: &Plan) -> BTreeSet<ColumnId> {
     plan.columns.iter().map(|(id, _)| *id).collect()
@@ -26,7 +23,12 @@ fn filtered(plan: Plan, rest: Vec<Expr>) -> Plan {
         None => plan,
         Some(predicate) => {
             let columns = plan.columns.clone();
-            sized(Plan { node: PlanNode::Filter { input: Box::new(plan), predicate }, columns, rows: 0.0, cost: 0.0 })
+            sized(Plan {
+                node: PlanNode::Filter { input: Box::new(plan), predicate },
+                columns,
+                rows: 0.0,
+                cost: 0.0,
+            })
         }
     }
 }
@@ -84,7 +86,8 @@ pub(super) fn push(plan: Plan, conjuncts: Vec<Expr>) -> Plan {
         }
         PlanNode::ProjectSet { input, calls } => {
             let made: BTreeSet<ColumnId> = calls.iter().map(|(id, _)| *id).collect();
-            let (below, above) = part(conjuncts, |expr| !columns(expr).iter().any(|id| made.contains(id)) && !is_pinned(expr));
+            let (below, above) =
+                part(conjuncts, |expr| !columns(expr).iter().any(|id| made.contains(id)) && !is_pinned(expr));
             let input = Box::new(push(*input, below));
             filtered(rebuild(PlanNode::ProjectSet { input, calls }), above)
         }
@@ -132,9 +135,15 @@ pub(super) fn push(plan: Plan, conjuncts: Vec<Expr>) -> Plan {
             }
             filtered(rebuild(PlanNode::Append { inputs: inputs_done }), above)
         }
-        PlanNode::NestedLoop { kind, left, right, on, lateral } => {
-            push_join(Plan { node: PlanNode::NestedLoop { kind, left, right, on, lateral }, columns: layout, rows: 0.0, cost: 0.0 }, conjuncts)
-        }
+        PlanNode::NestedLoop { kind, left, right, on, lateral } => push_join(
+            Plan {
+                node: PlanNode::NestedLoop { kind, left, right, on, lateral },
+                columns: layout,
+                rows: 0.0,
+                cost: 0.0,
+            },
+            conjuncts,
+        ),
         PlanNode::With { cte, definition, body } => {
             let definition = Box::new(push(*definition, vec![]));
             let body = Box::new(push(*body, conjuncts));
@@ -176,7 +185,9 @@ fn push_join(plan: Plan, mut conjuncts: Vec<Expr>) -> Plan {
         };
     }
     let (left_ids, right_ids) = (ids(&left), ids(&right));
-    if kind == JoinKind::Left && conjuncts.iter().any(|expr| rejects_nulls(expr, &|id| right_ids.contains(id))) {
+    if kind == JoinKind::Left
+        && conjuncts.iter().any(|expr| rejects_nulls(expr, &|id| right_ids.contains(id)))
+    {
         kind = JoinKind::Inner;
     }
     let mut on_list = Vec::new();
@@ -192,7 +203,8 @@ fn push_join(plan: Plan, mut conjuncts: Vec<Expr>) -> Plan {
             join_region(relations, on_list)
         }
         JoinKind::Left => {
-            let reads = |expr: &Expr, side: &BTreeSet<ColumnId>| columns(expr).iter().any(|id| side.contains(id));
+            let reads =
+                |expr: &Expr, side: &BTreeSet<ColumnId>| columns(expr).iter().any(|id| side.contains(id));
             let (below_left, above) = part(conjuncts, |expr| !reads(expr, &right_ids) && !is_pinned(expr));
             let (below_right, on_list) = part(on_list, |expr| !reads(expr, &left_ids) && !is_pinned(expr));
             let left = push(*left, below_left);
@@ -200,11 +212,14 @@ fn push_join(plan: Plan, mut conjuncts: Vec<Expr>) -> Plan {
             filtered(outer_join(kind, left, right, on_list, lateral, layout), above)
         }
         JoinKind::Semi | JoinKind::Anti => {
-            let reads = |expr: &Expr, side: &BTreeSet<ColumnId>| columns(expr).iter().any(|id| side.contains(id));
+            let reads =
+                |expr: &Expr, side: &BTreeSet<ColumnId>| columns(expr).iter().any(|id| side.contains(id));
             let (mut below_left, above) = part(conjuncts, |expr| !is_pinned(expr));
-            let (below_right, on_list) = part(on_list, |expr| reads(expr, &right_ids) && !reads(expr, &left_ids) && !is_pinned(expr));
+            let (below_right, on_list) =
+                part(on_list, |expr| reads(expr, &right_ids) && !reads(expr, &left_ids) && !is_pinned(expr));
             // A semi-join's condition on the left side alone filters that side.
-            let (own, on_list) = part(on_list, |expr| kind == JoinKind::Semi && !reads(expr, &right_ids) && !is_pinned(expr));
+            let (own, on_list) =
+                part(on_list, |expr| kind == JoinKind::Semi && !reads(expr, &right_ids) && !is_pinned(expr));
             below_left.extend(own);
             let left = push(*left, below_left);
             let right = push(*right, below_right);
@@ -228,7 +243,9 @@ fn flatten(plan: Plan, relations: &mut Vec<Plan>, conjuncts: &mut Vec<Expr>) {
                 split(on, conjuncts);
             }
         }
-        PlanNode::Filter { input, predicate } if matches!(input.node, PlanNode::NestedLoop { kind: JoinKind::Inner, .. }) => {
+        PlanNode::Filter { input, predicate }
+            if matches!(input.node, PlanNode::NestedLoop { kind: JoinKind::Inner, .. }) =>
+        {
             split(predicate, conjuncts);
             flatten(*input, relations, conjuncts);
         }
@@ -258,7 +275,13 @@ pub(super) fn outer_join(
         all.extend(rest);
         PlanNode::NestedLoop { kind, left: Box::new(left), right: Box::new(right), on: all_of(all), lateral }
     } else {
-        PlanNode::HashJoin { kind, left: Box::new(left), right: Box::new(right), keys, residual: all_of(rest) }
+        PlanNode::HashJoin {
+            kind,
+            left: Box::new(left),
+            right: Box::new(right),
+            keys,
+            residual: all_of(rest),
+        }
     };
     sized(Plan { node, columns, rows: 0.0, cost: 0.0 })
 }

@@ -144,7 +144,7 @@ fn typed_columns(expr: &Expr, into: &mut Vec<(ColumnId, SqlType)>) {
 }
 
 /// Whether any part satisfies `test`.
-pub(crate) fn any(expr: &Expr, test: &mut dyn FnMut(&Expr) -> bool) -> bool {
+pub(crate) fn any<'e>(expr: &'e Expr, test: &mut dyn FnMut(&'e Expr) -> bool) -> bool {
     if test(expr) {
         return true;
     }
@@ -324,23 +324,25 @@ pub(crate) fn exprs_mut(node: &mut PlanNode, f: &mut dyn FnMut(&mut Expr)) {
     }
 }
 
-/// Calls `f` on every expression that a node holds itself.
-pub(crate) fn exprs(node: &PlanNode, f: &mut dyn FnMut(&Expr)) {
-    let call = |call: &AggregateCall, f: &mut dyn FnMut(&Expr)| {
-        call.args.iter().chain(&call.filter).for_each(&mut *f);
-        call.order_by.iter().for_each(|key| f(&key.expr));
-    };
-    let scan_parts = |scan: &Scan, f: &mut dyn FnMut(&Expr)| {
-        for part in &scan.access.prefix {
-            match part {
-                KeyPart::Equal(expr) | KeyPart::Any(expr) => f(expr),
-                KeyPart::In(list) => list.iter().for_each(&mut *f),
-                KeyPart::IsNull => {}
-            }
+fn call_parts<'p>(call: &'p AggregateCall, f: &mut dyn FnMut(&'p Expr)) {
+    call.args.iter().chain(&call.filter).for_each(&mut *f);
+    call.order_by.iter().for_each(|key| f(&key.expr));
+}
+
+fn scan_parts<'p>(scan: &'p Scan, f: &mut dyn FnMut(&'p Expr)) {
+    for part in &scan.access.prefix {
+        match part {
+            KeyPart::Equal(expr) | KeyPart::Any(expr) => f(expr),
+            KeyPart::In(list) => list.iter().for_each(&mut *f),
+            KeyPart::IsNull => {}
         }
-        scan.access.lower.iter().chain(&scan.access.upper).for_each(|(expr, _)| f(expr));
-        scan.filter.iter().chain(&scan.limit).for_each(f);
-    };
+    }
+    scan.access.lower.iter().chain(&scan.access.upper).for_each(|(expr, _)| f(expr));
+    scan.filter.iter().chain(&scan.limit).for_each(f);
+}
+
+/// Calls `f` on every expression that a node holds itself.
+pub(crate) fn exprs<'p>(node: &'p PlanNode, f: &mut dyn FnMut(&'p Expr)) {
     match node {
         PlanNode::Values { rows } => rows.iter().flatten().for_each(f),
         PlanNode::Scan(scan) => scan_parts(scan, f),
@@ -363,11 +365,11 @@ pub(crate) fn exprs(node: &PlanNode, f: &mut dyn FnMut(&Expr)) {
         }
         PlanNode::Aggregate(aggregate) => {
             aggregate.groups.iter().for_each(|(_, expr)| f(expr));
-            aggregate.aggregates.iter().for_each(|(_, aggregate)| call(aggregate, f));
+            aggregate.aggregates.iter().for_each(|(_, aggregate)| call_parts(aggregate, f));
         }
         PlanNode::Window { calls, .. } => {
             for (_, window) in calls {
-                call(&window.aggregate, f);
+                call_parts(&window.aggregate, f);
                 window.partition_by.iter().for_each(&mut *f);
                 window.order_by.iter().for_each(|key| f(&key.expr));
                 for bound in [&window.frame.start, &window.frame.end] {

@@ -1,0 +1,6 @@
+//! Tests of the whole path from text to plan over a catalog in memory.
+
+mod bind;
+mod catalog;
+mod parse;
+mod shapes;
