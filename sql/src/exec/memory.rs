@@ -52,6 +52,64 @@ impl MemoryBudget {
     }
 }
 
+/// Bytes that one operator holds; given back when it is dropped.
+#[derive(Debug)]
+pub struct Reservation {
+    budget: MemoryBudget,
+    used: usize,
+    granted: usize,
+}
+
+/// Reservations take from their budget in steps, so that most rows cost no shared counter.
+const GRANT_BYTES: usize = 16 << 10;
+
+impl Reservation {
+    pub fn new(budget: &MemoryBudget) -> Self {
+        Self { budget: budget.clone(), used: 0, granted: 0 }
+    }
+
+    /// Counts bytes, or fails with `53200`.
+    pub fn grow(&mut self, bytes: usize) -> Result<()> {
+        let used = self.used + bytes;
+        if used > self.granted {
+            let wanted = used - self.granted;
+            let step = wanted.max(GRANT_BYTES);
+            // Near the limit only what is needed is taken.
+            let taken = if self.budget.grow(step).is_ok() {
+                step
+            } else {
+                self.budget.grow(wanted)?;
+                wanted
+            };
+            self.granted += taken;
+        }
+        self.used = used;
+        Ok(())
+    }
+
+    /// Gives bytes back.
+    pub fn shrink(&mut self, bytes: usize) {
+        self.used = self.used.saturating_sub(bytes);
+        if self.granted > self.used + 2 * GRANT_BYTES {
+            let excess = self.granted - self.used - GRANT_BYTES;
+            self.budget.shrink(excess);
+            self.granted -= excess;
+        }
+    }
+
+    /// Gives everything back.
+    pub fn clear(&mut self) {
+        self.budget.shrink(self.granted);
+        (self.used, self.granted) = (0, 0);
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
 impl Account {
     fn grow(&self, bytes: usize) -> Result<()> {
         let used = self.used.fetch_add(bytes, Ordering::Relaxed) + bytes;

@@ -14,6 +14,7 @@ use basalt_types::{Result, Row};
 use crate::{Cancel, exec::memory::MemoryBudget, row_ids::RowIds};
 
 pub mod eval;
+pub(crate) mod key;
 pub mod memory;
 pub(crate) mod operators;
 pub mod scope;
@@ -49,6 +50,8 @@ pub trait VirtualTables: Send + Sync {
 /// Dropping it stops the work. The owner checks cancellation between batches.
 pub trait RowStream: Send {
     fn next_batch(&mut self) -> BoxFuture<'_, Result<Option<Vec<Row>>>>;
+    /// Tells, before the first batch, that no more than so many rows will be used.
+    fn expect_at_most(&mut self, _rows: u64) {}
     /// Rows inserted, updated or deleted by a DML root, once the stream has ended.
     fn affected(&self) -> u64 {
         0

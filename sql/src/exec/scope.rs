@@ -7,7 +7,7 @@ use basalt_planner::{ColumnId, Plan};
 use basalt_types::{Datum, Result, Row, SqlType};
 use parking_lot::Mutex;
 
-use super::ExecContext;
+use super::{ExecContext, RowStream, memory::Reservation};
 
 /// Values of enclosing rows by column.
 pub type OuterValues = BTreeMap<ColumnId, Datum>;
@@ -15,9 +15,31 @@ pub type OuterValues = BTreeMap<ColumnId, Datum>;
 /// A common table expression of a running statement.
 #[derive(Clone)]
 pub(crate) enum Cte {
-    /// Not read yet: run on first use.
-    Pending(Arc<Plan>),
+    /// Run by its first reader, kept for the others.
+    Shared(Arc<SharedCte>),
+    /// The working table of a recursion.
     Rows(Arc<Vec<Row>>),
+}
+
+pub(crate) struct SharedCte {
+    pub definition: Arc<Plan>,
+    pub state: tokio::sync::Mutex<CteState>,
+}
+
+/// How far a common table expression has been run.
+pub(crate) struct CteState {
+    pub batches: Vec<Arc<Vec<Row>>>,
+    pub started: bool,
+    /// `None` before it is started and after it has ended.
+    pub stream: Option<Box<dyn RowStream>>,
+    pub memory: Reservation,
+}
+
+impl SharedCte {
+    pub fn new(definition: Arc<Plan>, memory: Reservation) -> Self {
+        let state = CteState { batches: Vec::new(), started: false, stream: None, memory };
+        Self { definition, state: tokio::sync::Mutex::new(state) }
+    }
 }
 
 /// Shared by the operators of a plan; a subplan gets a copy with its outer values.

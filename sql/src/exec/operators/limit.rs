@@ -27,7 +27,13 @@ pub(super) async fn open(
         Some(offset) => row_count(offset, scope, "OFFSET").await?.unwrap_or(0),
         None => 0,
     };
-    let input = if left == 0 { None } else { Some(build(input, scope).await?) };
+    let input = if left == 0 {
+        None
+    } else {
+        let mut input = build(input, scope).await?;
+        input.expect_at_most(left.saturating_add(skip));
+        Some(input)
+    };
     Ok(Box::new(Limit { input, skip, left }))
 }
 

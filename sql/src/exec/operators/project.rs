@@ -33,6 +33,10 @@ impl RowStream for Project {
         })
     }
 
+    fn expect_at_most(&mut self, rows: u64) {
+        self.input.expect_at_most(rows);
+    }
+
     fn affected(&self) -> u64 {
         self.input.affected()
     }

@@ -72,6 +72,16 @@ impl ScanReader {
         self.rows(scope, entries.collect()).await
     }
 
+    /// Like [`Self::points`], with `None` for a key that is not there.
+    pub async fn each_point(&self, scope: &Scope, keys: Vec<Key>) -> Result<Vec<Option<Row>>> {
+        let read = if self.covering { self.read } else { ReadOptions::default() };
+        let found = scope.context.txn.get_many(&keys, read).await.map_err(sql_error)?;
+        let there: Vec<bool> = found.iter().map(Option::is_some).collect();
+        let entries = keys.into_iter().zip(found).filter_map(|(key, value)| value.map(|value| (key, value)));
+        let mut rows = self.rows(scope, entries.collect()).await?.into_iter();
+        Ok(there.into_iter().map(|there| if there { rows.next() } else { None }).collect())
+    }
+
     /// The rows behind index entries, in order.
     pub async fn rows(&self, scope: &Scope, entries: Vec<(Bytes, Bytes)>) -> Result<Vec<Row>> {
         let mut rows = Vec::with_capacity(entries.len());

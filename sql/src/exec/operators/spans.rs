@@ -7,7 +7,7 @@ use basalt_planner::{
     Expr, Table,
     plan::{Access, KeyPart},
 };
-use basalt_types::{Datum, Result, SqlType, codec::key::encode_key_column};
+use basalt_types::{Datum, Result, SqlError, SqlType, codec::key::encode_key_column};
 use bytes::{Bytes, BytesMut};
 
 use crate::{
@@ -157,6 +157,11 @@ async fn bounds(
 async fn value(expr: &Expr, scope: &Scope, layout: Layout<'_>, row: &[Datum]) -> Result<Datum> {
     match expr {
         Expr::Literal { value, .. } => Ok(value.clone()),
+        Expr::Column { id, .. } => {
+            let here = layout.iter().position(|(column, _)| column == id).map(|position| &row[position]);
+            let value = here.or_else(|| scope.outer.get(id)).cloned();
+            value.ok_or_else(|| SqlError::internal(format!("column {} is not in scope", id.0)))
+        }
         Expr::Param { index, .. } if *index < scope.context.eval.params.len() => {
             Ok(scope.context.eval.params[*index].clone())
         }
