@@ -62,7 +62,11 @@ pub trait RowStream: Send {
 pub trait Vectorized: Send + Sync {
     /// Why the plan can't run vectorised, if it can't.
     fn refuses(&self, plan: &Plan) -> Option<String>;
-    fn open<'a>(&'a self, plan: &'a Arc<Plan>, context: ExecContext) -> BoxFuture<'a, Result<Box<dyn RowStream>>>;
+    fn open<'a>(
+        &'a self,
+        plan: &'a Arc<Plan>,
+        context: ExecContext,
+    ) -> BoxFuture<'a, Result<Box<dyn RowStream>>>;
 }
 
 /// Rows that are all there already.

@@ -237,8 +237,10 @@ impl TableWriter {
     pub fn unique_violation(&self, index: usize, row: &[Datum]) -> SqlError {
         let descriptor: &Index = &self.table.indexes[index];
         let positions: Vec<usize> = self.codecs[index].key_positions().collect();
-        let names: Vec<&str> = positions.iter().map(|&position| &self.table.columns[position].name[..]).collect();
-        let values: Vec<String> = positions.iter().map(|&position| self.print(position, &row[position])).collect();
+        let names: Vec<&str> =
+            positions.iter().map(|&position| &self.table.columns[position].name[..]).collect();
+        let values: Vec<String> =
+            positions.iter().map(|&position| self.print(position, &row[position])).collect();
         SqlError::new(
             SqlState::UNIQUE_VIOLATION,
             format!("duplicate key value violates unique constraint \"{}\"", descriptor.name),

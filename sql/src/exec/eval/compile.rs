@@ -1,6 +1,5 @@
 //! Expressions with columns resolved to positions.
 
-
 use basalt_functions::{CastMethod, FunctionKind, ScalarFn};
 use basalt_planner::{
     ColumnId, Expr,
@@ -30,23 +29,75 @@ pub(super) enum Node {
     Constant(Datum),
     Slot(usize),
     Param(usize),
-    Call { call: Box<FunctionCall>, args: Box<[Node]> },
-    InOutCast { input: Box<Node>, from: SqlType, to: SqlType, explicit: bool },
-    Coerce { input: Box<Node>, to: SqlType, explicit: bool },
+    Call {
+        call: Box<FunctionCall>,
+        args: Box<[Node]>,
+    },
+    InOutCast {
+        input: Box<Node>,
+        from: SqlType,
+        to: SqlType,
+        explicit: bool,
+    },
+    Coerce {
+        input: Box<Node>,
+        to: SqlType,
+        explicit: bool,
+    },
     And(Box<[Node]>),
     Or(Box<[Node]>),
     Not(Box<Node>),
-    IsNull { input: Box<Node>, negated: bool },
-    BoolTest { input: Box<Node>, value: Option<bool>, negated: bool },
-    IsDistinct { left: Box<Node>, right: Box<Node>, equal: Box<FunctionCall>, negated: bool },
-    Case { branches: Box<[(Node, Node)]>, otherwise: Option<Box<Node>> },
+    IsNull {
+        input: Box<Node>,
+        negated: bool,
+    },
+    BoolTest {
+        input: Box<Node>,
+        value: Option<bool>,
+        negated: bool,
+    },
+    IsDistinct {
+        left: Box<Node>,
+        right: Box<Node>,
+        equal: Box<FunctionCall>,
+        negated: bool,
+    },
+    Case {
+        branches: Box<[(Node, Node)]>,
+        otherwise: Option<Box<Node>>,
+    },
     Coalesce(Box<[Node]>),
-    NullIf { left: Box<Node>, right: Box<Node>, equal: Box<FunctionCall> },
-    MinMax { greatest: bool, args: Box<[Node]>, less: Box<FunctionCall> },
-    InList { input: Box<Node>, list: Box<[Node]>, equal: Box<FunctionCall>, negated: bool },
-    ArrayOp { input: Box<Node>, operator: Box<FunctionCall>, array: Box<Node>, all: bool },
-    Array { elements: Box<[Node]>, element: Oid, nested: bool },
-    Subscript { array: Box<Node>, indexes: Box<[Node]> },
+    NullIf {
+        left: Box<Node>,
+        right: Box<Node>,
+        equal: Box<FunctionCall>,
+    },
+    MinMax {
+        greatest: bool,
+        args: Box<[Node]>,
+        less: Box<FunctionCall>,
+    },
+    InList {
+        input: Box<Node>,
+        list: Box<[Node]>,
+        equal: Box<FunctionCall>,
+        negated: bool,
+    },
+    ArrayOp {
+        input: Box<Node>,
+        operator: Box<FunctionCall>,
+        array: Box<Node>,
+        all: bool,
+    },
+    Array {
+        elements: Box<[Node]>,
+        element: Oid,
+        nested: bool,
+    },
+    Subscript {
+        array: Box<Node>,
+        indexes: Box<[Node]>,
+    },
     Row(Box<[Node]>),
     /// Position in the operator's list of subqueries.
     Subquery(usize),
@@ -107,9 +158,11 @@ impl Compiler<'_> {
                 left: self.boxed(left)?,
                 right: self.boxed(right)?,
             },
-            Expr::MinMax { greatest, args, less, ty } => {
-                Node::MinMax { greatest: *greatest, args: self.nodes(args)?, less: comparison(less, *ty, *ty)? }
-            }
+            Expr::MinMax { greatest, args, less, ty } => Node::MinMax {
+                greatest: *greatest,
+                args: self.nodes(args)?,
+                less: comparison(less, *ty, *ty)?,
+            },
             Expr::InList { input, list, equal, negated } => Node::InList {
                 equal: comparison(equal, input.ty(), list.first().map_or(input.ty(), Expr::ty))?,
                 input: self.boxed(input)?,
@@ -211,4 +264,3 @@ fn comparison(
 ) -> Result<Box<FunctionCall>> {
     function_call(function, [left, right].into(), SqlType::BOOL).map(Box::new)
 }
-

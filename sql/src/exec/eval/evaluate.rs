@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use basalt_functions::{Call, EvalContext};
-use basalt_types::{Array, Datum, LengthRule, Oid, Result, SqlError, SqlState, apply_typmod, text_in, text_out};
+use basalt_types::{
+    Array, Datum, LengthRule, Oid, Result, SqlError, SqlState, apply_typmod, text_in, text_out,
+};
 
 use super::{
     Interrupt,
@@ -129,7 +131,8 @@ impl Frame<'_> {
             Node::Array { elements, element, nested } => self.array(elements, *element, *nested),
             Node::Subscript { array, indexes } => self.subscript(array, indexes),
             Node::Row(fields) => {
-                let fields: Vec<Datum> = fields.iter().map(|field| self.value(field)).collect::<Result<_, _>>()?;
+                let fields: Vec<Datum> =
+                    fields.iter().map(|field| self.value(field)).collect::<Result<_, _>>()?;
                 Ok(Datum::Record(fields.into()))
             }
             Node::Subquery(position) => match self.subqueries.get(*position) {
@@ -141,7 +144,8 @@ impl Frame<'_> {
 
     fn param(&self, index: usize) -> Value {
         self.context.params.get(index).cloned().ok_or_else(|| {
-            SqlError::new(SqlState::UNDEFINED_PARAMETER, format!("there is no parameter ${}", index + 1)).into()
+            SqlError::new(SqlState::UNDEFINED_PARAMETER, format!("there is no parameter ${}", index + 1))
+                .into()
         })
     }
 
@@ -172,10 +176,8 @@ impl Frame<'_> {
     }
 
     fn from_text(&self, to: basalt_types::SqlType, text: &str) -> Result<Datum> {
-        if matches!(
-            to.oid,
-            Oid::REGCLASS | Oid::REGTYPE | Oid::REGPROC | Oid::REGROLE | Oid::REGNAMESPACE
-        ) && text.parse::<u32>().is_err()
+        if matches!(to.oid, Oid::REGCLASS | Oid::REGTYPE | Oid::REGPROC | Oid::REGROLE | Oid::REGNAMESPACE)
+            && text.parse::<u32>().is_err()
         {
             return self.context.session.resolve_reg(to.oid, text).map(Datum::Oid);
         }
@@ -223,7 +225,8 @@ impl Frame<'_> {
                 continue;
             }
             let better = best.is_null() || {
-                let pair = if greatest { [best.clone(), value.clone()] } else { [value.clone(), best.clone()] };
+                let pair =
+                    if greatest { [best.clone(), value.clone()] } else { [value.clone(), best.clone()] };
                 self.apply(less, &pair)? == Datum::Bool(true)
             };
             if better {

@@ -3,7 +3,11 @@
 use basalt_planner::Expr;
 use basalt_types::{Datum, Result, SqlError};
 
-use super::{Interrupt, compile::{Compiled, compile_with}, subquery::SubqueryRunner};
+use super::{
+    Interrupt,
+    compile::{Compiled, compile_with},
+    subquery::SubqueryRunner,
+};
 use crate::exec::scope::{Layout, Scope};
 
 /// The expressions of one operator over its input rows.

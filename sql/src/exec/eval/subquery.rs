@@ -34,7 +34,8 @@ pub(crate) struct SubqueryRunner {
 impl SubqueryRunner {
     pub fn new(subquery: Subquery, layout: Layout<'_>, scope: &Scope) -> Result<Self> {
         let position = |id: ColumnId| layout.iter().position(|(column, _)| *column == id);
-        let from_row = subquery.outer.iter().filter_map(|(id, _)| position(*id).map(|slot| (*id, slot))).collect();
+        let from_row =
+            subquery.outer.iter().filter_map(|(id, _)| position(*id).map(|slot| (*id, slot))).collect();
         let comparison = match &subquery.kind {
             SubqueryKind::Quantified { comparison, columns, .. } => {
                 let find = |id: ColumnId| {
@@ -92,7 +93,8 @@ impl SubqueryRunner {
                                 "more than one row returned by a subquery used as an expression",
                             ));
                         }
-                        value = Some(if row.len() == 1 { row.swap_remove(0) } else { Datum::Record(row.into()) });
+                        value =
+                            Some(if row.len() == 1 { row.swap_remove(0) } else { Datum::Record(row.into()) });
                     }
                 }
                 Ok(value.unwrap_or(Datum::Null))
@@ -105,7 +107,9 @@ impl SubqueryRunner {
                 let element = self.subquery.ty.info().map_or(Oid::UNKNOWN, |info| info.element);
                 Ok(Datum::Array(std::sync::Arc::new(Array::from_elements(element, elements))))
             }
-            SubqueryKind::Quantified { .. } => Err(SqlError::internal("quantified subquery is run elsewhere")),
+            SubqueryKind::Quantified { .. } => {
+                Err(SqlError::internal("quantified subquery is run elsewhere"))
+            }
         }
     }
 

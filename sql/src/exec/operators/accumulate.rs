@@ -132,7 +132,12 @@ impl AggregateSpec {
     }
 
     /// Adds the row whose inputs were evaluated.
-    pub fn update(&self, state: &mut AggregateState, inputs: &[Datum], memory: &mut Reservation) -> Result<()> {
+    pub fn update(
+        &self,
+        state: &mut AggregateState,
+        inputs: &[Datum],
+        memory: &mut Reservation,
+    ) -> Result<()> {
         if self.filter.is_some_and(|filter| inputs[filter] != Datum::Bool(true)) {
             return Ok(());
         }
@@ -167,7 +172,8 @@ impl AggregateSpec {
 
     /// The group's value; what was kept for it is dropped.
     pub fn finish(&self, state: &mut AggregateState, context: &EvalContext) -> Result<Datum> {
-        let compare = |left: &[Datum], right: &[Datum]| -> Ordering { compare_rows(&self.order, left, right) };
+        let compare =
+            |left: &[Datum], right: &[Datum]| -> Ordering { compare_rows(&self.order, left, right) };
         match state {
             AggregateState::Running { accumulator, .. } => accumulator.finish(),
             AggregateState::Distinct(table) => {

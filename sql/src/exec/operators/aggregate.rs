@@ -114,10 +114,14 @@ impl HashAggregate {
             for row in batch {
                 values.clear();
                 self.groups.evaluate_all(&self.scope, &row, &mut values).await?;
-                AggregateSpec::evaluate(&self.specs, &mut self.inputs, &self.scope, &row, &mut inputs).await?;
+                AggregateSpec::evaluate(&self.specs, &mut self.inputs, &self.scope, &row, &mut inputs)
+                    .await?;
                 for set in &mut self.sets {
                     key.clear();
-                    let masked = values.iter().zip(&set.has).map(|(value, has)| if *has { value.clone() } else { Datum::Null });
+                    let masked = values
+                        .iter()
+                        .zip(&set.has)
+                        .map(|(value, has)| if *has { value.clone() } else { Datum::Null });
                     key.extend(masked);
                     let group = set.group(&mut key, &self.specs, &self.scope, &mut self.memory)?;
                     let first = group * self.specs.len();
@@ -149,7 +153,8 @@ impl HashAggregate {
                 row.push(spec.finish(state, self.scope.eval())?);
             }
             for positions in &self.groupings {
-                let mask = positions.iter().fold(0, |mask, &position| mask << 1 | i32::from(!set.has[position]));
+                let mask =
+                    positions.iter().fold(0, |mask, &position| mask << 1 | i32::from(!set.has[position]));
                 row.push(Datum::Int4(mask));
             }
             out.push(row);

@@ -71,7 +71,8 @@ impl Drop for With {
         // The definition's stream refers to the scope and the scope to it: the circle is cut here. What is taken out is
         // dropped after the lock, because dropping it may come here again.
         let mut ctes = self.scope.ctes.lock();
-        let own = matches!(ctes.get(&self.cte), Some(Cte::Shared(shared)) if Arc::ptr_eq(shared, &self.shared));
+        let own =
+            matches!(ctes.get(&self.cte), Some(Cte::Shared(shared)) if Arc::ptr_eq(shared, &self.shared));
         let removed = if own { ctes.remove(&self.cte) } else { None };
         drop(ctes);
         drop(removed);
@@ -145,7 +146,13 @@ struct RecursiveUnion {
     scope: Scope,
 }
 
-pub(super) async fn recursive(cte: u32, base: &Plan, step: &Plan, all: bool, scope: &Scope) -> Result<Stream> {
+pub(super) async fn recursive(
+    cte: u32,
+    base: &Plan,
+    step: &Plan,
+    all: bool,
+    scope: &Scope,
+) -> Result<Stream> {
     let columns = comparisons(base.columns.iter().map(|(_, ty)| *ty));
     Ok(Box::new(RecursiveUnion {
         cte,

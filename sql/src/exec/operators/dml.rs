@@ -53,7 +53,8 @@ struct Dml {
 
 pub(super) async fn insert(insert: &Insert, scope: &Scope) -> Result<Stream> {
     let layout = table_layout(&insert.table.columns, &insert.new);
-    let on_conflict = insert.on_conflict.as_ref().map(|action| conflict_action(action, insert, scope)).transpose()?;
+    let on_conflict =
+        insert.on_conflict.as_ref().map(|action| conflict_action(action, insert, scope)).transpose()?;
     let writer = writer(&insert.table, &insert.checks, &insert.new, scope)?;
     let returning = returning(&insert.returning, &layout, scope)?;
     let source = Some(build(&insert.source, scope).await?);

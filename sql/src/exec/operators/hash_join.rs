@@ -242,7 +242,9 @@ impl RowStream for HashJoin {
             if let Some(stream) = self.build.take() {
                 self.read_build_side(stream).await?;
                 // Nothing can match.
-                if self.side.rows.is_empty() && matches!(self.kind, JoinKind::Inner | JoinKind::Semi | JoinKind::Right) {
+                if self.side.rows.is_empty()
+                    && matches!(self.kind, JoinKind::Inner | JoinKind::Semi | JoinKind::Right)
+                {
                     self.probe = None;
                 }
             }

@@ -9,11 +9,7 @@ use basalt_types::{
     datetime::{date_to_timestamp, timestamp_to_timestamptz},
 };
 
-use crate::exec::{
-    eval::evaluator::RowEvaluator,
-    key::Comparison,
-    scope::Scope,
-};
+use crate::exec::{eval::evaluator::RowEvaluator, key::Comparison, scope::Scope};
 
 /// The end of a chain of rows.
 pub(super) const NO_KEY: u32 = u32::MAX;

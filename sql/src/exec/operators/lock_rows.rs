@@ -90,7 +90,9 @@ impl TableLock {
 
     fn explain(&self, error: basalt_txn::Error) -> SqlError {
         match error {
-            basalt_txn::Error::Store(kv::Error::LockNotAvailable { .. }) if self.read.wait == LockWait::Error => {
+            basalt_txn::Error::Store(kv::Error::LockNotAvailable { .. })
+                if self.read.wait == LockWait::Error =>
+            {
                 could_not_lock(&self.table)
             }
             other => sql_error(other),

@@ -146,10 +146,13 @@ impl LookupJoin {
             let mut matched = false;
             'candidates: for place in places {
                 let candidates: &[Row] = match place {
-                    Place::Point(key) => found.points.get(key).and_then(Option::as_ref).map_or(&[], std::slice::from_ref),
-                    Place::Range(span) => {
-                        found.ranges.get(&(span.start.clone(), span.end.clone())).map_or(&[], |rows| &rows[..])
+                    Place::Point(key) => {
+                        found.points.get(key).and_then(Option::as_ref).map_or(&[], std::slice::from_ref)
                     }
+                    Place::Range(span) => found
+                        .ranges
+                        .get(&(span.start.clone(), span.end.clone()))
+                        .map_or(&[], |rows| &rows[..]),
                 };
                 for candidate in candidates {
                     combined.clear();

@@ -21,7 +21,6 @@ mod sort;
 mod spans;
 mod values;
 mod virtual_scan;
-//WIN mod window;
 
 use basalt_env::BoxFuture;
 use basalt_planner::{Plan, PlanNode};
@@ -40,7 +39,9 @@ pub(crate) fn build<'a>(plan: &'a Plan, scope: &'a Scope) -> BoxFuture<'a, Resul
             PlanNode::VirtualScan { table, columns, filter } => {
                 virtual_scan::open(table, columns, filter.as_ref(), scope).await?
             }
-            PlanNode::FunctionScan { call, ordinality } => function_scan::open(call, *ordinality, scope).await?,
+            PlanNode::FunctionScan { call, ordinality } => {
+                function_scan::open(call, *ordinality, scope).await?
+            }
             PlanNode::Filter { input, predicate } => filter::open(input, predicate, scope).await?,
             PlanNode::Project { input, exprs } => project::open(input, exprs, scope).await?,
             PlanNode::ProjectSet { input, calls } => project_set::open(input, calls, scope).await?,

@@ -68,7 +68,11 @@ enum Right {
     Unread(Stream),
     Read,
     /// Run per left row, which gives these columns.
-    Lateral { plan: Arc<Plan>, columns: Vec<ColumnId>, stream: Option<Stream> },
+    Lateral {
+        plan: Arc<Plan>,
+        columns: Vec<ColumnId>,
+        stream: Option<Stream>,
+    },
 }
 
 /// The left row being joined, at the front of `combined`.
@@ -169,7 +173,9 @@ impl NestedLoop {
     }
 
     async fn read_right(&mut self) -> Result<()> {
-        let Right::Unread(mut stream) = std::mem::replace(&mut self.right, Right::Read) else { return Ok(()) };
+        let Right::Unread(mut stream) = std::mem::replace(&mut self.right, Right::Read) else {
+            return Ok(());
+        };
         while let Some(batch) = stream.next_batch().await? {
             self.scope.check_cancel()?;
             for row in batch {

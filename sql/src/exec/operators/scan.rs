@@ -21,7 +21,11 @@ use super::{
 };
 use crate::{
     error::sql_error,
-    exec::{RowStream, eval::evaluator::RowEvaluator, scope::{Layout, Scope}},
+    exec::{
+        RowStream,
+        eval::evaluator::RowEvaluator,
+        scope::{Layout, Scope},
+    },
     layout::EntryCodec,
 };
 
@@ -46,11 +50,11 @@ impl ScanReader {
     pub fn new(scan: &Scan) -> Self {
         let codec = EntryCodec::new(&scan.table, scan.index);
         let wanted: Vec<usize> = scan.columns.iter().map(|(_, position)| *position).collect();
-        let lock = scan.lock.map(|exclusive| {
-            if exclusive { LockStrength::Exclusive } else { LockStrength::Shared }
-        });
+        let lock =
+            scan.lock.map(|exclusive| if exclusive { LockStrength::Exclusive } else { LockStrength::Shared });
         // A locked row is always read from the primary index: its key is what the lock is on.
-        let covering = wanted.iter().all(|&position| codec.covers(position)) && (lock.is_none() || scan.index == 0);
+        let covering =
+            wanted.iter().all(|&position| codec.covers(position)) && (lock.is_none() || scan.index == 0);
         Self {
             primary: if scan.index == 0 { codec.clone() } else { EntryCodec::new(&scan.table, 0) },
             codec,
@@ -173,7 +177,15 @@ pub(super) async fn open_with(
     // Without a filter exactly the rows wanted are read.
     let page_rows = if filter.is_none() { left.clamp(1, PAGE_ROWS_MAX) } else { PAGE_ROWS_MIN };
     let page_rows = if left == u64::MAX { PAGE_ROWS_MIN } else { page_rows };
-    Ok(Box::new(IndexScan { reader, places, reverse: scan.reverse, filter, left, page_rows, scope: scope.clone() }))
+    Ok(Box::new(IndexScan {
+        reader,
+        places,
+        reverse: scan.reverse,
+        filter,
+        left,
+        page_rows,
+        scope: scope.clone(),
+    }))
 }
 
 impl IndexScan {
@@ -192,7 +204,8 @@ impl IndexScan {
                 self.reader.points(&self.scope, keys).await.map(Some)
             }
             Some(Place::Range(span)) => {
-                let (rows, resume) = self.reader.page(&self.scope, span, self.reverse, self.page_rows).await?;
+                let (rows, resume) =
+                    self.reader.page(&self.scope, span, self.reverse, self.page_rows).await?;
                 self.page_rows = (self.page_rows * 4).min(PAGE_ROWS_MAX);
                 if let Some(resume) = resume {
                     self.places.push_front(Place::Range(resume));

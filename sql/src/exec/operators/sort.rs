@@ -31,7 +31,9 @@ pub(super) struct ColumnOrder {
 impl ColumnOrder {
     pub fn compare(&self, left: &[Datum], right: &[Datum]) -> Ordering {
         let (left, right) = (&left[self.position], &right[self.position]);
-        let null = |null_is_left: bool| if null_is_left == self.nulls_first { Ordering::Less } else { Ordering::Greater };
+        let null = |null_is_left: bool| {
+            if null_is_left == self.nulls_first { Ordering::Less } else { Ordering::Greater }
+        };
         match (left.is_null(), right.is_null()) {
             (true, true) => Ordering::Equal,
             (true, false) => null(true),
@@ -45,7 +47,11 @@ impl ColumnOrder {
 }
 
 pub(super) fn compare_rows(orders: &[ColumnOrder], left: &[Datum], right: &[Datum]) -> Ordering {
-    orders.iter().map(|order| order.compare(left, right)).find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+    orders
+        .iter()
+        .map(|order| order.compare(left, right))
+        .find(|order| order.is_ne())
+        .unwrap_or(Ordering::Equal)
 }
 
 /// Sort keys over rows of some layout; those that are not columns are appended to the row.
@@ -75,7 +81,8 @@ impl SortColumns {
                 nulls_first: key.nulls_first,
             });
         }
-        let computed = if computed.is_empty() { None } else { Some(RowEvaluator::new(computed, layout, scope)?) };
+        let computed =
+            if computed.is_empty() { None } else { Some(RowEvaluator::new(computed, layout, scope)?) };
         Ok(Self { orders, computed })
     }
 
@@ -101,7 +108,12 @@ struct Sort {
     scope: Scope,
 }
 
-pub(super) async fn open(input: &Plan, keys: &[SortKey], top: Option<&Expr>, scope: &Scope) -> Result<Stream> {
+pub(super) async fn open(
+    input: &Plan,
+    keys: &[SortKey],
+    top: Option<&Expr>,
+    scope: &Scope,
+) -> Result<Stream> {
     let width = input.columns.len();
     let columns = SortColumns::new(keys, &input.columns, width, scope)?;
     let top = match top {

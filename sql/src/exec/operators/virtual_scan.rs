@@ -14,7 +14,8 @@ pub(super) async fn open(
 ) -> Result<Stream> {
     let layout: Vec<(ColumnId, SqlType)> =
         columns.iter().map(|(id, position)| (*id, table.columns[*position].ty)).collect();
-    let mut filter_evaluator = filter.map(|filter| RowEvaluator::new([filter], &layout, scope)).transpose()?;
+    let mut filter_evaluator =
+        filter.map(|filter| RowEvaluator::new([filter], &layout, scope)).transpose()?;
     let mut out = Vec::new();
     for full in scope.context.tables.rows(table, filter).await? {
         let row: Vec<Datum> = columns.iter().map(|(_, position)| full[*position].clone()).collect();
