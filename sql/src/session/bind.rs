@@ -231,7 +231,7 @@ impl Session {
     }
 
     pub(crate) fn io_settings(&self) -> IoSettings {
-        let mut io = self.shared.settings.lock().io();
+        let mut io = self.shared.settings.lock().hot().io.clone();
         let start = self.open.as_ref().map(|open| open.start_micros);
         io.now_micros = Some(start.unwrap_or_else(|| self.services.now_micros()));
         io

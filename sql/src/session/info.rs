@@ -19,7 +19,7 @@ pub struct SessionShared {
     pub user: Arc<str>,
     pub database: Arc<Database>,
     pub pid: i32,
-    pub settings: Mutex<Settings>,
+    pub settings: Mutex<Arc<Settings>>,
     /// The catalog as the session last looked at it.
     pub view: Mutex<Option<Arc<CatalogView>>>,
 }
@@ -41,7 +41,7 @@ impl SessionInfo for SessionShared {
         if local {
             return Err(SqlError::not_supported("set_config with is_local"));
         }
-        let set = self.settings.lock().set(name, value)?;
+        let set = Arc::make_mut(&mut self.settings.lock()).set(name, value)?;
         if set.0 == "search_path" {
             *self.view.lock() = None;
         }

@@ -106,7 +106,7 @@ impl Session {
             user: info.user.into(),
             database: database.clone(),
             pid: info.pid,
-            settings: Mutex::new(settings),
+            settings: Mutex::new(Arc::new(settings)),
             view: Mutex::new(None),
         };
         Ok(Self {

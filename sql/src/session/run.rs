@@ -11,7 +11,11 @@ use basalt_planner::{
 };
 use basalt_types::{Datum, Oid, Result, Row, SqlError, SqlState};
 
-use super::{Session, StatementPlan, bind::{Portal, Progress}};
+use super::{
+    Session, StatementPlan,
+    bind::{Portal, Progress},
+    settings::ExecutorChoice,
+};
 use crate::{
     Output,
     error::sql_error,
@@ -102,7 +106,7 @@ impl Session {
         if locks.try_lock(self.id, table, mode) {
             return Ok(());
         }
-        let timeout = self.shared.settings.lock().millis("lock_timeout");
+        let timeout = self.shared.settings.lock().hot().lock_timeout_ms;
         let timeout = (timeout > 0).then(|| Duration::from_millis(timeout));
         locks.lock(&self.services.env, self.id, table, mode, timeout, &*self.cancel).await
     }
@@ -153,11 +157,10 @@ impl Session {
     /// The vectorised executor, if the plan should run there.
     pub(crate) fn vectorized_for(&self, plan: &Plan) -> Option<&dyn exec::Vectorized> {
         let vectorized = self.services.vectorized.as_deref()?;
-        let choice = self.shared.settings.lock().get("basalt.executor");
-        let wanted = match choice.as_deref() {
-            Some("row") => false,
-            Some("vectorized") => true,
-            _ => plan.cost >= self.services.options.vectorized_cost_min,
+        let wanted = match self.shared.settings.lock().hot().executor {
+            ExecutorChoice::Row => false,
+            ExecutorChoice::Vectorized => true,
+            ExecutorChoice::Auto => plan.cost >= self.services.options.vectorized_cost_min,
         };
         (wanted && vectorized.refuses(plan).is_none()).then_some(vectorized)
     }
@@ -372,7 +375,7 @@ impl Session {
 
     /// `statement_timeout` as a future, if set.
     pub(crate) fn statement_timeout(&self) -> Option<basalt_env::BoxFuture<'static, ()>> {
-        let ms = self.shared.settings.lock().millis("statement_timeout");
+        let ms = self.shared.settings.lock().hot().statement_timeout_ms;
         (ms > 0).then(|| self.services.env.spawner.sleep(Duration::from_millis(ms)))
     }
 }

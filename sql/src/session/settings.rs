@@ -89,9 +89,29 @@ parameters! {
     "xmloption", Kind::Text, "content", false, "Accepted for compatibility.";
 }
 
+/// Values that every statement needs, decoded once per change.
+#[derive(Clone, Debug)]
+pub struct HotSettings {
+    pub io: IoSettings,
+    /// Milliseconds; 0 is no limit.
+    pub statement_timeout_ms: u64,
+    pub lock_timeout_ms: u64,
+    pub default_read_only: bool,
+    pub executor: ExecutorChoice,
+}
+
+/// `basalt.executor`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExecutorChoice {
+    Auto,
+    Row,
+    Vectorized,
+}
+
 /// The parameters of one session.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Settings {
+    hot: HotSettings,
     /// Values that differ from the defaults, by canonical name.
     values: BTreeMap<&'static str, String>,
     /// Defaults given at connect (`options`, startup parameters); RESET returns to them.
@@ -100,7 +120,40 @@ pub struct Settings {
     custom: BTreeMap<String, String>,
 }
 
+impl Default for Settings {
+    fn default() -> Self {
+        let hot = HotSettings {
+            io: IoSettings::default(),
+            statement_timeout_ms: 0,
+            lock_timeout_ms: 0,
+            default_read_only: false,
+            executor: ExecutorChoice::Auto,
+        };
+        Self { hot, values: BTreeMap::new(), session_defaults: BTreeMap::new(), custom: BTreeMap::new() }
+    }
+}
+
 impl Settings {
+    /// The values that every statement needs.
+    pub fn hot(&self) -> &HotSettings {
+        &self.hot
+    }
+
+    /// Decodes the hot values again after a change.
+    fn refresh(&mut self) {
+        self.hot = HotSettings {
+            io: self.decode_io(),
+            statement_timeout_ms: self.millis("statement_timeout"),
+            lock_timeout_ms: self.millis("lock_timeout"),
+            default_read_only: self.bool("default_transaction_read_only"),
+            executor: match self.text("basalt.executor").as_str() {
+                "row" => ExecutorChoice::Row,
+                "vectorized" => ExecutorChoice::Vectorized,
+                _ => ExecutorChoice::Auto,
+            },
+        };
+    }
+
     pub fn get(&self, name: &str) -> Option<String> {
         if let Some(parameter) = find(name) {
             let value = self.values.get(parameter.name).or_else(|| self.session_defaults.get(parameter.name));
@@ -125,6 +178,7 @@ impl Settings {
         };
         let value = check(parameter, value)?;
         self.values.insert(parameter.name, value.clone());
+        self.refresh();
         Ok((parameter.name.to_owned(), value))
     }
 
@@ -139,6 +193,7 @@ impl Settings {
         };
         let value = check(parameter, value)?;
         self.session_defaults.insert(parameter.name, value);
+        self.refresh();
         Ok(())
     }
 
@@ -157,12 +212,14 @@ impl Settings {
             }
             None => return Err(unknown(name)),
         }
+        self.refresh();
         Ok(())
     }
 
     pub fn reset_all(&mut self) {
         self.values.clear();
         self.custom.clear();
+        self.refresh();
     }
 
     /// Name, value and description of every built-in parameter.
@@ -180,15 +237,15 @@ impl Settings {
     }
 
     /// 0 means no limit.
-    pub fn millis(&self, name: &str) -> u64 {
+    fn millis(&self, name: &str) -> u64 {
         parse_duration_ms(&self.text(name)).unwrap_or(0)
     }
 
-    pub fn bool(&self, name: &str) -> bool {
+    fn bool(&self, name: &str) -> bool {
         self.text(name) == "on"
     }
 
-    pub fn io(&self) -> IoSettings {
+    fn decode_io(&self) -> IoSettings {
         IoSettings {
             time_zone: TimeZone::parse(&self.text("TimeZone")).unwrap_or_else(|_| TimeZone::utc()),
             extra_float_digits: self.text("extra_float_digits").parse().unwrap_or(1),
@@ -338,7 +395,7 @@ mod tests {
         let mut settings = Settings::default();
         assert_eq!(settings.set("statement_timeout", "90s").unwrap().1, "90s");
         assert_eq!(settings.set("STATEMENT_TIMEOUT", "120000").unwrap().1, "2min");
-        assert_eq!(settings.millis("statement_timeout"), 120_000);
+        assert_eq!(settings.hot().statement_timeout_ms, 120_000);
         assert_eq!(settings.set("datestyle", "iso").unwrap().1, "ISO, MDY");
         assert_eq!(
             settings.set("server_version", "1").unwrap_err().sqlstate(),

@@ -43,9 +43,9 @@ pub(crate) struct OpenTransaction {
     pub schema_changes: Option<SchemaChanges>,
     savepoints: Vec<NamedSavepoint>,
     /// Settings to return to on rollback, and after commit for SET LOCAL.
-    settings_before: Settings,
+    settings_before: Arc<Settings>,
     /// Settings as SET (not SET LOCAL) left them.
-    pub settings_session: Settings,
+    pub settings_session: Arc<Settings>,
     /// Rows added per table, told to the estimates on commit.
     pub row_deltas: Vec<(Oid, i64)>,
 }
@@ -54,7 +54,7 @@ struct NamedSavepoint {
     name: String,
     point: Savepoint,
     schema_changes: Option<SchemaChanges>,
-    settings: (Settings, Settings),
+    settings: (Arc<Settings>, Arc<Settings>),
     row_deltas: usize,
 }
 
@@ -80,7 +80,7 @@ impl Session {
 
     fn open_transaction(&mut self, modes: Modes) -> Result<()> {
         let settings = self.shared.settings.lock().clone();
-        let read_only = modes.read_only.unwrap_or_else(|| settings.bool("default_transaction_read_only"));
+        let read_only = modes.read_only.unwrap_or_else(|| settings.hot().default_read_only);
         let config = TxnConfig {
             isolation: modes.isolation.unwrap_or_default(),
             priority: TxnPriority::default(),
@@ -203,9 +203,13 @@ impl Session {
         self.forget_view();
     }
 
-    fn restore_settings(&mut self, settings: Settings) {
-        *self.shared.settings.lock() = settings;
-        self.forget_view();
+    fn restore_settings(&mut self, settings: Arc<Settings>) {
+        let mut current = self.shared.settings.lock();
+        if !Arc::ptr_eq(&current, &settings) {
+            *current = settings;
+            drop(current);
+            self.forget_view();
+        }
     }
 
     /// Marks the transaction failed after an error. An implicit one is rolled back at once.

@@ -87,8 +87,8 @@ impl Session {
             }
             Utility::Reset { name } => {
                 match name {
-                    Some(name) => self.shared.settings.lock().reset(name)?,
-                    None => self.shared.settings.lock().reset_all(),
+                    Some(name) => Arc::make_mut(&mut self.shared.settings.lock()).reset(name)?,
+                    None => Arc::make_mut(&mut self.shared.settings.lock()).reset_all(),
                 }
                 self.settings_changed(false);
                 out.complete("RESET")
@@ -159,7 +159,8 @@ impl Session {
                 if *session {
                     let read_only = modes.read_only.unwrap_or(false);
                     let value = if read_only { "on" } else { "off" };
-                    self.shared.settings.lock().set("default_transaction_read_only", value)?;
+                    Arc::make_mut(&mut self.shared.settings.lock())
+                        .set("default_transaction_read_only", value)?;
                     self.settings_changed(false);
                 } else {
                     self.set_transaction(modes)?;
@@ -260,7 +261,8 @@ impl Session {
         // Every level runs as SERIALIZABLE, and SHOW says so.
         let isolation = ["transaction_isolation", "default_transaction_isolation"];
         let asks_isolation = isolation.iter().any(|known| known.eq_ignore_ascii_case(name));
-        let mut settings = self.shared.settings.lock();
+        let mut shared = self.shared.settings.lock();
+        let settings = Arc::make_mut(&mut shared);
         match values {
             [] => settings.reset(name)?,
             values => {
@@ -271,7 +273,7 @@ impl Session {
                 }
             }
         }
-        drop(settings);
+        drop(shared);
         self.settings_changed(local);
         Ok(())
     }
@@ -301,7 +303,7 @@ impl Session {
                 }
                 self.statements.clear();
                 self.portals.clear();
-                self.shared.settings.lock().reset_all();
+                Arc::make_mut(&mut self.shared.settings.lock()).reset_all();
                 self.settings_changed(false);
                 "DISCARD ALL"
             }
