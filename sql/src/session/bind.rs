@@ -35,6 +35,11 @@ pub(crate) enum Progress {
 }
 
 impl Portal {
+    /// The columns of its rows; none when it returns no rows.
+    pub fn fields(&self) -> &[Field] {
+        &self.prepared.fields
+    }
+
     pub(crate) fn outlives_transaction(&self) -> bool {
         self.hold
     }

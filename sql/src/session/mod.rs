@@ -141,6 +141,16 @@ impl Session {
         changes
     }
 
+    /// Where the transaction block stands.
+    pub fn block_state(&self) -> BlockState {
+        self.block
+    }
+
+    /// What running statements share with the session: the settings among it.
+    pub fn shared(&self) -> &Arc<SessionShared> {
+        &self.shared
+    }
+
     pub fn take_notices(&mut self) -> Vec<Notice> {
         std::mem::take(&mut self.notices)
     }

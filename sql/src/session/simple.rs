@@ -40,6 +40,9 @@ impl Session {
             for notice in self.take_notices() {
                 out.notice(&notice);
             }
+            if out.is_full() {
+                out.flush().await?;
+            }
         }
         if self.block == BlockState::Implicit {
             self.commit_transaction().await?;

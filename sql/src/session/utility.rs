@@ -32,6 +32,7 @@ impl Session {
             ParsedBody::Utility(Utility::Show { name }) => match name.as_str() {
                 "all" => vec![field("name"), field("setting"), field("description")],
                 "ranges" => range_fields(),
+                "metrics" => metric_fields(),
                 name => vec![field(self.canonical_setting(name)?.as_str())],
             },
             ParsedBody::Utility(Utility::Fetch { cursor, is_move: false, .. }) => {
@@ -241,6 +242,12 @@ impl Session {
                     out.row(&row)?;
                 }
             }
+            "metrics" => {
+                let metrics = self.services.store.as_ref().map_or_else(Vec::new, |store| store.metrics());
+                for (name, value) in metrics {
+                    out.row(&[Datum::text(name), Datum::Int8(value)])?;
+                }
+            }
             name => {
                 let value = self.shared.settings.lock().get(name).unwrap_or_default();
                 out.row(&[Datum::text(value)])?;
@@ -408,6 +415,12 @@ impl Session {
             })
             .collect()
     }
+}
+
+/// Columns of SHOW METRICS.
+fn metric_fields() -> Vec<Field> {
+    let field = |name: &str, ty| Field { name: name.to_owned(), ty, table: Oid(0), attnum: 0 };
+    vec![field("name", SqlType::TEXT), field("value", SqlType::INT8)]
 }
 
 /// Columns of SHOW RANGES.

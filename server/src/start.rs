@@ -1,0 +1,56 @@
+//! `basalt start`: the runtime, the node, the listener, and the end of all three.
+
+use std::{net::SocketAddr, sync::Arc, thread};
+
+use basalt_pgwire::{Authenticator, Limits, Server, listen};
+
+use crate::{backend::SqlBackend, configuration::Configuration, logging, node::Node, signals::StopSignals};
+
+/// Runs a node until it is asked to stop.
+pub fn start(configuration: &Configuration) -> Result<(), String> {
+    logging::begin(&configuration.log)?;
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cores)
+        .thread_name("basalt")
+        .enable_all()
+        .build()
+        .map_err(|error| format!("the runtime could not be started: {error}"))?;
+    runtime.block_on(serve(configuration))
+}
+
+async fn serve(configuration: &Configuration) -> Result<(), String> {
+    let mut stop = StopSignals::listen().map_err(|error| format!("signals: {error}"))?;
+    let node = tokio::select! {
+        biased;
+        () = stop.received() => return Ok(()),
+        node = Node::open(configuration) => node?,
+    };
+    let listener = listen(configuration.sql_addr)
+        .map_err(|error| format!("cannot listen on {}: {error}", configuration.sql_addr))?;
+    let address = listener.local_addr().map_err(|error| format!("cannot listen: {error}"))?;
+    let limits = Limits { connections_max: configuration.connections_max, ..Limits::default() };
+    let backend = Arc::new(SqlBackend::new(node.services().clone()));
+    let server = Server::new(node.env().clone(), backend, limits, Authenticator::Trust);
+    greet(configuration, address);
+    let asked = async {
+        stop.received().await;
+        tracing::info!("stopping: no new clients, open statements may end; ask again to stop at once");
+    };
+    server.serve(listener, asked).await;
+    tokio::select! {
+        biased;
+        () = stop.received() => Err("stopped at once; the next start replays the log".to_owned()),
+        closed = node.close() => closed,
+    }
+}
+
+/// Says what runs and how to reach it.
+fn greet(configuration: &Configuration, address: SocketAddr) {
+    let (host, port) = (address.ip(), address.port());
+    println!("basalt {} serves {}", env!("CARGO_PKG_VERSION"), configuration.store.display());
+    println!("insecure: no passwords, no encryption; reachable from this machine only");
+    println!("connect with: psql -h {host} -p {port} -U postgres");
+    println!("stop with:    Ctrl-C");
+    tracing::info!(%address, store = %configuration.store.display(), "serving SQL clients");
+}
