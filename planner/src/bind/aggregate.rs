@@ -37,8 +37,11 @@ impl Binder<'_> {
             ));
         }
         self.collected.in_aggregate = true;
+        let references = self.collected.references.len();
         let bound = self.bind_aggregate(name, function, list, env);
         self.collected.in_aggregate = false;
+        // Ungrouped columns are welcome inside.
+        self.collected.references.truncate(references);
         let call = bound?;
         self.refuse_outer_aggregate(&call, env, span)?;
         let ty = call.ty;

@@ -194,10 +194,10 @@ impl Binder<'_> {
             SqlType::UNKNOWN
         } else {
             let element = lookup::element(array_type.oid).ok_or_else(|| {
-                self.error_at(
+                self.error_after(
                     SqlState::WRONG_OBJECT_TYPE,
                     "op ANY/ALL (array) requires array on right side",
-                    right.span(),
+                    left.span(),
                 )
             })?;
             SqlType::new(element, -1)
@@ -249,7 +249,7 @@ impl Binder<'_> {
             } else {
                 "subquery has too few columns"
             };
-            return Err(self.error_at(SqlState::SYNTAX_ERROR, message, left.span()));
+            return Err(self.error_after(SqlState::SYNTAX_ERROR, message, left.span()));
         }
         let mut comparisons = Vec::with_capacity(lefts.len());
         for ((value, span), (id, ty)) in lefts.into_iter().zip(&produced) {

@@ -156,7 +156,7 @@ impl Binder<'_> {
                         ),
                     )
                     .with_hint("Cast the output of the non-recursive term to the correct type."),
-                    cte.alias.name.span,
+                    output_span(left, index),
                 ));
             }
         }
@@ -223,6 +223,15 @@ fn under_ids(definition: Plan, ids: &[(crate::ColumnId, SqlType)]) -> Plan {
         .map(|((id, _), (inner, ty))| (*id, Expr::Column { id: *inner, ty: *ty }))
         .collect();
     super::project(definition, exprs)
+}
+
+/// Where an output column of a SELECT is written.
+fn output_span(body: &SetExpr, index: usize) -> sqlparser::tokenizer::Span {
+    let empty = sqlparser::tokenizer::Span::empty();
+    match body {
+        SetExpr::Select(select) => select.projection.get(index).map_or(empty, ast::Spanned::span),
+        _ => empty,
+    }
 }
 
 fn refers_to(query: &ast::Query, name: &str) -> bool {

@@ -75,12 +75,17 @@ impl Binder<'_> {
             E::AnyOp { left, compare_op, right, .. } => self.quantified(left, compare_op, right, false, env),
             E::AllOp { left, compare_op, right } => self.quantified(left, compare_op, right, true, env),
             E::Cast {
-                kind: ast::CastKind::Cast | ast::CastKind::DoubleColon,
+                kind: kind @ (ast::CastKind::Cast | ast::CastKind::DoubleColon),
                 expr: inner,
                 data_type,
                 ..
             } => {
-                let target = bind_type(data_type).map_err(|error| self.at(error, inner.span()))?;
+                // The name stands after `::` or `AS `.
+                let before = if matches!(kind, ast::CastKind::Cast) { 3 } else { 2 };
+                let target = bind_type(data_type).map_err(|error| {
+                    let place = self.source.operator_after(inner.span().end);
+                    error.at(place.map_or(1, |place| place + before))
+                })?;
                 self.cast_syntax(inner, target, env)
             }
             E::AtTimeZone { timestamp, time_zone } => {
@@ -228,10 +233,13 @@ impl Binder<'_> {
         let source = operand.ty();
         let operator = match resolve::operator(name, None, source.oid) {
             Found::One(operator) => operator,
-            Found::None => {
-                return Err(self.at(missing_operator(name, None, source, false), inner.span()));
+            found => {
+                let error = missing_operator(name, None, source, matches!(found, Found::Ambiguous));
+                return Err(match self.source.last_before(inner.span().start, name) {
+                    Some(position) => error.at(position),
+                    None => error,
+                });
             }
-            Found::Ambiguous => return Err(self.at(missing_operator(name, None, source, true), inner.span())),
         };
         self.apply_operator(operator, vec![(operand, inner.span())])
     }
@@ -454,21 +462,18 @@ impl Binder<'_> {
         let value = self.expr(inner, env)?;
         let value = if is_unknown(value.ty()) { self.settle_unknown(value)? } else { value };
         if lookup::category(value.ty().oid) != basalt_types::Category::String {
-            return Err(self.error_at(
-                SqlState::DATATYPE_MISMATCH,
-                format!("collations are not supported by type {}", super::type_name(value.ty())),
-                inner.span(),
-            ));
+            let message = format!("collations are not supported by type {}", super::type_name(value.ty()));
+            return Err(self.error_after(SqlState::DATATYPE_MISMATCH, message, inner.span()));
         }
         let parts = super::folded(collation)?;
         // All of these order by bytes, as the database does.
         match parts.last().map(String::as_str) {
             Some("default" | "C" | "c" | "POSIX" | "posix" | "ucs_basic") => Ok(value),
-            _ => Err(self.error_at(
-                SqlState::UNDEFINED_OBJECT,
-                format!("collation \"{}\" for encoding \"UTF8\" does not exist", parts.join(".")),
-                inner.span(),
-            )),
+            _ => {
+                let message =
+                    format!("collation \"{}\" for encoding \"UTF8\" does not exist", parts.join("."));
+                Err(self.error_after(SqlState::UNDEFINED_OBJECT, message, inner.span()))
+            }
         }
     }
 }

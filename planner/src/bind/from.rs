@@ -37,7 +37,7 @@ impl Binder<'_> {
                 None => right,
                 Some((left, mut scope)) => {
                     let product = nested_loop(JoinKind::Inner, left, right.0, None);
-                    scope.join(right.1).map_err(|error| self.at(error, item.span()))?;
+                    scope.join(right.1)?;
                     (product, scope)
                 }
             });
@@ -124,7 +124,7 @@ impl Binder<'_> {
             merged.push(ScopeColumn { name: name.clone(), expr, origin, hidden: false });
         }
         let mut scope = left_scope;
-        scope.join(right_scope).map_err(|error| self.at(error, span))?;
+        scope.join(right_scope)?;
         if let JoinConstraint::On(condition) = constraint {
             let env = Env { scope: &scope, parent };
             conditions
@@ -199,7 +199,11 @@ impl Binder<'_> {
                     self.subplan(subquery, &lateral_env)?
                 } else {
                     let saved = std::mem::take(&mut self.collected);
+                    let hidden = self.hidden_relations.len();
+                    let beside = left.iter().flat_map(|scope| &scope.relations);
+                    self.hidden_relations.extend(beside.map(|relation| relation.alias.clone()));
                     let bound = self.query(subquery, parent);
+                    self.hidden_relations.truncate(hidden);
                     self.collected = saved;
                     bound?
                 };

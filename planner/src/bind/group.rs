@@ -49,6 +49,7 @@ impl Binder<'_> {
             return Ok(None);
         }
         let mut grouping = Grouping::default();
+        let references = self.collected.references.len();
         // Each item gives alternatives; the sets are their product.
         let mut sets: Vec<Vec<usize>> = vec![vec![]];
         let mut has_sets = false;
@@ -119,6 +120,7 @@ impl Binder<'_> {
                 }
             });
         }
+        self.collected.references.truncate(references);
         if has_sets {
             grouping.sets = Some(sets);
         }

@@ -51,9 +51,9 @@ impl Binder<'_> {
                         && query.limit_clause.is_none()
                         && query.fetch.is_none() =>
                 {
-                    self.insert_values(&table, &targets, !insert.columns.is_empty(), values, &mut defaults)?
+                    self.insert_values(&table, &targets, &insert.columns, values, &mut defaults)?
                 }
-                _ => self.insert_query(&table, &targets, !insert.columns.is_empty(), query, &mut defaults)?,
+                _ => self.insert_query(&table, &targets, &insert.columns, query, &mut defaults)?,
             },
         };
         let new: Vec<ColumnId> = source.columns.iter().map(|(id, _)| *id).collect();
@@ -142,7 +142,7 @@ impl Binder<'_> {
         &mut self,
         table: &Table,
         targets: &[usize],
-        listed: bool,
+        listed: &[ast::ObjectName],
         values: &ast::Values,
         defaults: &mut Defaults,
     ) -> Result<Plan> {
@@ -200,7 +200,13 @@ impl Binder<'_> {
         Ok(())
     }
 
-    fn check_width(&self, width: usize, targets: &[usize], listed: bool, extra: Option<Span>) -> Result<()> {
+    fn check_width(
+        &self,
+        width: usize,
+        targets: &[usize],
+        listed: &[ast::ObjectName],
+        extra: Option<Span>,
+    ) -> Result<()> {
         if width > targets.len() {
             return Err(self.error_at(
                 SqlState::SYNTAX_ERROR,
@@ -208,10 +214,11 @@ impl Binder<'_> {
                 extra.unwrap_or_else(Span::empty),
             ));
         }
-        if listed && width < targets.len() {
-            return Err(SqlError::new(
+        if !listed.is_empty() && width < targets.len() {
+            return Err(self.error_at(
                 SqlState::SYNTAX_ERROR,
                 "INSERT has more target columns than expressions",
+                listed.get(width).map_or_else(Span::empty, Spanned::span),
             ));
         }
         Ok(())
@@ -221,7 +228,7 @@ impl Binder<'_> {
         &mut self,
         table: &Table,
         targets: &[usize],
-        listed: bool,
+        listed: &[ast::ObjectName],
         query: &ast::Query,
         defaults: &mut Defaults,
     ) -> Result<Plan> {
@@ -398,7 +405,8 @@ impl Binder<'_> {
                 SqlState::SYNTAX_ERROR,
                 "ON CONFLICT DO UPDATE requires inference specification or constraint name",
             )
-            .with_hint("For example, ON CONFLICT (column_name)."));
+            .with_hint("For example, ON CONFLICT (column_name).")
+            .at(self.on_conflict_position()));
         }
         let mut scope = Scope::of(row_relation(table, alias, &existing));
         scope.join(Scope::of(row_relation(table, "excluded", new)))?;
@@ -413,6 +421,14 @@ impl Binder<'_> {
         };
         self.collected = Collected::default();
         Ok(OnConflict { index, update: Some(update), filter, existing })
+    }
+}
+
+impl Binder<'_> {
+    /// Where ON CONFLICT stands; its syntax tree has no place of its own.
+    fn on_conflict_position(&self) -> usize {
+        let text = self.source.text().to_ascii_lowercase();
+        text.rfind("on conflict").map_or(1, |at| text[..at].chars().count() + 1)
     }
 }
 

@@ -150,6 +150,8 @@ pub(crate) struct Binder<'a> {
     pub cacheable: bool,
     pub collected: Collected,
     pub ctes: Vec<cte::Cte>,
+    /// Aliases of FROM items that the subquery in FROM being bound stands beside and cannot see.
+    pub hidden_relations: Vec<String>,
     next_column: u32,
     next_cte: u32,
     depth: usize,
@@ -171,6 +173,7 @@ impl<'a> Binder<'a> {
             cacheable: true,
             collected: Collected::default(),
             ctes: Vec::new(),
+            hidden_relations: Vec::new(),
             next_column: 0,
             next_cte: 0,
             depth: 0,
@@ -197,6 +200,15 @@ impl<'a> Binder<'a> {
 
     pub fn error_at(&self, state: SqlState, message: impl Into<String>, span: Span) -> SqlError {
         self.at(SqlError::new(state, message), span)
+    }
+
+    /// An error at the operator that follows `span`.
+    pub fn error_after(&self, state: SqlState, message: impl Into<String>, span: Span) -> SqlError {
+        let error = SqlError::new(state, message);
+        match self.source.operator_after(span.end) {
+            Some(position) => error.at(position),
+            None => error,
+        }
     }
 
     /// Runs one level deeper, within the bound.

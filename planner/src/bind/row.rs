@@ -45,7 +45,7 @@ impl Binder<'_> {
     ) -> Result<Option<Expr>> {
         let (Some(lefts), Some(rights)) = (fields(left), fields(right)) else { return Ok(None) };
         if lefts.len() != rights.len() {
-            return Err(self.error_at(
+            return Err(self.error_after(
                 SqlState::SYNTAX_ERROR,
                 "unequal number of entries in row expressions",
                 left.span(),

@@ -250,6 +250,18 @@ impl Binder<'_> {
     }
 
     pub(crate) fn missing_relation(&self, table: &str, span: Span) -> SqlError {
+        if self.hidden_relations.iter().any(|hidden| hidden == table) {
+            let error = SqlError::new(
+                SqlState::UNDEFINED_TABLE,
+                format!("invalid reference to FROM-clause entry for table \"{table}\""),
+            );
+            return self.at(
+                error.with_hint(format!(
+                    "There is an entry for table \"{table}\", but it cannot be referenced from this part of the query."
+                )),
+                span,
+            );
+        }
         self.error_at(
             SqlState::UNDEFINED_TABLE,
             format!("missing FROM-clause entry for table \"{table}\""),

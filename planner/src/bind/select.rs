@@ -35,7 +35,10 @@ impl Binder<'_> {
     ) -> Result<Bound> {
         let outer = std::mem::take(&mut self.collected);
         let bound = self.select_inner(select, tail, parent);
+        let references = std::mem::take(&mut self.collected.references);
         self.collected = outer;
+        // A reference from inside may be one of the enclosing level.
+        self.collected.references.extend(references);
         bound
     }
 
@@ -54,6 +57,7 @@ impl Binder<'_> {
                 self.in_clause(Clause::Where, |binder| binder.condition(condition, "WHERE", &env))?;
             input = filter(input, predicate);
         }
+        self.collected.references.clear();
         self.named_windows(&select.named_window, &env)?;
         let mut targets = self.targets(&select.projection, &env)?;
         if tail.settle || matches!(select.distinct, Some(Distinct::Distinct | Distinct::On(_))) {
@@ -87,6 +91,7 @@ impl Binder<'_> {
         let distinct_on = self.distinct_on(select.distinct.as_ref(), &mut targets, visible, &order, &env)?;
 
         let collected = std::mem::take(&mut self.collected);
+        self.collected.references.clone_from(&collected.references);
         let grouped = grouping.is_some()
             || having.is_some()
             || !collected.aggregates.is_empty()
@@ -236,7 +241,7 @@ impl Binder<'_> {
                 return Err(self.error_at(
                     SqlState::INVALID_COLUMN_REFERENCE,
                     "SELECT DISTINCT ON expressions must match initial ORDER BY expressions",
-                    key.expr.span(),
+                    items.first().map_or_else(Span::empty, Spanned::span),
                 ));
             }
         }

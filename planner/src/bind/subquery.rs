@@ -15,7 +15,9 @@ impl Binder<'_> {
     pub(super) fn subplan(&mut self, query: &ast::Query, env: &Env<'_>) -> Result<Bound> {
         let outer = std::mem::take(&mut self.collected);
         let bound = self.query(query, Some(env));
+        let references = std::mem::take(&mut self.collected.references);
         self.collected = outer;
+        self.collected.references.extend(references);
         bound
     }
 
@@ -25,11 +27,14 @@ impl Binder<'_> {
             SubqueryKind::Exists | SubqueryKind::Quantified { .. } => SqlType::BOOL,
             SubqueryKind::Scalar | SubqueryKind::Array => {
                 let [(_, ty)] = bound.plan.columns.as_slice() else {
-                    return Err(self.error_at(
+                    let error = basalt_types::SqlError::new(
                         SqlState::SYNTAX_ERROR,
                         "subquery must return only one column",
-                        query.span(),
-                    ));
+                    );
+                    return Err(match self.source.last_before(query.span().start, "(") {
+                        Some(position) => error.at(position),
+                        None => error,
+                    });
                 };
                 if matches!(kind, SubqueryKind::Scalar) {
                     *ty
@@ -50,7 +55,6 @@ impl Binder<'_> {
 
     pub(super) fn subquery_expr(&mut self, kind: SubqueryKind, bound: Bound, ty: SqlType) -> Expr {
         let outer = crate::optimize::free_columns(&bound.plan);
-        // A reference from inside counts as one of the enclosing level, for its grouping check.
         Expr::Subquery(Box::new(Subquery { kind, plan: Arc::new(bound.plan), outer, ty }))
     }
 }

@@ -148,10 +148,9 @@ impl Binder<'_> {
                 let label = super::folded(name)?.pop().unwrap_or_default();
                 let position = self.target_column(table, &label, name.span())?;
                 if assigned.iter().any(|(known, _)| *known == position) {
-                    return Err(self.error_at(
+                    return Err(SqlError::new(
                         SqlState::SYNTAX_ERROR,
                         format!("multiple assignments to same column \"{label}\""),
-                        name.span(),
                     ));
                 }
                 let bound = if is_default(value) {

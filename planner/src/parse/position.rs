@@ -35,6 +35,12 @@ impl Source {
         (location.line > 0).then(|| self.0[..self.byte(location)].chars().count() + 1)
     }
 
+    /// Where `needle` last stands before a location.
+    pub fn last_before(&self, location: Location, needle: &str) -> Option<usize> {
+        let before = &self.0[..self.byte(location)];
+        before.rfind(needle).map(|at| before[..at].chars().count() + 1)
+    }
+
     /// The text of a span.
     pub fn span(&self, span: Span) -> &str {
         let (start, end) = (self.byte(span.start), self.byte(span.end));

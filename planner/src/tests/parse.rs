@@ -26,7 +26,7 @@ fn syntax_errors_have_the_position_of_postgresql() {
         ("SELECT 'é', * FROM t t WHERE a ) = 1", "syntax error at or near \")\"", 32),
         ("SELECT 1 +", "syntax error at end of input", 11),
         ("select (1", "syntax error at end of input", 10),
-        ("select 1\nfrom t\nlimit limit", "syntax error at or near \"limit\"", 23),
+        ("select 1\nfrom t\nlimit 1 limit", "syntax error at or near \"limit\"", 25),
     ] {
         let error = parse(sql).expect_err(sql);
         assert_eq!(error.message(), message, "{sql}");
