@@ -6,6 +6,7 @@ mod cte;
 mod distinct;
 mod dml;
 mod filter;
+mod frame;
 mod function_scan;
 mod hash_join;
 mod join_key;
@@ -15,12 +16,14 @@ mod lookup_join;
 mod nested_loop;
 mod project;
 mod project_set;
+mod range_offset;
 pub(crate) mod scan;
 mod set_operation;
 mod sort;
 mod spans;
 mod values;
 mod virtual_scan;
+mod window;
 
 use basalt_env::BoxFuture;
 use basalt_planner::{Plan, PlanNode};
@@ -55,7 +58,7 @@ pub(crate) fn build<'a>(plan: &'a Plan, scope: &'a Scope) -> BoxFuture<'a, Resul
                 lookup_join::open(*kind, left, scan, residual.as_ref(), scope).await?
             }
             PlanNode::Aggregate(aggregate) => aggregate::open(aggregate, scope).await?,
-            PlanNode::Window { .. } => return Err(basalt_types::SqlError::not_supported("WINDOW")),
+            PlanNode::Window { input, calls } => window::open(input, calls, scope).await?,
             PlanNode::Sort { input, keys, top } => sort::open(input, keys, top.as_ref(), scope).await?,
             PlanNode::Limit { input, limit, offset } => {
                 limit::open(input, limit.as_ref(), offset.as_ref(), scope).await?
