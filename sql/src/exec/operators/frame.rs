@@ -78,8 +78,6 @@ impl FrameSpec {
         })
     }
 
-
-
     /// The half-open row interval of the frame of `row`; `order` is the only ORDER BY column of a RANGE with offset.
     pub fn interval(
         &self,
@@ -109,12 +107,15 @@ impl FrameSpec {
         let (offset, preceding) = match bound {
             Bound::UnboundedPreceding => return Ok(0),
             Bound::UnboundedFollowing => return Ok(count),
-            Bound::CurrentRow if self.mode == FrameMode::Rows => return Ok(if is_start { row } else { row + 1 }),
+            Bound::CurrentRow if self.mode == FrameMode::Rows => {
+                return Ok(if is_start { row } else { row + 1 });
+            }
             Bound::CurrentRow => return Ok(if is_start { peers.start(row) } else { peers.end(row) }),
             Bound::Preceding(offset) => (offset, true),
             Bound::Following(offset) => (offset, false),
         };
-        let move_by = |from: usize, by: usize| if preceding { from.checked_sub(by) } else { from.checked_add(by) };
+        let move_by =
+            |from: usize, by: usize| if preceding { from.checked_sub(by) } else { from.checked_add(by) };
         match (offset, self.mode) {
             (Offset::Count(by), FrameMode::Groups) => Ok(match move_by(peers.group[row], *by) {
                 None => 0,
@@ -126,7 +127,8 @@ impl FrameSpec {
                 Some(target) => (if is_start { target } else { target.saturating_add(1) }).min(count),
             }),
             (Offset::Range(offset), _) => {
-                let order = order.ok_or_else(|| SqlError::internal("RANGE with an offset and no single key"))?;
+                let order =
+                    order.ok_or_else(|| SqlError::internal("RANGE with an offset and no single key"))?;
                 range_edge(offset, preceding, is_start, row, rows, peers, order, scope)
             }
         }
@@ -151,8 +153,7 @@ fn range_edge(
         return Ok(if is_start { peers.start(row) } else { peers.end(row) });
     }
     let nulls = rows.iter().filter(|row| row[order.position].is_null()).count();
-    let (mut low, mut high) =
-        if order.nulls_first { (nulls, rows.len()) } else { (0, rows.len() - nulls) };
+    let (mut low, mut high) = if order.nulls_first { (nulls, rows.len()) } else { (0, rows.len() - nulls) };
     // The first row that is inside (a start) or beyond (an end).
     let subtract = preceding != order.descending;
     while low < high {

@@ -28,7 +28,13 @@ pub(super) fn is_negative(offset: &Datum) -> bool {
 }
 
 /// How `key` compares with `base - offset` or `base + offset`.
-pub(super) fn reaches(key: &Datum, base: &Datum, offset: &Datum, subtract: bool, scope: &Scope) -> Result<Ordering> {
+pub(super) fn reaches(
+    key: &Datum,
+    base: &Datum,
+    offset: &Datum,
+    subtract: bool,
+    scope: &Scope,
+) -> Result<Ordering> {
     if let (Some(key), Some(base), Some(offset)) = (integer(key), integer(base), integer(offset)) {
         // Sums of 64-bit integers can't overflow here.
         return Ok(key.cmp(&if subtract { base - offset } else { base + offset }));
@@ -109,5 +115,9 @@ fn numeric(key: &Numeric, base: &Numeric, offset: &Numeric, subtract: bool) -> R
 }
 
 fn shifted(timestamp: i64, offset: &Interval, subtract: bool) -> Result<i64> {
-    if subtract { timestamp_minus_interval(timestamp, offset) } else { timestamp_plus_interval(timestamp, offset) }
+    if subtract {
+        timestamp_minus_interval(timestamp, offset)
+    } else {
+        timestamp_plus_interval(timestamp, offset)
+    }
 }

@@ -114,7 +114,9 @@ impl WindowColumn {
             FunctionKind::Window(function) => Function::Window(*function),
             _ => {
                 let name = aggregate.function.name;
-                return Err(SqlError::internal(format!("{name} is neither an aggregate nor a window function")));
+                return Err(SqlError::internal(format!(
+                    "{name} is neither an aggregate nor a window function"
+                )));
             }
         };
         Ok(Self {
@@ -271,7 +273,13 @@ impl WindowPartition for Partition<'_> {
 }
 
 impl WindowGroup {
-    async fn fill(&mut self, rows: &mut [Row], input_width: usize, width: usize, scope: &Scope) -> Result<()> {
+    async fn fill(
+        &mut self,
+        rows: &mut [Row],
+        input_width: usize,
+        width: usize,
+        scope: &Scope,
+    ) -> Result<()> {
         for row in rows.iter_mut() {
             // Keys are computed from the input's columns and kept behind the results.
             self.columns.extend(scope, row).await?;
@@ -285,8 +293,9 @@ impl WindowGroup {
             let same = |row: &Row| compare_rows(by_partition, &rows[start], row).is_eq();
             let length = rows[start..].iter().take_while(|row| same(row)).count();
             let partition = &mut rows[start..start + length];
-            let peers =
-                Peers::new(length, |row| compare_rows(by_order, &partition[row - 1], &partition[row]).is_eq());
+            let peers = Peers::new(length, |row| {
+                compare_rows(by_order, &partition[row - 1], &partition[row]).is_eq()
+            });
             for call in &mut self.calls {
                 let keys = self.partition_by.len();
                 let values = call.compute(partition, input_width, &peers, &self.columns, keys, scope).await?;
