@@ -9,8 +9,8 @@
 pub enum Bug {
     /// The log claims to be durable before its sync has run.
     AckBeforeSync,
-    /// A restarted store forgets that its predecessor served reads.
-    ForgetReadsOnRestart,
+    /// A restarted store's clock begins below readings that its predecessor has given out.
+    ForgetClockBound,
     /// The right side of a split starts without the left side's timestamp cache.
     ForgetReadsOnSplit,
     /// A split leaves the locks of its right side behind.
@@ -23,30 +23,34 @@ pub enum Bug {
     IgnoreLocks,
     /// The log is truncated up to what is applied, not up to what is flushed.
     TruncatePastFlushed,
+    /// A commit whose outcome is unknown is sent again.
+    RetryUnknownCommit,
 }
 
 impl Bug {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::AckBeforeSync,
-        Self::ForgetReadsOnRestart,
+        Self::ForgetClockBound,
         Self::ForgetReadsOnSplit,
         Self::LoseLockOnSplit,
         Self::LoseResolvedValue,
         Self::RefreshBlindly,
         Self::IgnoreLocks,
         Self::TruncatePastFlushed,
+        Self::RetryUnknownCommit,
     ];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::AckBeforeSync => "ack-before-sync",
-            Self::ForgetReadsOnRestart => "forget-reads-on-restart",
+            Self::ForgetClockBound => "forget-clock-bound",
             Self::ForgetReadsOnSplit => "forget-reads-on-split",
             Self::LoseLockOnSplit => "lose-lock-on-split",
             Self::LoseResolvedValue => "lose-resolved-value",
             Self::RefreshBlindly => "refresh-blindly",
             Self::IgnoreLocks => "ignore-locks",
             Self::TruncatePastFlushed => "truncate-past-flushed",
+            Self::RetryUnknownCommit => "retry-unknown-commit",
         }
     }
 

@@ -10,6 +10,7 @@
 //! transaction twice.
 
 use basalt_base::Timestamp;
+use basalt_env::{Bug, planted};
 use basalt_kv_api::{BatchHeader, BatchRequest, Error as StoreError, Request, Response};
 
 use crate::{
@@ -126,6 +127,7 @@ impl Inner {
             };
             match error {
                 StoreError::RangeMismatch | StoreError::Invalid(_) => return Ok(OnePhase::NotPossible),
+                StoreError::Ambiguous { .. } if planted(Bug::RetryUnknownCommit) => {}
                 error => self.recover(error, attempt).await?,
             }
             attempt += 1;

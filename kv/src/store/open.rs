@@ -66,7 +66,8 @@ impl Store {
             Some(ident) => ident,
             None => bootstrap(&env, &mut log, &states, &config).await?,
         };
-        let clock = HlcClock::new(env.clock.clone(), log.clock_bound(), config.clock_offset_max);
+        let earlier = if planted(Bug::ForgetClockBound) { Timestamp::ZERO } else { log.clock_bound() };
+        let clock = HlcClock::new(env.clock.clone(), earlier, config.clock_offset_max);
         let incarnation = log.incarnation();
         let observer = Arc::new(FatalObserver);
         let state_machine: Arc<dyn StateMachine> = Arc::clone(&states) as _;
@@ -75,10 +76,9 @@ impl Store {
         raft.persist_clock_bound(bound).await.map_err(raft_error)?;
         clock.set_bound(bound);
         let start = clock.now().map_err(|error| Error::Unavailable(error.to_string()))?;
-        let low_water = if planted(Bug::ForgetReadsOnRestart) { Timestamp::ZERO } else { start };
         let store = Arc::new(Self {
             locks: Arc::new(LockTable::new(config.txn_locks_max, config.lock_queue_max)),
-            reads: TimestampCache::new(low_water, config.timestamp_cache_entries),
+            reads: TimestampCache::new(start, config.timestamp_cache_entries),
             markers: TxnMarkers::new(start, config.txn_markers_max),
             env,
             config,

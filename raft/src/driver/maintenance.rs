@@ -3,6 +3,7 @@
 use std::mem;
 
 use basalt_base::RangeId;
+use basalt_env::{Bug, planted};
 use raft::ProgressState;
 
 use super::{replica::Replica, run::Driver};
@@ -84,6 +85,9 @@ impl Driver {
         for range_id in ranges {
             let Some(replica) = self.replicas.get(&range_id) else { continue };
             let mut index = self.state_machine.durable_applied(range_id).min(replica.applied);
+            if planted(Bug::TruncatePastFlushed) {
+                index = replica.applied;
+            }
             if wait_for_followers {
                 index = index.min(needed_by_followers(replica));
             }
