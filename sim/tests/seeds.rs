@@ -1,0 +1,47 @@
+//! Seeds that every change must survive, and deliberate bugs that must not survive theirs.
+
+use basalt_sim::{RunOptions, run};
+
+fn hash_of(seed: u64) -> u64 {
+    let report = run(&RunOptions { seed, ..RunOptions::default() });
+    assert!(report.violations.is_empty(), "seed {seed}: {:#?}", report.violations);
+    assert!(report.commits > 0, "seed {seed} did nothing");
+    report.hash
+}
+
+/// Each has found a bug once.
+const REGRESSIONS: [u64; 8] = [8, 15, 18, 21, 31, 39, 50, 96];
+
+#[test]
+fn seeds_that_found_bugs_stay_clean() {
+    REGRESSIONS.into_iter().for_each(|seed| {
+        hash_of(seed);
+    });
+}
+
+#[test]
+fn fresh_seeds_are_clean() {
+    (1_000..1_030).for_each(|seed| {
+        hash_of(seed);
+    });
+}
+
+#[test]
+fn a_seed_fixes_the_run() {
+    let hashes: Vec<u64> = (1..6).map(hash_of).collect();
+    assert_eq!(hashes, (1..6).map(hash_of).collect::<Vec<_>>());
+    assert!(hashes.windows(2).all(|pair| pair[0] != pair[1]));
+}
+
+#[cfg(feature = "planted")]
+#[test]
+fn planted_bugs_are_found() {
+    use basalt_env::Bug;
+    for bug in Bug::ALL {
+        let found = (1..=150).find(|seed| {
+            let options = RunOptions { seed: *seed, bug: Some(bug), ..RunOptions::default() };
+            !run(&options).violations.is_empty()
+        });
+        assert!(found.is_some(), "{} is not found within 150 seeds", bug.name());
+    }
+}
