@@ -214,6 +214,7 @@ impl Simulation {
             let (bank, batches, register) = (bank.clone(), batches.clone(), register.clone());
             let config = TxnConfig { read_only: true, ..TxnConfig::default() };
             let ended = transact(&context.node, &context.violations, config, move |txn| {
+                let (bank, batches, register) = (bank.clone(), batches.clone(), register.clone());
                 Box::pin(async move {
                     bank.check(&txn).await?;
                     batches.check(&txn).await?;

@@ -66,6 +66,7 @@ async fn check_meta(context: &Context, ranges: Vec<RangeDescriptor>) {
         let violations = context.violations.clone();
         let config = TxnConfig { read_only: true, ..TxnConfig::default() };
         let ended = transact(&context.node, &context.violations, config, move |txn| {
+            let (ranges, violations) = (ranges.clone(), violations.clone());
             Box::pin(async move {
                 for range in ranges {
                     let stored = txn.get(&meta_key(&range.span.end), ReadOptions::default()).await?;

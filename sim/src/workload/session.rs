@@ -17,12 +17,15 @@ pub enum Ended<T> {
     NotStarted,
 }
 
+/// Attempts after conflicts, in a new epoch or as a new transaction, as the error says.
+const ATTEMPTS_MAX: u32 = 4;
+
 /// Runs `body` and a commit as a session on the node. A crash ends it wherever it is.
 pub async fn transact<T, F>(
     node: &Node,
     violations: &Violations,
     config: TxnConfig,
-    body: impl FnOnce(Txn) -> F + Send + 'static,
+    body: impl Fn(Txn) -> F + Send + Sync + 'static,
 ) -> Ended<T>
 where
     T: Send + Clone + 'static,
@@ -36,20 +39,30 @@ where
                 Ok(txn) => txn,
                 Err(error) => return Ended::Failed(error),
             };
-            let value = match body(txn.clone()).await {
-                Ok(value) => value,
-                Err(error) => {
-                    txn.rollback().await;
-                    return Ended::Failed(error);
-                }
-            };
-            *noted.lock() = Some(value.clone());
-            match txn.commit().await {
-                Ok(timestamp) => Ended::Committed(value, timestamp),
-                Err(error) if matches!(error.kind(), ErrorKind::Ambiguous) => Ended::Unknown(Some(value)),
-                Err(error) => {
-                    txn.rollback().await;
-                    Ended::Failed(error)
+            let mut attempt = 1;
+            loop {
+                let error = match body(txn.clone()).await {
+                    Ok(value) => {
+                        *noted.lock() = Some(value.clone());
+                        match txn.commit().await {
+                            Ok(timestamp) => return Ended::Committed(value, timestamp),
+                            Err(error) if error.kind() == ErrorKind::Ambiguous => {
+                                return Ended::Unknown(Some(value));
+                            }
+                            Err(error) => error,
+                        }
+                    }
+                    Err(error) => error,
+                };
+                // Certainly without effect: another attempt decides.
+                *noted.lock() = None;
+                attempt += 1;
+                match error.restart() {
+                    Some(how) if attempt <= ATTEMPTS_MAX && txn.restart(how).await.is_ok() => {}
+                    _ => {
+                        txn.rollback().await;
+                        return Ended::Failed(error);
+                    }
                 }
             }
         })
