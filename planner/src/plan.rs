@@ -158,7 +158,7 @@ pub struct Scan {
 }
 
 /// The part of an index that is read: the union of `ranges` (disjointness is not promised; the executor deduplicates
-/// equal spans). Expressions hold constants, parameters and enclosing or left-side columns only.
+/// equal spans). A key or bound that is NULL matches nothing, and a range holds no NULLs. Expressions hold constants, parameters and enclosing or left-side columns only.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
     /// Equality on the first index columns.

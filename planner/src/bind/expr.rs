@@ -10,7 +10,7 @@ use sqlparser::{
 use super::{
     Binder,
     data_type::bind_type,
-    literal::{is_null_literal, is_unknown},
+    literal::is_unknown,
     lookup,
     resolve::{self, Found},
     scope::Env,
@@ -317,7 +317,6 @@ impl Binder<'_> {
                 fields.into_iter().map(|field| Expr::IsNull { input: Box::new(field), negated }).collect();
             return Ok(Expr::And(tests));
         }
-        let value = if is_null_literal(&value) { value } else { self.settle_unknown(value)? };
         Ok(Expr::IsNull { input: Box::new(value), negated })
     }
 

@@ -117,11 +117,6 @@ impl Binder<'_> {
     }
 }
 
-/// Whether this is an untyped NULL.
-pub(super) fn is_null_literal(expr: &Expr) -> bool {
-    matches!(expr, Expr::Literal { value: Datum::Null, .. })
-}
-
 pub(super) const fn is_unknown(ty: SqlType) -> bool {
     ty.oid.0 == Oid::UNKNOWN.0
 }

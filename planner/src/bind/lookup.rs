@@ -44,6 +44,10 @@ pub(crate) fn is_aggregate(function: &Function) -> bool {
 
 /// How a value of one type becomes another in a context.
 pub(crate) fn pathway(source: Oid, target: Oid, context: CastContext) -> Option<CastMethod> {
+    // The vectors of the catalogs are arrays with another lower bound.
+    if matches!((source, target), (Oid::INT2VECTOR, Oid(1005)) | (Oid::OIDVECTOR, Oid(1028))) {
+        return Some(CastMethod::Binary);
+    }
     basalt_functions::find_cast(source, target, context)
 }
 

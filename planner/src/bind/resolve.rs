@@ -102,6 +102,37 @@ fn accepts(types: &[Oid], parameters: &[Oid]) -> bool {
         .iter()
         .zip(parameters)
         .all(|(ty, parameter)| lookup::can_coerce(*ty, *parameter, CastContext::Implicit))
+        && consistent(types, parameters)
+}
+
+/// PostgreSQL's `check_generic_type_consistency`: whether polymorphic parameters can all take their arguments.
+fn consistent(types: &[Oid], parameters: &[Oid]) -> bool {
+    let mut element: Option<Oid> = None;
+    let mut compatible: Option<Oid> = None;
+    for (ty, parameter) in types.iter().zip(parameters) {
+        if *ty == Oid::UNKNOWN {
+            continue;
+        }
+        let item = match *parameter {
+            Oid::ANYARRAY | Oid::ANYCOMPATIBLEARRAY => lookup::element(*ty),
+            Oid::ANYNONARRAY if lookup::element(*ty).is_some() => None,
+            Oid::ANYELEMENT | Oid::ANYNONARRAY | Oid::ANYCOMPATIBLE => Some(*ty),
+            _ => continue,
+        };
+        let Some(item) = item else { return *ty == Oid::ANYARRAY };
+        if matches!(*parameter, Oid::ANYCOMPATIBLE | Oid::ANYCOMPATIBLEARRAY) {
+            compatible = match compatible {
+                None => Some(item),
+                Some(known) if known == item => Some(known),
+                Some(known) if lookup::can_coerce(item, known, CastContext::Implicit) => Some(known),
+                Some(known) if lookup::can_coerce(known, item, CastContext::Implicit) => Some(item),
+                Some(_) => return false,
+            };
+        } else if *element.get_or_insert(item) != item {
+            return false;
+        }
+    }
+    true
 }
 
 /// PostgreSQL's `func_select_candidate`: the position of the best list, if there is a single best.

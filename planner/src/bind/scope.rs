@@ -195,6 +195,11 @@ impl Binder<'_> {
             }
             level = env.parent;
         }
+        // The grammar lets reserved words stand where an expression must.
+        if ident.quote_style.is_none() && RESERVED.contains(&name.as_str()) {
+            let message = format!("syntax error at or near \"{}\"", ident.value);
+            return Err(self.error_at(SqlState::SYNTAX_ERROR, message, ident.span));
+        }
         Err(self.error_at(
             SqlState::UNDEFINED_COLUMN,
             format!("column \"{name}\" does not exist"),

@@ -234,7 +234,7 @@ impl Binder<'_> {
         }
         // The first sort keys must be the distinct ones, in any order.
         let mut matched = 0;
-        for (index, key) in order {
+        for (index, _) in order {
             if on.contains(index) {
                 matched += 1;
             } else if matched < on.len() {
@@ -333,8 +333,6 @@ fn origin_of(expr: &Expr, env: &Env<'_>) -> (Oid, i16) {
 }
 
 fn lock_conflict(what: &str) -> SqlError {
-    let verb = if what.ends_with('s') { "are" } else { "is" };
-    let _ = verb;
     SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, format!("FOR UPDATE is not allowed with {what}"))
 }
 

@@ -57,7 +57,8 @@ pub(super) fn rejects_nulls(expr: &Expr, of: &dyn Fn(&ColumnId) -> bool) -> bool
         Expr::IsNull { input, negated: true } => strict_in(input, of),
         Expr::BoolTest { input, value: Some(_), negated: false } => strict_in(input, of),
         Expr::InList { input, .. } => strict_in(input, of),
-        Expr::ArrayOp { input, operator, .. } => operator.strict && strict_in(input, of),
+        // ALL of an empty array is true whatever the input.
+        Expr::ArrayOp { input, operator, all: false, .. } => operator.strict && strict_in(input, of),
         Expr::Call(_) | Expr::Column { .. } => strict_in(expr, of),
         Expr::Not(input) => strict_in(input, of),
         _ => false,

@@ -78,7 +78,7 @@ fn folded(expr: &mut Expr, context: &EvalContext) -> Option<Expr> {
             apply_typmod(value, *to, rule).ok().map(|value| Expr::literal(value, *to))
         }
         Expr::And(list) => connective(list, true),
-        Expr::Or(list) => connective(list, false),
+        Expr::Or(list) => connective(list, false).or_else(|| in_list(list)),
         Expr::Not(input) => match literal(input)? {
             Datum::Bool(value) => Some(boolean(Some(!*value))),
             Datum::Null => Some(boolean(None)),
@@ -124,6 +124,32 @@ fn folded(expr: &mut Expr, context: &EvalContext) -> Option<Expr> {
         }
         _ => None,
     }
+}
+
+/// `a = 1 OR a = 2` as `a IN (1, 2)`, which an index can serve.
+fn in_list(list: &[Expr]) -> Option<Expr> {
+    let equality = |expr: &Expr| match expr {
+        Expr::Call(call)
+            if call.operator == Some("=")
+                && call.function.args.first() == call.function.args.get(1)
+                && matches!(call.args.first(), Some(Expr::Column { .. }))
+                && matches!(call.args.get(1), Some(Expr::Literal { .. } | Expr::Param { .. })) =>
+        {
+            Some((call.function, call.args[0].clone(), call.args[1].clone()))
+        }
+        _ => None,
+    };
+    let (equal, input, first) = equality(list.first()?)?;
+    let mut values = vec![first];
+    for part in &list[1..] {
+        let (function, column, value) = equality(part)?;
+        if function.oid != equal.oid || !super::same(&column, &input) || value.ty().oid != values[0].ty().oid
+        {
+            return None;
+        }
+        values.push(value);
+    }
+    Some(Expr::InList { input: Box::new(input), list: values, equal, negated: false })
 }
 
 /// AND and OR over partly constant operands.

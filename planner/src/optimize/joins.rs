@@ -265,11 +265,9 @@ fn lookup(left: &Plan, right: &Plan, conditions: &[Expr]) -> Option<PlanNode> {
     }
     let mut scan = base.clone();
     let mut all: Vec<Expr> = conditions.to_vec();
-    let own: usize = all.len();
     if let Some(filter) = scan.filter.take() {
         super::conjuncts::split(filter, &mut all);
     }
-    let _ = own;
     access::choose(&mut scan, all);
     let reads_left =
         |expr: &Expr| columns(expr).iter().any(|id| left.columns.iter().any(|(other, _)| other == id));

@@ -37,7 +37,9 @@ fn prune(plan: &mut Plan, needed: &Ids) {
         plan.columns.retain(|(id, _)| exprs.iter().any(|(kept, _)| kept == id));
     }
     if let PlanNode::Aggregate(aggregate) = &mut plan.node {
-        aggregate.aggregates.retain(|(id, _)| needed.contains(id));
+        // Without groups one call stays, so that the one row has a column.
+        let keep = aggregate.aggregates.first().map(|(id, _)| *id).filter(|_| aggregate.groups.is_empty());
+        aggregate.aggregates.retain(|(id, _)| needed.contains(id) || keep == Some(*id));
         let groups: Ids = aggregate.groups.iter().map(|(id, _)| *id).collect();
         plan.columns.retain(|(id, _)| {
             groups.contains(id)
@@ -107,12 +109,10 @@ fn prune(plan: &mut Plan, needed: &Ids) {
             }
         }
         PlanNode::Append { inputs } => {
-            let kept: Vec<bool> = plan.columns.iter().map(|(id, _)| needed.contains(id)).collect();
             for input in inputs.iter_mut() {
                 let whole = all(input);
                 prune(input, &whole);
             }
-            let _ = kept;
         }
         PlanNode::With { definition, body, .. } => {
             prune_root(definition);

@@ -61,6 +61,11 @@ fn parameters() {
         let found: Vec<String> = planned.params.iter().map(|ty| format_type(ty.bare())).collect();
         assert_eq!(found.join(" "), types, "{sql}");
     }
+    let error = plan("SELECT a FROM t WHERE WHERE").expect_err("a reserved word is no column");
+    assert_eq!((error.sqlstate().as_str(), error.fields().position), ("42601", Some(23)));
+    let error = plan("SELECT $1 IS NULL").expect_err("nothing decides");
+    assert_eq!(error.sqlstate().as_str(), "42P18");
+    plan("SELECT ARRAY['a'] || ARRAY['b'], ARRAY['a'] || 'b'::text").expect("one operator each");
     let error = plan("SELECT $1 IS NULL, $3::int").expect_err("nothing decides on $2");
     assert_eq!(error.sqlstate().as_str(), "42P18");
 }

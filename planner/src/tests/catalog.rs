@@ -10,7 +10,7 @@ use crate::{
     catalog::QualifiedName, parse,
 };
 
-pub struct Memory(BTreeMap<String, Arc<Table>>);
+pub struct Memory(pub BTreeMap<String, Arc<Table>>);
 
 impl Catalog for Memory {
     fn table(&self, name: &QualifiedName) -> Result<Option<Arc<Table>>> {
@@ -66,7 +66,7 @@ impl SessionInfo for NoSession {
     }
 }
 
-fn table(
+pub fn table(
     id: u32,
     name: &str,
     columns: &[(&str, SqlType)],

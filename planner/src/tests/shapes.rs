@@ -42,6 +42,10 @@ fn access_paths() {
         "Index Scan using t_b_a on t\nIndex Cond: ((b >= 'ab'::text) AND (b < 'ac'::text))\nFilter: (b ~~ 'ab%'::text)",
     );
     check("SELECT 1 FROM t WHERE b IS NULL", "Index Scan using t_b_a on t\nIndex Cond: (b IS NULL)");
+    check(
+        "SELECT a FROM t WHERE id = 1 OR id = $1",
+        "Index Scan using t_pkey on t\nIndex Cond: (id = ANY (ARRAY[1, $1]))",
+    );
     check("SELECT 1 FROM t WHERE a = 1", "Seq Scan on t\nFilter: (a = 1)");
     check(
         "SELECT 1 FROM (SELECT id + 0 AS k, id FROM t) s WHERE s.id = 7",
