@@ -303,7 +303,8 @@ pub struct OnConflict {
 #[derive(Clone, Debug)]
 pub struct Update {
     pub table: Arc<Table>,
-    /// Gives `old` and whatever `assignments` and `returning` need.
+    /// Gives `old` and whatever `assignments` and `returning` need. A join may give a stored row several times:
+    /// only its first appearance counts.
     pub source: Plan,
     /// The stored row, one id per table column.
     pub old: Vec<ColumnId>,

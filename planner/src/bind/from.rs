@@ -25,14 +25,14 @@ use crate::{
 };
 
 impl Binder<'_> {
-    pub(super) fn from_clause(
+    pub(super) fn bind_from(
         &mut self,
         items: &[ast::TableWithJoins],
         parent: Option<&Env<'_>>,
     ) -> Result<(Plan, Scope)> {
         let mut joined: Option<(Plan, Scope)> = None;
         for item in items {
-            let right = self.from_item(item, joined.as_ref().map(|(_, scope)| scope), parent)?;
+            let right = self.bind_from_item(item, joined.as_ref().map(|(_, scope)| scope), parent)?;
             joined = Some(match joined {
                 None => right,
                 Some((left, mut scope)) => {
@@ -46,7 +46,7 @@ impl Binder<'_> {
     }
 
     /// One comma-separated item with its joins. `left` is what LATERAL items may see.
-    fn from_item(
+    fn bind_from_item(
         &mut self,
         item: &ast::TableWithJoins,
         left: Option<&Scope>,
@@ -217,7 +217,7 @@ impl Binder<'_> {
                 self.derived(bound, fold(&alias.name), Some(alias))
             }
             TableFactor::NestedJoin { table_with_joins, alias } => {
-                let (plan, scope) = self.from_item(table_with_joins, left, parent)?;
+                let (plan, scope) = self.bind_from_item(table_with_joins, left, parent)?;
                 match alias {
                     None => Ok((plan, scope)),
                     Some(alias) => {

@@ -49,7 +49,7 @@ impl Binder<'_> {
         parent: Option<&Env<'_>>,
     ) -> Result<Bound> {
         refuse_foreign_clauses(select)?;
-        let (mut input, scope) = self.from_clause(&select.from, parent)?;
+        let (mut input, scope) = self.bind_from(&select.from, parent)?;
         self.lock_rows(&mut input, tail.locks, &scope)?;
         let env = Env { scope: &scope, parent };
         if let Some(condition) = &select.selection {

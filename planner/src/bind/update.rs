@@ -53,7 +53,7 @@ impl Binder<'_> {
         if items.is_empty() {
             return Ok(());
         }
-        let (right, scope) = self.from_clause(items, None)?;
+        let (right, scope) = self.bind_from(items, None)?;
         let left = std::mem::replace(&mut target.plan, super::one_row());
         target.plan = nested_loop(JoinKind::Inner, left, right, None);
         target.scope.join(scope)

@@ -118,6 +118,25 @@ fn folding_leaves_errors_to_execution() {
 }
 
 #[test]
+fn conditions_stay_where_they_mean_the_same() {
+    // Below a limit other rows would pass.
+    let limited = explain("SELECT * FROM (SELECT id FROM t LIMIT 5) s WHERE id = 3");
+    assert!(limited.starts_with("Filter") && limited.contains("Limit"), "{limited}");
+    let windowed = explain("SELECT * FROM (SELECT id, row_number() OVER () AS r FROM t) s WHERE id = 3");
+    assert!(windowed.starts_with("Filter") && windowed.contains("Seq Scan"), "{windowed}");
+    // The optional side of an outer join may not lose rows before the join.
+    let optional = explain("SELECT 1 FROM t LEFT JOIN u ON u.t_id = t.id WHERE coalesce(u.v, 0) = 0");
+    assert!(optional.starts_with("Filter") && optional.contains("Hash Left Join"), "{optional}");
+    // ALL of an empty array is true even for NULL.
+    let all = explain("SELECT 1 FROM t LEFT JOIN u ON u.t_id = t.id WHERE u.id = ALL($1)");
+    assert!(all.contains("Hash Left Join"), "{all}");
+    let grouped = explain("SELECT b, count(*) FROM t GROUP BY b HAVING b = 'x' AND count(*) > 1");
+    assert!(grouped.contains("Index Cond: (b = 'x'::text)"), "{grouped}");
+    let union = explain("SELECT * FROM (SELECT id FROM t UNION ALL SELECT id FROM u) s WHERE id = 3");
+    assert_eq!(union.matches("Index Cond: (id = 3)").count(), 2, "{union}");
+}
+
+#[test]
 fn changes() {
     check(
         "UPDATE t SET a = a + 1 WHERE id = 3",
