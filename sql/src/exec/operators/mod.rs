@@ -27,7 +27,7 @@ mod window;
 
 use basalt_env::BoxFuture;
 use basalt_planner::{Plan, PlanNode};
-use basalt_types::{Result, Row};
+use basalt_types::Result;
 
 use super::{RowStream, scope::Scope};
 
@@ -79,14 +79,4 @@ pub(crate) fn build<'a>(plan: &'a Plan, scope: &'a Scope) -> BoxFuture<'a, Resul
             PlanNode::Delete(delete) => dml::delete(delete, scope).await?,
         })
     })
-}
-
-/// Every row of a stream; the caller accounts for the memory.
-pub(crate) async fn collect(mut stream: Stream, scope: &Scope) -> Result<Vec<Row>> {
-    let mut rows = Vec::new();
-    while let Some(batch) = stream.next_batch().await? {
-        scope.check_cancel()?;
-        rows.extend(batch);
-    }
-    Ok(rows)
 }

@@ -4,7 +4,7 @@
 //! grow. When a secondary index does not hold every wanted column, the rows are fetched from the primary index, a page
 //! of keys at a time.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::collections::VecDeque;
 
 use basalt_base::{Key, Span};
 use basalt_env::BoxFuture;

@@ -1,0 +1,155 @@
+//! A node in the simulator, and its answers as text.
+
+use std::{future::Future, sync::Arc};
+
+use basalt_env::{
+    BoxFuture,
+    sim::{SimDisk, SimExecutor},
+};
+use basalt_kv::{LocalSender, Store, StoreConfig};
+use basalt_planner::Field;
+use basalt_raft::{NoTransport, Options};
+use basalt_sql::{ConnectInfo, NeverCancel, Notice, Output, Session, SqlOptions, SqlServices};
+use basalt_storage::MemoryEngine;
+use basalt_txn::{TxnClient, TxnOptions};
+use basalt_types::{Datum, IoSettings, Result, SqlType, text_out};
+use bytes::Bytes;
+
+/// Rows as `a|b`, NULL as `~`, one per line.
+#[derive(Default)]
+struct Text {
+    types: Vec<SqlType>,
+    text: String,
+}
+
+impl Output for Text {
+    fn fields(&mut self, fields: &[Field]) -> Result<()> {
+        self.types = fields.iter().map(|field| field.ty).collect();
+        Ok(())
+    }
+
+    fn row(&mut self, row: &[Datum]) -> Result<()> {
+        if !self.text.is_empty() {
+            self.text.push('\n');
+        }
+        for (position, (value, ty)) in row.iter().zip(&self.types).enumerate() {
+            if position > 0 {
+                self.text.push('|');
+            }
+            match value {
+                Datum::Null => self.text.push('~'),
+                value => text_out(value, *ty, &IoSettings::default(), &mut self.text),
+            }
+        }
+        Ok(())
+    }
+
+    fn is_full(&self) -> bool {
+        false
+    }
+
+    fn flush(&mut self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn complete(&mut self, _: &str) -> Result<()> {
+        Ok(())
+    }
+
+    fn empty_query(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn suspended(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn notice(&mut self, _: &Notice) {}
+
+    fn copy_in_start(&mut self, _: bool, _: usize) -> Result<()> {
+        Ok(())
+    }
+
+    fn copy_read(&mut self) -> BoxFuture<'_, Result<Option<Bytes>>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
+    fn copy_out_start(&mut self, _: bool, _: usize) -> Result<()> {
+        Ok(())
+    }
+
+    fn copy_out_data(&mut self, _: &[u8]) -> Result<()> {
+        Ok(())
+    }
+
+    fn copy_out_end(&mut self) -> Result<()> {
+        Ok(())
+    }
+}
+
+pub struct Client {
+    session: Session,
+}
+
+impl Client {
+    /// The rows of the last statements, or `ERROR sqlstate: message`.
+    pub async fn run(&mut self, sql: &str) -> String {
+        let mut out = Text::default();
+        match self.session.simple_query(sql, &mut out).await {
+            Ok(()) => out.text,
+            Err(error) => format!("ERROR {}: {}", error.sqlstate(), error.message()),
+        }
+    }
+}
+
+pub struct Node {
+    services: Arc<SqlServices>,
+}
+
+impl Node {
+    pub fn client(&self) -> Client {
+        let info = ConnectInfo {
+            user: "postgres".to_owned(),
+            database: "postgres".to_owned(),
+            application_name: String::new(),
+            options: Vec::new(),
+            client: None,
+            pid: 1,
+            cancel: Arc::new(NeverCancel),
+        };
+        Client { session: Session::connect(self.services.clone(), info).expect("the database is there") }
+    }
+}
+
+/// Runs `body` on a fresh node.
+pub fn with_node<F: Future<Output = ()>>(body: impl FnOnce(Node) -> F) {
+    let executor = SimExecutor::new(7);
+    let env = executor.env(1, SimDisk::new());
+    executor.run(async {
+        let engine = Arc::new(MemoryEngine::new());
+        let transport = Arc::new(NoTransport);
+        let store = Store::open(env.clone(), engine, Options::default(), transport, StoreConfig::default());
+        let store = store.await.expect("a new store opens");
+        let client = TxnClient::new(env.clone(), Arc::new(LocalSender::new(store)), TxnOptions::default());
+        let services = SqlServices::open(env.clone(), client, SqlOptions::default(), None, None);
+        body(Node { services: services.await.expect("a new catalog opens") }).await;
+    });
+}
+
+/// Runs `setup`, then each query, and compares with what is expected of it.
+pub fn check(setup: &str, cases: &[(&str, &str)]) {
+    with_node(async |node| {
+        let mut client = node.client();
+        if !setup.is_empty() {
+            assert_eq!(client.run(setup).await, "", "setup");
+        }
+        let mut wrong = Vec::new();
+        for (sql, expected) in cases {
+            let got = client.run(sql).await;
+            if got != *expected {
+                wrong.push(format!("{sql}\n  expected {expected:?}\n  got      {got:?}"));
+            }
+        }
+        assert!(wrong.is_empty(), "{} of {} answers differ:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
+    });
+}

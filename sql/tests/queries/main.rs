@@ -1,0 +1,8 @@
+//! SQL run end to end over a store in memory, compared with PostgreSQL 15's answers.
+
+mod aggregates;
+mod expressions;
+mod harness;
+mod joins;
+mod sets;
+mod windows;
