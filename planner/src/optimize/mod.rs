@@ -14,11 +14,12 @@ mod walk;
 
 use std::sync::Arc;
 
-pub(crate) use same::{same, same_aggregate};
+pub use same::same;
+pub(crate) use same::same_aggregate;
 pub(crate) use walk::{
-    any as any_expr, children_mut, columns_of, exprs, free_columns, has_subquery, has_volatile, inputs,
-    inputs_mut, replace_cte,
+    any as any_expr, children_mut, columns_of, exprs, has_subquery, inputs, inputs_mut, replace_cte,
 };
+pub use walk::{free_columns, has_volatile};
 
 use crate::{Expr, Plan, PlanNode, bind::PlanSettings};
 

@@ -7,7 +7,7 @@ fn all_same(left: &[Expr], right: &[Expr]) -> bool {
 }
 
 /// Whether two expressions compute the same from the same row. Volatile calls and subqueries never do.
-pub(crate) fn same(left: &Expr, right: &Expr) -> bool {
+pub fn same(left: &Expr, right: &Expr) -> bool {
     match (left, right) {
         (Expr::Literal { value: a, ty: s }, Expr::Literal { value: b, ty: t }) => s == t && a == b,
         (Expr::Column { id: a, .. }, Expr::Column { id: b, .. }) => a == b,

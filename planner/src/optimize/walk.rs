@@ -409,7 +409,7 @@ pub(crate) fn exprs<'p>(node: &'p PlanNode, f: &mut dyn FnMut(&'p Expr)) {
 }
 
 /// Columns that a plan reads but does not make: those of enclosing queries.
-pub(crate) fn free_columns(plan: &Plan) -> Vec<(ColumnId, SqlType)> {
+pub fn free_columns(plan: &Plan) -> Vec<(ColumnId, SqlType)> {
     let mut made = BTreeSet::new();
     let mut read = Vec::new();
     collect(plan, &mut made, &mut read);
@@ -461,7 +461,7 @@ fn collect(plan: &Plan, made: &mut BTreeSet<ColumnId>, read: &mut Vec<(ColumnId,
 }
 
 /// Whether the plan must not be run another number of times than written.
-pub(crate) fn has_volatile(plan: &Plan) -> bool {
+pub fn has_volatile(plan: &Plan) -> bool {
     let mut found = matches!(plan.node, PlanNode::Insert(_) | PlanNode::Update(_) | PlanNode::Delete(_));
     if let PlanNode::Scan(scan) = &plan.node {
         found |= scan.lock.is_some();
