@@ -12,7 +12,10 @@ fn groups() {
     check(
         TABLE,
         &[
-            ("SELECT count(*), count(v), sum(v), avg(v), min(g), max(n) FROM t", "6|5|14|2.8000000000000000|a|3"),
+            (
+                "SELECT count(*), count(v), sum(v), avg(v), min(g), max(n) FROM t",
+                "6|5|14|2.8000000000000000|a|3",
+            ),
             ("SELECT count(*), sum(v), max(v) FROM t WHERE false", "0|~|~"),
             ("SELECT g, sum(v) FROM t WHERE false GROUP BY g", ""),
             ("SELECT g, count(*), sum(v) FROM t GROUP BY g ORDER BY g", "a|3|5\nb|2|5\n~|1|4"),
@@ -28,10 +31,16 @@ fn groups() {
             ("SELECT sum(1 / v) FILTER (WHERE v <> 0) FROM (VALUES (0), (1)) s(v)", "1"),
             ("SELECT bool_and(v > 0), bool_or(v > 4) FROM t", "t|t"),
             ("SELECT v FROM t", "1\n2\n~\n4\n5\n2"),
-            ("SELECT g FROM t GROUP BY v", "ERROR 42803: column \"t.g\" must appear in the GROUP BY clause or be used in an aggregate function"),
+            (
+                "SELECT g FROM t GROUP BY v",
+                "ERROR 42803: column \"t.g\" must appear in the GROUP BY clause or be used in an aggregate function",
+            ),
             // Functionally dependent on the primary key.
             ("SELECT id, g FROM t GROUP BY id ORDER BY id LIMIT 2", "1|a\n2|a"),
-            ("SELECT c, count(*) FROM (VALUES ('x'::char(2)), ('x '), ('y')) s(c) GROUP BY c ORDER BY c", "x |2\ny |1"),
+            (
+                "SELECT c, count(*) FROM (VALUES ('x'::char(2)), ('x '), ('y')) s(c) GROUP BY c ORDER BY c",
+                "x |2\ny|1",
+            ),
         ],
     );
 }
@@ -49,7 +58,10 @@ fn grouping_sets() {
                 "SELECT g, v, sum(id) FROM t WHERE id < 4 GROUP BY CUBE (g, v) ORDER BY grouping(g), grouping(v), 1, 2",
                 "a|1|1\na|2|2\nb|~|3\na|~|3\nb|~|3\n~|1|1\n~|2|2\n~|~|3\n~|~|6",
             ),
-            ("SELECT g, count(*) FROM t GROUP BY GROUPING SETS ((g), (g), ()) ORDER BY 2, 1", "~|1\n~|1\nb|2\nb|2\na|3\na|3\n~|6"),
+            (
+                "SELECT g, count(*) FROM t GROUP BY GROUPING SETS ((g), (g), ()) ORDER BY 2, 1",
+                "~|1\n~|1\nb|2\nb|2\na|3\na|3\n~|6",
+            ),
             ("SELECT g, count(*) FROM t WHERE false GROUP BY ROLLUP (g)", "~|0"),
         ],
     );
@@ -76,7 +88,10 @@ fn sorts_and_distinct() {
                 "SELECT string_agg(x::text, ',') FROM (SELECT x FROM generate_series(1, 3000) x ORDER BY x % 1000 DESC, x LIMIT 5) s",
                 "999,1999,2999,998,1998",
             ),
-            ("SELECT count(*), sum(x) FROM (SELECT DISTINCT x % 700 AS x FROM generate_series(1, 5000) x) s", "700|244650"),
+            (
+                "SELECT count(*), sum(x) FROM (SELECT DISTINCT x % 700 AS x FROM generate_series(1, 5000) x) s",
+                "700|244650",
+            ),
         ],
     );
 }

@@ -15,14 +15,8 @@ fn equality_joins() {
         TABLES,
         &[
             ("SELECT t, u FROM l JOIN r ON l.k = r.k ORDER BY 1, 2", "b|w\nb|x\nd|w\nd|x"),
-            (
-                "SELECT t, u FROM l LEFT JOIN r ON l.k = r.k ORDER BY 1, 2",
-                "a|~\nb|w\nb|x\nc|~\nd|w\nd|x",
-            ),
-            (
-                "SELECT t, u FROM l RIGHT JOIN r ON l.k = r.k ORDER BY 1, 2",
-                "b|w\nb|x\nd|w\nd|x\n~|y\n~|z",
-            ),
+            ("SELECT t, u FROM l LEFT JOIN r ON l.k = r.k ORDER BY 1, 2", "a|~\nb|w\nb|x\nc|~\nd|w\nd|x"),
+            ("SELECT t, u FROM l RIGHT JOIN r ON l.k = r.k ORDER BY 1, 2", "b|w\nb|x\nd|w\nd|x\n~|y\n~|z"),
             (
                 "SELECT t, u FROM l FULL JOIN r ON l.k = r.k ORDER BY 1, 2",
                 "a|~\nb|w\nb|x\nc|~\nd|w\nd|x\n~|y\n~|z",
@@ -31,18 +25,21 @@ fn equality_joins() {
             ("SELECT * FROM l NATURAL JOIN r", ""),
             ("SELECT id FROM l FULL JOIN r USING (id) ORDER BY id", "1\n2\n3\n4\n5"),
             ("SELECT t, u FROM l JOIN r ON l.id = r.id AND r.u <> 'y' ORDER BY 1", "a|x\nc|z"),
-            (
-                "SELECT t, u FROM l LEFT JOIN r ON l.id = r.id AND l.t = 'a' ORDER BY 1",
-                "a|x\nb|~\nc|~\nd|~",
-            ),
+            ("SELECT t, u FROM l LEFT JOIN r ON l.id = r.id AND l.t = 'a' ORDER BY 1", "a|x\nb|~\nc|~\nd|~"),
             (
                 "SELECT t, u FROM l FULL JOIN r ON l.k = r.k AND u = 'x' ORDER BY 1, 2",
                 "a|~\nb|x\nc|~\nd|x\n~|w\n~|y\n~|z",
             ),
             ("SELECT count(*) FROM l, r", "16"),
             ("SELECT count(*) FROM l CROSS JOIN r WHERE l.id < r.id", "7"),
-            ("SELECT t, u FROM l LEFT JOIN r ON l.id > r.id AND r.k > 25 ORDER BY 1, 2", "a|~\nb|~\nc|y\nd|y"),
-            ("SELECT t, u FROM l RIGHT JOIN r ON l.id > r.id AND r.k > 25 ORDER BY 1, 2", "c|y\nd|y\n~|w\n~|x\n~|z"),
+            (
+                "SELECT t, u FROM l LEFT JOIN r ON l.id > r.id AND r.k > 25 ORDER BY 1, 2",
+                "a|~\nb|~\nc|y\nd|y",
+            ),
+            (
+                "SELECT t, u FROM l RIGHT JOIN r ON l.id > r.id AND r.k > 25 ORDER BY 1, 2",
+                "c|y\nd|y\n~|w\n~|x\n~|z",
+            ),
             ("SELECT t, u FROM l LEFT JOIN r ON false ORDER BY 1", "a|~\nb|~\nc|~\nd|~"),
             // The filter above an outer join is not the join's condition.
             ("SELECT t FROM l LEFT JOIN r ON l.k = r.k WHERE r.k IS NULL ORDER BY 1", "a\nc"),
@@ -55,16 +52,34 @@ fn values_of_two_types() {
     check(
         "",
         &[
-            ("SELECT a, b FROM (VALUES (1::int2), (2)) l(a) JOIN (VALUES (2::int8), (3)) r(b) ON a = b", "2|2"),
-            ("SELECT a, b FROM (VALUES (1::int4), (2)) l(a) JOIN (VALUES (2::numeric), (3)) r(b) ON a = b", "2|2"),
-            ("SELECT a, b FROM (VALUES (0.5::float4)) l(a) JOIN (VALUES (0.5::float8)) r(b) ON a = b", "0.5|0.5"),
-            ("SELECT a, b FROM (VALUES (1.0), (2.00)) l(a) JOIN (VALUES (1.000), (2)) r(b) ON a = b ORDER BY 1", "1.0|1.000\n2.00|2"),
+            (
+                "SELECT a, b FROM (VALUES (1::int2), (2)) l(a) JOIN (VALUES (2::int8), (3)) r(b) ON a = b",
+                "2|2",
+            ),
+            (
+                "SELECT a, b FROM (VALUES (1::int4), (2)) l(a) JOIN (VALUES (2::numeric), (3)) r(b) ON a = b",
+                "2|2",
+            ),
+            (
+                "SELECT a, b FROM (VALUES (0.5::float4)) l(a) JOIN (VALUES (0.5::float8)) r(b) ON a = b",
+                "0.5|0.5",
+            ),
+            (
+                "SELECT a, b FROM (VALUES (1.0), (2.00)) l(a) JOIN (VALUES (1.000), (2)) r(b) ON a = b ORDER BY 1",
+                "1.0|1.000\n2.00|2",
+            ),
             (
                 "SELECT a, b FROM (VALUES (date '2020-01-02')) l(a) JOIN (VALUES (timestamp '2020-01-02 00:00')) r(b) ON a = b",
                 "2020-01-02|2020-01-02 00:00:00",
             ),
-            ("SELECT a || '!', b FROM (VALUES ('x'::char(3))) l(a) JOIN (VALUES ('x'::char(5))) r(b) ON a = b", "x!|x    "),
-            ("SELECT a FROM (VALUES ('NaN'::float8)) l(a) JOIN (VALUES ('NaN'::float8)) r(b) ON a = b", "NaN"),
+            (
+                "SELECT a || '!', b FROM (VALUES ('x'::char(3))) l(a) JOIN (VALUES ('x'::char(5))) r(b) ON a = b",
+                "x!|x    ",
+            ),
+            (
+                "SELECT a FROM (VALUES ('NaN'::float8)) l(a) JOIN (VALUES ('NaN'::float8)) r(b) ON a = b",
+                "NaN",
+            ),
         ],
     );
 }
@@ -99,7 +114,10 @@ fn lateral_joins_and_subqueries() {
                 "a|~\nb|w\nc|~\nd|w",
             ),
             ("SELECT t, (SELECT max(u) FROM r WHERE r.k = l.k) FROM l ORDER BY 1", "a|~\nb|x\nc|~\nd|x"),
-            ("SELECT (SELECT u FROM r)", "ERROR 21000: more than one row returned by a subquery used as an expression"),
+            (
+                "SELECT (SELECT u FROM r)",
+                "ERROR 21000: more than one row returned by a subquery used as an expression",
+            ),
             ("SELECT (SELECT u FROM r WHERE false)", "~"),
             ("SELECT ARRAY(SELECT id FROM r ORDER BY id DESC)", "{5,3,2,1}"),
             ("SELECT t FROM l WHERE id = (SELECT max(id) FROM r WHERE r.id < l.id + 1 AND r.k IS NULL)", "c"),

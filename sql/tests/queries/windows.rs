@@ -38,10 +38,16 @@ fn aggregates_over_frames() {
     check(
         TABLE,
         &[
-            ("SELECT id, sum(v) OVER (PARTITION BY g ORDER BY id) FROM w ORDER BY id", "1|10\n2|30\n3|50\n4|5\n5|5\n6|12"),
+            (
+                "SELECT id, sum(v) OVER (PARTITION BY g ORDER BY id) FROM w ORDER BY id",
+                "1|10\n2|30\n3|50\n4|5\n5|5\n6|12",
+            ),
             // Peers are in the frame.
             ("SELECT id, sum(v) OVER (ORDER BY v) FROM w ORDER BY id", "1|22\n2|62\n3|62\n4|5\n5|62\n6|12"),
-            ("SELECT id, count(*) OVER (), sum(v) OVER (PARTITION BY g) FROM w ORDER BY id", "1|6|50\n2|6|50\n3|6|50\n4|6|12\n5|6|12\n6|6|12"),
+            (
+                "SELECT id, count(*) OVER (), sum(v) OVER (PARTITION BY g) FROM w ORDER BY id",
+                "1|6|50\n2|6|50\n3|6|50\n4|6|12\n5|6|12\n6|6|12",
+            ),
             (
                 "SELECT id, sum(v) OVER (ORDER BY id ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING) FROM w ORDER BY id",
                 "1|30\n2|50\n3|45\n4|25\n5|12\n6|7",

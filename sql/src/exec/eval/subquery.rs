@@ -3,16 +3,22 @@
 //! The value depends on the outer columns only, so it is remembered per combination of them:
 //! an uncorrelated subquery runs once per statement.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    hash::{BuildHasherDefault, Hash, Hasher},
+    sync::Arc,
+};
 
 use basalt_planner::{
     ColumnId,
     expr::{Subquery, SubqueryKind},
+    has_volatile,
 };
-use basalt_types::{Array, Datum, HashedDatum, Oid, Result, Row, SqlError, SqlState};
+use basalt_types::{Array, Datum, Oid, Result, Row, SqlError, SqlState};
 
 use super::compile::{Compiled, compile_with};
 use crate::exec::{
+    key::KeyHasher,
     operators,
     scope::{Layout, Scope},
 };
@@ -20,11 +26,41 @@ use crate::exec::{
 /// Remembered values per subquery.
 const CACHE_ENTRIES_MAX: usize = 4_096;
 
+/// Values of outer columns. Equal ones of another look (1.0 and 1.00, 0 and -0) are others: a subquery may show it.
+struct OuterRow(Row);
+
+impl PartialEq for OuterRow {
+    fn eq(&self, other: &Self) -> bool {
+        let same = |(a, b): (&Datum, &Datum)| match (a, b) {
+            (Datum::Float4(a), Datum::Float4(b)) => a.to_bits() == b.to_bits(),
+            (Datum::Float8(a), Datum::Float8(b)) => a.to_bits() == b.to_bits(),
+            // Floats inside are not looked at one by one.
+            (Datum::Array(a), Datum::Array(b)) => Arc::ptr_eq(a, b),
+            (Datum::Record(a), Datum::Record(b)) => Arc::ptr_eq(a, b),
+            (a, b) => a == b,
+        };
+        self.0.len() == other.0.len() && self.0.iter().zip(&other.0).all(same)
+    }
+}
+
+impl Eq for OuterRow {}
+
+impl Hash for OuterRow {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        for value in &self.0 {
+            value.hash_key(state);
+        }
+    }
+}
+
 pub(crate) struct SubqueryRunner {
     subquery: Subquery,
     /// Outer columns that come from this operator's row, with their positions.
     from_row: Vec<(ColumnId, usize)>,
-    cache: HashMap<Vec<HashedDatum>, Datum>,
+    /// Without volatile functions in the plan: values by outer row.
+    cache: HashMap<OuterRow, Datum, BuildHasherDefault<KeyHasher>>,
+    /// The same outer row may give another value.
+    volatile: bool,
     /// The comparison of ANY and ALL, over the subquery's row followed by the operator's.
     comparison: Option<Compiled>,
     /// The rows of an uncorrelated ANY/ALL subquery.
@@ -51,15 +87,19 @@ impl SubqueryRunner {
             }
             SubqueryKind::Scalar | SubqueryKind::Exists | SubqueryKind::Array => None,
         };
-        Ok(Self { subquery, from_row, cache: HashMap::new(), comparison, rows: None })
+        let volatile = has_volatile(&subquery.plan);
+        Ok(Self { subquery, from_row, cache: HashMap::default(), volatile, comparison, rows: None })
     }
 
     pub async fn value(&mut self, scope: &Scope, row: &[Datum]) -> Result<Datum> {
         if let SubqueryKind::Quantified { all, .. } = self.subquery.kind {
             return self.quantified(scope, row, all).await;
         }
-        let key: Vec<HashedDatum> =
-            self.from_row.iter().map(|(_, slot)| HashedDatum(row[*slot].clone())).collect();
+        let correlated = !self.from_row.is_empty();
+        if self.volatile && correlated {
+            return self.run(scope, row).await;
+        }
+        let key = OuterRow(self.from_row.iter().map(|(_, slot)| row[*slot].clone()).collect());
         if let Some(value) = self.cache.get(&key) {
             return Ok(value.clone());
         }
@@ -105,7 +145,7 @@ impl SubqueryRunner {
                     elements.extend(batch.into_iter().filter_map(|row| row.into_iter().next()));
                 }
                 let element = self.subquery.ty.info().map_or(Oid::UNKNOWN, |info| info.element);
-                Ok(Datum::Array(std::sync::Arc::new(Array::from_elements(element, elements))))
+                Ok(Datum::Array(Arc::new(Array::from_elements(element, elements))))
             }
             SubqueryKind::Quantified { .. } => {
                 Err(SqlError::internal("quantified subquery is run elsewhere"))

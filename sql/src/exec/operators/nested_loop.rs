@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use basalt_env::BoxFuture;
-use basalt_planner::{ColumnId, Expr, Plan, plan::JoinKind};
+use basalt_planner::{ColumnId, Expr, Plan, free_columns, plan::JoinKind};
 use basalt_types::{Datum, Result, Row, SqlError, SqlType};
 
 use super::{Stream, build};
@@ -70,7 +70,7 @@ enum Right {
     /// Run per left row, which gives these columns.
     Lateral {
         plan: Arc<Plan>,
-        columns: Vec<ColumnId>,
+        columns: Vec<(ColumnId, usize)>,
         stream: Option<Stream>,
     },
 }
@@ -112,7 +112,9 @@ pub(super) async fn open(
         return Err(SqlError::internal("a lateral join can't preserve its right side"));
     }
     let side = if lateral {
-        let columns = left.columns.iter().map(|(id, _)| *id).collect();
+        let read = free_columns(right);
+        let position = |id: ColumnId| left.columns.iter().position(|(column, _)| *column == id);
+        let columns = read.iter().filter_map(|(id, _)| position(*id).map(|slot| (*id, slot))).collect();
         Right::Lateral { plan: Arc::new(right.clone()), columns, stream: None }
     } else {
         Right::Unread(build(right, scope).await?)
@@ -160,7 +162,7 @@ impl NestedLoop {
             self.read_right().await?;
         }
         if let Right::Lateral { plan, columns, stream } = &mut self.right {
-            let values = columns.iter().copied().zip(row.iter().cloned());
+            let values = columns.iter().map(|(id, slot)| (*id, row[*slot].clone()));
             let inner = self.scope.with_outer(values);
             *stream = Some(build(plan, &inner).await?);
             self.right_rows.clear();

@@ -8,6 +8,7 @@ use basalt_functions::{Accumulator, AggregateFn, Call, FunctionKind, WindowFn, W
 use basalt_planner::{
     ColumnId, Expr, Plan,
     plan::{FrameExclude, SortKey, WindowCall},
+    same,
 };
 use basalt_types::{Datum, Result, Row, SqlError, SqlType};
 
@@ -69,10 +70,7 @@ pub(super) async fn open(input: &Plan, calls: &[(ColumnId, WindowCall)], scope: 
     let mut groups: Vec<WindowGroup> = Vec::new();
     for (position, (_, call)) in calls.iter().enumerate() {
         let column = WindowColumn::new(call, input_width + position, layout, scope).await?;
-        let known = groups.iter_mut().find(|group| {
-            format!("{:?}", (&group.partition_by, &group.order_by))
-                == format!("{:?}", (&call.partition_by, &call.order_by))
-        });
+        let known = groups.iter_mut().find(|group| group.is_of(call));
         if let Some(group) = known {
             group.calls.push(column);
             continue;
@@ -273,6 +271,17 @@ impl WindowPartition for Partition<'_> {
 }
 
 impl WindowGroup {
+    /// Whether the call is over this window.
+    fn is_of(&self, call: &WindowCall) -> bool {
+        let same_key = |(a, b): (&SortKey, &SortKey)| {
+            a.descending == b.descending && a.nulls_first == b.nulls_first && same(&a.expr, &b.expr)
+        };
+        self.partition_by.len() == call.partition_by.len()
+            && self.order_by.len() == call.order_by.len()
+            && self.partition_by.iter().zip(&call.partition_by).all(|(a, b)| same(a, b))
+            && self.order_by.iter().zip(&call.order_by).all(same_key)
+    }
+
     async fn fill(
         &mut self,
         rows: &mut [Row],
