@@ -1,6 +1,6 @@
 //! Joins of every kind, over stored tables and values.
 
-use crate::harness::check;
+use crate::harness::{check, with_node};
 
 const TABLES: &str = "
     CREATE TABLE l (id int PRIMARY KEY, k int, t text);
@@ -123,4 +123,53 @@ fn lateral_joins_and_subqueries() {
             ("SELECT t FROM l WHERE id = (SELECT max(id) FROM r WHERE r.id < l.id + 1 AND r.k IS NULL)", "c"),
         ],
     );
+}
+
+/// A few rows against a large indexed table: found by looking up, in every kind of join.
+#[test]
+fn lookups() {
+    check(
+        "CREATE TABLE few (k int, t text);
+         INSERT INTO few VALUES (1, 'a'), (1500, 'b'), (5000, 'c'), (NULL, 'd'), (1, 'e');
+         CREATE TABLE many (id int PRIMARY KEY, g int, u text);
+         INSERT INTO many SELECT x, x % 500, 'u' || x FROM generate_series(1, 2000) x;
+         CREATE INDEX many_g ON many (g);
+         ANALYZE;",
+        &[
+            ("SELECT t, u FROM few JOIN many ON many.id = k ORDER BY t", "a|u1\nb|u1500\ne|u1"),
+            (
+                "SELECT t, u FROM few LEFT JOIN many ON many.id = k ORDER BY t",
+                "a|u1\nb|u1500\nc|~\nd|~\ne|u1",
+            ),
+            (
+                "SELECT t, u FROM few LEFT JOIN many ON many.id = k AND g > 0 ORDER BY t",
+                "a|u1\nb|~\nc|~\nd|~\ne|u1",
+            ),
+            (
+                "SELECT t, count(u), min(id) FROM few LEFT JOIN many ON g = k GROUP BY t ORDER BY t",
+                "a|4|1\nb|0|~\nc|0|~\nd|0|~\ne|4|1",
+            ),
+            ("SELECT t FROM few WHERE EXISTS (SELECT FROM many WHERE id = k) ORDER BY t", "a\nb\ne"),
+            ("SELECT t FROM few WHERE NOT EXISTS (SELECT FROM many WHERE id = k) ORDER BY t", "c\nd"),
+            (
+                "SELECT t FROM few WHERE EXISTS (SELECT FROM many WHERE g = k AND id > 1500) ORDER BY t",
+                "a\ne",
+            ),
+            ("SELECT count(*), sum(id) FROM many WHERE id IN (3, 4, 3, 9999) OR false", "2|7"),
+            ("SELECT id FROM many WHERE g = 7 AND id > 600 ORDER BY id", "1007\n1507"),
+        ],
+    );
+}
+
+#[test]
+fn lookups_are_planned() {
+    with_node(async |node| {
+        let mut client = node.client();
+        client.run("CREATE TABLE few (k int); INSERT INTO few VALUES (1), (2)").await;
+        client.run("CREATE TABLE many (id int PRIMARY KEY, u text)").await;
+        client.run("INSERT INTO many SELECT x, 'u' FROM generate_series(1, 2000) x").await;
+        client.run("ANALYZE").await;
+        let plan = client.run("EXPLAIN SELECT u FROM few JOIN many ON id = k").await;
+        assert!(plan.contains("Lookup") || plan.contains("Index Cond"), "{plan}");
+    });
 }
