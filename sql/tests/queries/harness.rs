@@ -123,6 +123,10 @@ impl Node {
 
 /// Runs `body` on a fresh node.
 pub fn with_node<F: Future<Output = ()>>(body: impl FnOnce(Node) -> F) {
+    with_options(SqlOptions::default(), body);
+}
+
+pub fn with_options<F: Future<Output = ()>>(options: SqlOptions, body: impl FnOnce(Node) -> F) {
     let executor = SimExecutor::new(7);
     let env = executor.env(1, SimDisk::new());
     executor.run(async {
@@ -131,7 +135,7 @@ pub fn with_node<F: Future<Output = ()>>(body: impl FnOnce(Node) -> F) {
         let store = Store::open(env.clone(), engine, Options::default(), transport, StoreConfig::default());
         let store = store.await.expect("a new store opens");
         let client = TxnClient::new(env.clone(), Arc::new(LocalSender::new(store)), TxnOptions::default());
-        let services = SqlServices::open(env.clone(), client, SqlOptions::default(), None, None);
+        let services = SqlServices::open(env.clone(), client, options, None, None);
         body(Node { services: services.await.expect("a new catalog opens") }).await;
     });
 }

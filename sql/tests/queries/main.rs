@@ -4,5 +4,6 @@ mod aggregates;
 mod expressions;
 mod harness;
 mod joins;
+mod memory;
 mod sets;
 mod windows;
