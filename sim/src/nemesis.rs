@@ -113,12 +113,13 @@ impl Nemesis {
 
 /// Splits a range at a random row, as an operator would.
 pub async fn split_somewhere(context: &Context) {
-    let tables = [b'a', b'r', b'x', b'f'];
-    let table = tables[usize::try_from(context.below(4)).expect("small")];
+    let tables = [b'a', b'r', b'x', b'f', b's'];
+    let table = tables[usize::try_from(context.below(5)).expect("small")];
     let row = match table {
         b'a' => context.below(context.parameters.accounts),
         b'r' => context.below(context.events.load(Ordering::Relaxed) + 1),
         b'x' => context.below(context.parameters.registers),
+        b's' => 500,
         _ => context.below(30),
     };
     let key = row_key(table, row);

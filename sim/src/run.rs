@@ -21,7 +21,7 @@ use crate::{
     nemesis::{Nemesis, split_somewhere},
     node::Node,
     trace::Trace,
-    workload::{Bank, Batches, Context, Ended, Register, transact},
+    workload::{Context, Ended, Workloads, transact},
 };
 
 /// After the faults end, clients must finish their transactions within this virtual time.
@@ -116,12 +116,10 @@ struct Simulation {
 impl Simulation {
     async fn run(&self) {
         let context = &self.context;
-        let bank = Bank::new(context.clone());
-        let batches = Batches::new(context.clone());
-        let register = Register::new(context.clone());
+        let workloads = Workloads::new(context.clone());
         context.node.start();
         context.node.until_up().await;
-        bank.set_up().await;
+        workloads.bank.set_up().await;
         for _ in 0..context.parameters.splits_at_start {
             split_somewhere(context).await;
         }
@@ -134,20 +132,10 @@ impl Simulation {
         let left = Arc::new(AtomicUsize::new(context.parameters.clients));
         for client in 0..context.parameters.clients {
             let (stopped, left, executor) = (stopped.clone(), left.clone(), self.executor.clone());
-            let (context, bank, batches, register) =
-                (context.clone(), bank.clone(), batches.clone(), register.clone());
+            let (context, workloads) = (context.clone(), workloads.clone());
             let task = async move {
                 while !stopped.load(Ordering::SeqCst) {
-                    let bank_turn = match context.parameters.mix {
-                        Mix::Bank => true,
-                        Mix::Register => false,
-                        Mix::Both => context.rng.coin(),
-                    };
-                    match (bank_turn, context.one_in(6)) {
-                        (true, true) => batches.step(client).await,
-                        (true, false) => bank.step(client).await,
-                        (false, _) => register.step(client).await,
-                    }
+                    workloads.step(&context, client).await;
                     let think = u64::try_from(context.parameters.think_max.as_micros()).expect("short");
                     // At least a little, or a dead node is asked without time passing.
                     executor.sleep(Duration::from_micros(context.below(think + 1) + 50)).await;
@@ -169,27 +157,27 @@ impl Simulation {
             return;
         }
         context.node.until_up().await;
-        self.settle(&bank, &batches, &register).await;
+        self.settle(&workloads).await;
         self.commits.store(context.node.commits(), Ordering::Relaxed);
         // What was read must also be what is durable.
         context.node.crash(context);
         context.node.start();
         context.node.until_up().await;
-        self.settle(&bank, &batches, &register).await;
+        self.settle(&workloads).await;
         // Meta entries that a failed split left behind are repaired at the start.
         quiescent::check_ranges(context).await;
     }
 
     /// Reads everything, again and again until the locks of dead coordinators have expired: then none may be left.
     /// The clock may stand still meanwhile, when it was stepped back before.
-    async fn settle(&self, bank: &Bank, batches: &Batches, register: &Register) {
-        self.check(bank, batches, register).await;
+    async fn settle(&self, workloads: &Workloads) {
+        self.check(workloads).await;
         for _ in 0..LOCK_ROUNDS_MAX {
             if quiescent::locks(&self.context).is_empty() {
                 return;
             }
             self.executor.sleep(LOCK_EXPIRY).await;
-            self.check(bank, batches, register).await;
+            self.check(workloads).await;
         }
         let left = quiescent::locks(&self.context);
         if let Some(first) = left.first() {
@@ -208,18 +196,14 @@ impl Simulation {
         true
     }
 
-    async fn check(&self, bank: &Bank, batches: &Batches, register: &Register) {
+    async fn check(&self, workloads: &Workloads) {
         let context = &self.context;
         for attempt in 0..20 {
-            let (bank, batches, register) = (bank.clone(), batches.clone(), register.clone());
+            let workloads = workloads.clone();
             let config = TxnConfig { read_only: true, ..TxnConfig::default() };
             let ended = transact(&context.node, &context.violations, config, move |txn| {
-                let (bank, batches, register) = (bank.clone(), batches.clone(), register.clone());
-                Box::pin(async move {
-                    bank.check(&txn).await?;
-                    batches.check(&txn).await?;
-                    register.check(&txn).await
-                })
+                let workloads = workloads.clone();
+                async move { workloads.check(&txn).await }
             })
             .await;
             if matches!(ended, Ended::Committed(..)) {

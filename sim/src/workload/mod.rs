@@ -4,6 +4,7 @@ mod bank;
 mod batches;
 mod register;
 mod session;
+mod skew;
 
 use std::sync::{
     Arc,
@@ -12,15 +13,16 @@ use std::sync::{
 
 use basalt_base::Key;
 use basalt_env::{Rng, sim::SimRng};
-use basalt_txn::TxnOptions;
+use basalt_txn::{Result, Txn, TxnOptions};
 use bytes::Bytes;
 
 pub use bank::Bank;
 pub use batches::Batches;
 pub use register::Register;
 pub use session::{Ended, transact};
+pub use skew::Skew;
 
-use crate::{Parameters, Violations, node::Node, trace::Trace};
+use crate::{Mix, Parameters, Violations, node::Node, trace::Trace};
 
 /// What every client has.
 #[derive(Clone)]
@@ -51,6 +53,49 @@ impl Context {
     /// Bytes that make rows of different sizes, so that ranges fill and split.
     pub fn padding(&self) -> usize {
         usize::try_from(self.below(300)).expect("small")
+    }
+}
+
+/// All of them. Cheap to clone.
+#[derive(Clone)]
+pub struct Workloads {
+    pub bank: Bank,
+    batches: Batches,
+    register: Register,
+    skew: Skew,
+}
+
+impl Workloads {
+    pub fn new(context: Context) -> Self {
+        Self {
+            bank: Bank::new(context.clone()),
+            batches: Batches::new(context.clone()),
+            register: Register::new(context.clone()),
+            skew: Skew::new(context),
+        }
+    }
+
+    /// One transaction of a client, of a workload that the run's mix has.
+    pub async fn step(&self, context: &Context, client: usize) {
+        let bank_turn = match context.parameters.mix {
+            Mix::Bank => true,
+            Mix::Register => false,
+            Mix::Both => context.rng.coin(),
+        };
+        match (bank_turn, context.below(6)) {
+            (true, 0) => self.batches.step(client).await,
+            (true, 1) => self.skew.step(client).await,
+            (true, _) => self.bank.step(client).await,
+            (false, _) => self.register.step(client).await,
+        }
+    }
+
+    /// After the run, in one transaction.
+    pub async fn check(&self, txn: &Txn) -> Result<()> {
+        self.bank.check(txn).await?;
+        self.batches.check(txn).await?;
+        self.skew.check(txn).await?;
+        self.register.check(txn).await
     }
 }
 
