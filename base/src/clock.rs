@@ -45,6 +45,8 @@ pub struct HlcClock {
     /// Wall minus monotonic time, in microseconds, as last believed.
     offset_micros: AtomicI64,
     bound: AtomicU64,
+    /// No reading passes it, whatever the bound: see [`HlcClock::freeze`].
+    frozen_at: AtomicU64,
     offset_max_ms: u64,
 }
 
@@ -58,6 +60,7 @@ impl HlcClock {
             physical,
             offset_micros: AtomicI64::new(offset),
             bound: AtomicU64::new(0),
+            frozen_at: AtomicU64::new(u64::MAX),
             offset_max_ms: u64::try_from(offset_max.as_millis()).unwrap_or(u64::MAX),
         };
         clock.install(start);
@@ -105,13 +108,22 @@ impl HlcClock {
         self.bound.fetch_max(bound.0, Ordering::SeqCst);
     }
 
+    /// Stops the clock for ever and returns a timestamp that no reading, given or to come, exceeds: the exact bound
+    /// that a clean stop may record.
+    pub fn freeze(&self) -> Timestamp {
+        let reading = self.generator.timestamp().as_u64();
+        let frozen_at = self.frozen_at.fetch_min(reading, Ordering::SeqCst).min(reading);
+        // Readings that were checked before the store were also made before it.
+        Timestamp(frozen_at.max(self.generator.timestamp().as_u64()))
+    }
+
     /// The durable bound in force.
     pub fn bound(&self) -> Timestamp {
         Timestamp(self.bound.load(Ordering::SeqCst))
     }
 
     fn check_bound(&self, reading: Timestamp) -> Result<(), ClockError> {
-        let bound = self.bound();
+        let bound = self.bound().min(Timestamp(self.frozen_at.load(Ordering::SeqCst)));
         if reading > bound { Err(ClockError::BoundReached { bound }) } else { Ok(()) }
     }
 
@@ -218,6 +230,18 @@ mod tests {
         source.wall_micros.fetch_add(3_600_000_000, Ordering::SeqCst);
         source.monotonic_micros.fetch_add(2_000, Ordering::SeqCst);
         assert_eq!(clock.now().unwrap().physical_ms(), 1_002);
+    }
+
+    #[test]
+    fn a_frozen_clock_gives_nothing_above_what_it_returned() {
+        let (source, clock) = clock_at(1_000);
+        let last = clock.now().unwrap();
+        let frozen = clock.freeze();
+        assert!(frozen >= last);
+        source.wall_micros.fetch_add(9_000, Ordering::SeqCst);
+        clock.set_bound(Timestamp::MAX);
+        assert!(clock.now().is_err());
+        assert!(clock.update(Timestamp::from_parts(1_009, 0)).is_err());
     }
 
     #[test]

@@ -80,8 +80,9 @@ impl Store {
 
     /// Stops cleanly: what was applied is flushed, and the next start need not skip time.
     pub async fn shutdown(&self) -> Result<()> {
-        let clock = self.clock.now().ok();
-        self.raft().shutdown(clock).await.map_err(raft_error)
+        // Requests go on until the log stops; none of them may read the clock above what is recorded.
+        let clock = self.clock.freeze();
+        self.raft().shutdown(Some(clock)).await.map_err(raft_error)
     }
 
     fn raft(&self) -> &RaftHandle {
