@@ -91,7 +91,7 @@ impl Store {
             .into_iter()
             .map(|answer| answer.ok_or_else(|| Error::Internal("a request was not answered".to_owned())))
             .collect::<Result<_>>()?;
-        Ok(BatchResponse { responses, txn: header.txn, now: self.now()? })
+        Ok(BatchResponse { responses, txn: header.txn, now: self.now().unwrap_or_default() })
     }
 
     /// Sends what changes single keys, grouped by range.
