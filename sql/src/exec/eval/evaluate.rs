@@ -40,14 +40,6 @@ impl Compiled {
     ) -> Result<Datum, Interrupt> {
         Frame { context, row, subqueries }.value(&self.node)
     }
-
-    /// The input position, when the expression is just a column.
-    pub(crate) fn as_slot(&self) -> Option<usize> {
-        match self.node {
-            Node::Slot(slot) => Some(slot),
-            _ => None,
-        }
-    }
 }
 
 impl Frame<'_> {
@@ -68,7 +60,7 @@ impl Frame<'_> {
                     let whole = text_in(to.bare(), &text, &self.context.io)?;
                     return Ok(apply_typmod(whole, *to, LengthRule::ExplicitCast)?);
                 }
-                Ok(self.from_text(*to, &text)?)
+                Ok(self.parse_text(*to, &text)?)
             }
             Node::Coerce { input, to, explicit } => {
                 let value = self.value(input)?;
@@ -175,7 +167,7 @@ impl Frame<'_> {
         Ok((call.function)(&site, args)?)
     }
 
-    fn from_text(&self, to: basalt_types::SqlType, text: &str) -> Result<Datum> {
+    fn parse_text(&self, to: basalt_types::SqlType, text: &str) -> Result<Datum> {
         if matches!(to.oid, Oid::REGCLASS | Oid::REGTYPE | Oid::REGPROC | Oid::REGROLE | Oid::REGNAMESPACE)
             && text.parse::<u32>().is_err()
         {

@@ -100,8 +100,9 @@ impl AggregateSpec {
                     continue;
                 }
             }
-            for position in spec.first..spec.first + spec.args + spec.keys {
-                out[position] = if inputs.has_subqueries() {
+            let own = spec.first..spec.first + spec.args + spec.keys;
+            for (position, value) in own.clone().zip(&mut out[own]) {
+                *value = if inputs.has_subqueries() {
                     inputs.evaluate(position, scope, row).await?
                 } else {
                     inputs.evaluate_now(position, scope, row)?

@@ -3,7 +3,10 @@
 //! Left rows come in batches. The keys of a whole batch are fetched with one request, each distinct key once; ranges
 //! are read one after the other, again each distinct one once.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::Arc,
+};
 
 use basalt_base::{Key, Span};
 use basalt_env::BoxFuture;
@@ -92,9 +95,8 @@ impl LookupJoin {
                 }
                 Place::Range(span) => {
                     let id = (span.start.clone(), span.end.clone());
-                    if !found.ranges.contains_key(&id) {
-                        let rows = self.range(span.clone()).await?;
-                        found.ranges.insert(id, Arc::new(rows));
+                    if let Entry::Vacant(entry) = found.ranges.entry(id) {
+                        entry.insert(Arc::new(self.range(span.clone()).await?));
                     }
                 }
             }

@@ -223,7 +223,7 @@ impl WindowColumn {
 
 /// Lets a long computation be cancelled.
 fn scope_check(row: usize, scope: &Scope) -> Result<()> {
-    if row % (4 * BATCH_ROWS) == 0 { scope.check_cancel() } else { Ok(()) }
+    if row.is_multiple_of(4 * BATCH_ROWS) { scope.check_cancel() } else { Ok(()) }
 }
 
 fn excluded(exclude: FrameExclude, row: usize, other: usize, peers: &Peers) -> bool {
