@@ -25,10 +25,11 @@ pub struct ClientOutput<'a> {
 impl ClientOutput<'_> {
     /// Settings may change between the statements of one query.
     fn tell_settings(&mut self) {
-        let now = self.shared.settings.lock().io();
-        if self.last_settings.as_ref() != Some(&now) {
-            self.sink.set_io_settings(&now);
-            *self.last_settings = Some(now);
+        let settings = self.shared.settings.lock();
+        let now = &settings.hot().io;
+        if self.last_settings.as_ref() != Some(now) {
+            self.sink.set_io_settings(now);
+            *self.last_settings = Some(now.clone());
         }
     }
 }

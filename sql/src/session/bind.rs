@@ -5,6 +5,7 @@ use std::sync::Arc;
 use basalt_planner::{Field, parse, parse::ParsedStatement};
 use basalt_types::{Datum, IoSettings, Oid, Result, SqlError, SqlState, SqlType, binary_in, text_in};
 use bytes::Bytes;
+use parking_lot::Mutex;
 
 use super::{Session, StatementPlan};
 use crate::{Output, exec::RowStream};
@@ -30,9 +31,13 @@ pub struct Portal {
 pub(crate) enum Progress {
     Ready,
     /// Rows of the last batch not sent yet, and the rest.
-    Rows { pending: std::vec::IntoIter<Vec<Datum>>, stream: Option<Box<dyn RowStream>>, sent: u64 },
+    Rows { pending: std::vec::IntoIter<Vec<Datum>>, stream: Option<OpenStream>, sent: u64 },
     Done,
 }
+
+/// A stream kept between calls. The mutex is never locked: it makes the session shareable, which the futures of its
+/// methods need.
+pub(crate) type OpenStream = Mutex<Box<dyn RowStream>>;
 
 impl Portal {
     /// The columns of its rows; none when it returns no rows.

@@ -52,7 +52,7 @@ impl Session {
         })?;
         let params: Arc<[basalt_types::Datum]> = Arc::new([]);
         let stream = self.start(&statement.parsed, &[], &planned, &params).await?;
-        let progress = Progress::Rows { pending: Vec::new().into_iter(), stream: Some(stream), sent: 0 };
+        let progress = Progress::Rows { pending: Vec::new().into_iter(), stream: Some(stream.into()), sent: 0 };
         let portal = Portal { prepared: Arc::new(prepared), params, progress, hold: false };
         self.portals.insert(name.to_owned(), portal);
         Ok(())
@@ -92,7 +92,7 @@ impl Session {
                 }
                 cancel.check()?;
                 let Some(running) = stream else { break };
-                match running.next_batch().await? {
+                match running.get_mut().next_batch().await? {
                     Some(batch) => *pending = batch.into_iter(),
                     None => {
                         *stream = None;

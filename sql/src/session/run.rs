@@ -204,7 +204,7 @@ impl Session {
                 };
                 self.ensure_transaction()?;
                 let stream = self.start(&statement.parsed, &statement.params, planned, &portal.params).await?;
-                portal.progress = Progress::Rows { pending: Vec::new().into_iter(), stream: Some(stream), sent: 0 };
+                portal.progress = Progress::Rows { pending: Vec::new().into_iter(), stream: Some(stream.into()), sent: 0 };
             }
             Progress::Rows { .. } => {}
         }
@@ -431,10 +431,10 @@ async fn send_rows(
         }
         cancel.check()?;
         let Some(running) = stream else { return Ok(Some(*sent)) };
-        match running.next_batch().await? {
+        match running.get_mut().next_batch().await? {
             Some(batch) => *pending = batch.into_iter(),
             None => {
-                let affected = running.affected();
+                let affected = running.get_mut().affected();
                 let affected = if returns_rows && affected == 0 { *sent } else { affected };
                 *stream = None;
                 portal.progress = Progress::Done;

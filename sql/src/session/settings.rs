@@ -237,7 +237,7 @@ impl Settings {
     }
 
     /// 0 means no limit.
-    fn millis(&self, name: &str) -> u64 {
+    pub fn millis(&self, name: &str) -> u64 {
         parse_duration_ms(&self.text(name)).unwrap_or(0)
     }
 
