@@ -20,9 +20,18 @@ pub(crate) mod operators;
 pub mod scope;
 pub mod write;
 
+pub use operators::spans::Place;
+
 /// Opens a plan on the row executor.
 pub async fn open(plan: &Arc<Plan>, context: ExecContext) -> Result<Box<dyn RowStream>> {
     operators::build(plan, &scope::Scope::new(context)).await
+}
+
+/// Where a scan looks whose access refers to no row: for executors that read indexes by themselves.
+pub async fn places(scan: &basalt_planner::plan::Scan, context: &ExecContext) -> Result<Vec<Place>> {
+    let codec = crate::layout::EntryCodec::new(&scan.table, scan.index);
+    let scope = scope::Scope::new(context.clone());
+    operators::spans::places(&scan.table, scan.index, &codec, &scan.access, &scope, &[], &[]).await
 }
 
 /// Rows per batch that operators aim at.

@@ -20,7 +20,7 @@ mod range_offset;
 pub(crate) mod scan;
 mod set_operation;
 mod sort;
-mod spans;
+pub(crate) mod spans;
 mod values;
 mod virtual_scan;
 mod window;

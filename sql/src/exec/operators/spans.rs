@@ -20,7 +20,7 @@ use crate::{
 
 /// Where to look in an index.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Place {
+pub enum Place {
     /// Exactly this key.
     Point(Key),
     Range(Span),
