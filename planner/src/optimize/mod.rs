@@ -16,10 +16,8 @@ use std::sync::Arc;
 
 pub use same::same;
 pub(crate) use same::same_aggregate;
-pub(crate) use walk::{
-    any as any_expr, children_mut, columns_of, exprs, has_subquery, inputs, inputs_mut, replace_cte,
-};
-pub use walk::{free_columns, has_volatile};
+pub(crate) use walk::{any as any_expr, children_mut, columns_of, has_subquery, inputs_mut, replace_cte};
+pub use walk::{exprs, free_columns, has_volatile, inputs, reads_cte};
 
 use crate::{Expr, Plan, PlanNode, bind::PlanSettings};
 

@@ -197,7 +197,7 @@ pub(crate) fn inputs_mut(node: &mut PlanNode) -> Vec<&mut Plan> {
 }
 
 /// The input plans of a node.
-pub(crate) fn inputs(node: &PlanNode) -> Vec<&Plan> {
+pub fn inputs(node: &PlanNode) -> Vec<&Plan> {
     match node {
         PlanNode::Values { .. }
         | PlanNode::Scan(_)
@@ -342,7 +342,7 @@ fn scan_parts<'p>(scan: &'p Scan, f: &mut dyn FnMut(&'p Expr)) {
 }
 
 /// Calls `f` on every expression that a node holds itself.
-pub(crate) fn exprs<'p>(node: &'p PlanNode, f: &mut dyn FnMut(&'p Expr)) {
+pub fn exprs<'p>(node: &'p PlanNode, f: &mut dyn FnMut(&'p Expr)) {
     match node {
         PlanNode::Values { rows } => rows.iter().flatten().for_each(f),
         PlanNode::Scan(scan) => scan_parts(scan, f),
@@ -501,7 +501,7 @@ fn replace_in_expr(expr: &mut Expr, cte: u32, make: &mut dyn FnMut(&[(ColumnId, 
 }
 
 /// Whether a plan reads a common table expression.
-pub(crate) fn reads_cte(plan: &Plan, cte: u32) -> bool {
+pub fn reads_cte(plan: &Plan, cte: u32) -> bool {
     if matches!(&plan.node, PlanNode::CteScan { cte: found } if *found == cte) {
         return true;
     }

@@ -1,0 +1,127 @@
+//! The vectorised executor.
+
+use std::{path::PathBuf, sync::Arc};
+
+use basalt_env::BoxFuture;
+use basalt_planner::{Plan, PlanNode, inputs};
+use basalt_sql::exec::{self, ExecContext, RowStream, Vectorized};
+use basalt_types::{Result, SqlError};
+use datafusion::execution::{
+    TaskContext,
+    config::SessionConfig,
+    disk_manager::{DiskManagerBuilder, DiskManagerMode},
+    runtime_env::RuntimeEnvBuilder,
+};
+
+use crate::{
+    error::from_datafusion,
+    kind::columns_of,
+    memory::BudgetPool,
+    stream::BatchRows,
+    translate::{Failure, PlanBuilder},
+};
+
+/// Settings of the executor.
+#[derive(Clone, Debug)]
+pub struct AnalyticOptions {
+    /// Rows per batch.
+    pub batch_rows: usize,
+    /// Where sorts and aggregates that outgrow their memory spill; without it they fail with `53200`.
+    pub spill_directory: Option<PathBuf>,
+}
+
+impl Default for AnalyticOptions {
+    fn default() -> Self {
+        Self { batch_rows: 8_192, spill_directory: None }
+    }
+}
+
+/// Runs plans on DataFusion's operators.
+#[derive(Clone, Debug, Default)]
+pub struct AnalyticExecutor {
+    options: AnalyticOptions,
+}
+
+impl AnalyticExecutor {
+    pub fn new(options: AnalyticOptions) -> Self {
+        Self { options }
+    }
+
+    fn task(&self, context: &ExecContext) -> Result<Arc<TaskContext>> {
+        let mode = match &self.options.spill_directory {
+            Some(directory) => DiskManagerMode::Directories(vec![directory.clone()]),
+            None => DiskManagerMode::Disabled,
+        };
+        let runtime = RuntimeEnvBuilder::new()
+            .with_memory_pool(Arc::new(BudgetPool::new(context.memory.clone())))
+            .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(mode))
+            .build_arc()
+            .map_err(|error| from_datafusion(&error))?;
+        let mut config =
+            SessionConfig::new().with_batch_size(self.options.batch_rows).with_target_partitions(1);
+        if self.options.spill_directory.is_none() {
+            // Nothing to set aside for merging spilled runs.
+            config = config.with_sort_spill_reservation_bytes(0);
+        }
+        Ok(Arc::new(TaskContext::default().with_session_config(config).with_runtime(runtime)))
+    }
+}
+
+impl Vectorized for AnalyticExecutor {
+    fn refuses(&self, plan: &Plan) -> Option<String> {
+        if let Some(why) = must_run_on_rows(plan) {
+            return Some(why.to_owned());
+        }
+        if columns_of(&plan.columns).is_err() {
+            return Some("a column type without a vectorised form".to_owned());
+        }
+        (!gains(plan)).then(|| "no join, aggregate or sort of it would run vectorised".to_owned())
+    }
+
+    fn open<'a>(
+        &'a self,
+        plan: &'a Arc<Plan>,
+        context: ExecContext,
+    ) -> BoxFuture<'a, Result<Box<dyn RowStream>>> {
+        Box::pin(async move {
+            let mut builder = PlanBuilder::new(context.clone(), self.options.batch_rows);
+            let root = match builder.node(plan).await {
+                Ok(root) => root,
+                Err(Failure::Refused(_)) => return exec::open(plan, context).await,
+                Err(Failure::Error(error)) => return Err(error),
+            };
+            let columns = columns_of(&plan.columns)
+                .map_err(|ty| SqlError::internal(format!("type {} has no column form", ty.oid)))?;
+            let task = self.task(&context)?;
+            let batches = root.execute(0, task).map_err(|error| from_datafusion(&error))?;
+            Ok(Box::new(BatchRows::new(batches, columns)) as Box<dyn RowStream>)
+        })
+    }
+}
+
+/// Parts that only the row executor may run.
+fn must_run_on_rows(plan: &Plan) -> Option<&'static str> {
+    let own = match &plan.node {
+        PlanNode::Insert(_) | PlanNode::Update(_) | PlanNode::Delete(_) => Some("it changes data"),
+        PlanNode::LockRows { .. } => Some("it locks rows"),
+        PlanNode::Scan(scan) if scan.lock.is_some() => Some("it locks rows"),
+        _ => None,
+    };
+    own.or_else(|| inputs(&plan.node).into_iter().find_map(must_run_on_rows))
+}
+
+/// Whether an operator that is worth it is reached without passing one that runs on the row executor.
+fn gains(plan: &Plan) -> bool {
+    match &plan.node {
+        PlanNode::HashJoin { .. } | PlanNode::Sort { .. } => true,
+        PlanNode::Aggregate(aggregate) => aggregate.grouping_sets.is_none() && aggregate.groupings.is_empty(),
+        PlanNode::Distinct { on, .. } => on.is_empty(),
+        PlanNode::NestedLoop { lateral, .. } => !lateral,
+        PlanNode::Filter { .. }
+        | PlanNode::Project { .. }
+        | PlanNode::Limit { .. }
+        | PlanNode::Append { .. }
+        | PlanNode::With { .. } => inputs(&plan.node).into_iter().any(gains),
+        _ => false,
+    }
+}

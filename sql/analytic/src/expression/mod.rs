@@ -1,0 +1,12 @@
+//! Scalar expressions as DataFusion's.
+//!
+//! Comparisons, integer arithmetic and logic have native forms where those agree with PostgreSQL to the last bit;
+//! everything else is evaluated by the row executor's evaluator, value by value ([`rowwise`]).
+
+pub mod key;
+pub mod logic;
+pub mod native;
+pub mod rowwise;
+pub mod translator;
+
+pub use translator::{Refusal, Translated, Translator};

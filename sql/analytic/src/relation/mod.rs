@@ -1,0 +1,4 @@
+//! Operators of our own.
+
+pub mod append;
+pub mod cte;
