@@ -4,6 +4,7 @@
 //! whole workspace: another selection of packages would select other features of the dependencies, and compile them again.
 
 mod bench;
+#[cfg(test)]
 mod json;
 mod layers;
 mod node;
