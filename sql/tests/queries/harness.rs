@@ -9,7 +9,9 @@ use basalt_env::{
 use basalt_kv::{LocalSender, Store, StoreConfig};
 use basalt_planner::Field;
 use basalt_raft::{NoTransport, Options};
-use basalt_sql::{ConnectInfo, NeverCancel, Notice, Output, Session, SqlOptions, SqlServices};
+use basalt_sql::{
+    ConnectInfo, NeverCancel, Notice, Output, Session, SqlOptions, SqlServices, exec::Vectorized,
+};
 use basalt_storage::MemoryEngine;
 use basalt_txn::{TxnClient, TxnOptions};
 use basalt_types::{Datum, IoSettings, Result, SqlType, text_out};
@@ -127,6 +129,15 @@ pub fn with_node<F: Future<Output = ()>>(body: impl FnOnce(Node) -> F) {
 }
 
 pub fn with_options<F: Future<Output = ()>>(options: SqlOptions, body: impl FnOnce(Node) -> F) {
+    with_executor(options, None, body);
+}
+
+/// Runs `body` on a node with a vectorised executor.
+pub fn with_executor<F: Future<Output = ()>>(
+    options: SqlOptions,
+    vectorized: Option<Arc<dyn Vectorized>>,
+    body: impl FnOnce(Node) -> F,
+) {
     let executor = SimExecutor::new(7);
     let env = executor.env(1, SimDisk::new());
     executor.run(async {
@@ -135,7 +146,7 @@ pub fn with_options<F: Future<Output = ()>>(options: SqlOptions, body: impl FnOn
         let store = Store::open(env.clone(), engine, Options::default(), transport, StoreConfig::default());
         let store = store.await.expect("a new store opens");
         let client = TxnClient::new(env.clone(), Arc::new(LocalSender::new(store)), TxnOptions::default());
-        let services = SqlServices::open(env.clone(), client, options, None, None);
+        let services = SqlServices::open(env.clone(), client, options, vectorized, None);
         body(Node { services: services.await.expect("a new catalog opens") }).await;
     });
 }
