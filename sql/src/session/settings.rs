@@ -57,6 +57,7 @@ parameters! {
     "escape_string_warning", Kind::Bool, "on", false, "Accepted for compatibility.";
     "extra_float_digits", Kind::Integer(-15, 3), "1", false, "Sets the number of digits displayed for floating-point values.";
     "idle_in_transaction_session_timeout", Kind::Duration, "0", false, "Sets the maximum allowed idle time between queries, when in a transaction.";
+    "idle_session_timeout", Kind::Duration, "0", false, "Sets the maximum allowed idle time between queries, when not in a transaction.";
     "in_hot_standby", Kind::ReadOnly, "off", true, "Shows whether hot standby is currently active.";
     "integer_datetimes", Kind::ReadOnly, "on", true, "Shows whether datetimes are integer based.";
     "IntervalStyle", Kind::Choice(&["postgres"]), "postgres", true, "Sets the display format for interval values.";

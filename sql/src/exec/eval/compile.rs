@@ -223,7 +223,7 @@ impl Compiler<'_> {
         let from = input.ty();
         let node = self.node(input)?;
         Ok(match method {
-            CastMethod::Binary => node,
+            CastMethod::Binary => Node::Relabel { input: Box::new(node), to: to.oid },
             CastMethod::InOut => Node::InOutCast { input: Box::new(node), from, to, explicit },
             CastMethod::Function(function) => {
                 // Length-coercing cast functions also take the type modifier and whether the cast is explicit.
