@@ -63,10 +63,15 @@ impl Node {
         let client = TxnClient::new(env.clone(), sender, TxnOptions::default());
         let counters = Counters::new(engine, store.clone(), client.clone());
         let counters: Arc<dyn StoreInfo> = Arc::new(counters);
-        let services =
-            SqlServices::open(env.clone(), client, sql_options(configuration), None, Some(counters))
-                .await
-                .map_err(|error| format!("store {folder}: {}", error.message()))?;
+        let services = SqlServices::open(
+            env.clone(),
+            client,
+            sql_options(configuration),
+            Some(Arc::new(basalt_sql_analytic::AnalyticExecutor::default())),
+            Some(counters),
+        )
+        .await
+        .map_err(|error| format!("store {folder}: {}", error.message()))?;
         let garbage = basalt_sql::ddl::garbage::collect_forever(services.clone());
         env.spawner.spawn("sql garbage", Box::pin(garbage));
         Ok(Self { env, services, store, _lock: lock })
