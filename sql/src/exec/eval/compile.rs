@@ -39,6 +39,11 @@ pub(super) enum Node {
         to: SqlType,
         explicit: bool,
     },
+    /// A cast between types of one stored form, which may still be different variants of [`Datum`].
+    Relabel {
+        input: Box<Node>,
+        to: Oid,
+    },
     Coerce {
         input: Box<Node>,
         to: SqlType,
