@@ -283,12 +283,23 @@ impl CastMethod {
         }
         match self {
             Self::Function(function) => cast_function(function, call, value),
-            Self::Binary => Ok(value.clone()),
+            Self::Binary => Ok(relabel(value.clone(), target.oid)),
             Self::InOut => {
                 let text = crate::io::output(call, value, source);
                 crate::io::input(call, target, &text)
             }
         }
+    }
+}
+
+/// What a cast without a function does: oid and its kin are the unsigned forms of integer; other pairs of types that
+/// cast so have one variant.
+pub fn relabel(value: Datum, target: Oid) -> Datum {
+    match (value, target) {
+        (Datum::Int4(value), Oid::INT4) => Datum::Int4(value),
+        (Datum::Int4(value), _) => Datum::Oid(Oid(value as u32)),
+        (Datum::Oid(value), Oid::INT4) => Datum::Int4(value.0 as i32),
+        (value, _) => value,
     }
 }
 

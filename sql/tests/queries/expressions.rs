@@ -49,3 +49,17 @@ fn laziness_and_nulls() {
         ],
     );
 }
+
+#[test]
+fn casts_within_one_representation_and_of_arrays() {
+    check(
+        "CREATE TABLE a (i int[], s smallint[], n int);
+         INSERT INTO a VALUES ('{1,2}', '{3}', 23);",
+        &[
+            ("SELECT format_type(23, NULL), format_type(n, NULL) FROM a", "integer|integer"),
+            ("SELECT 5::oid = 5, n::oid, n::oid::int FROM a", "t|23|23"),
+            ("SELECT i || s, i::bigint[] || 4::bigint, 0::bigint || s FROM a", "{1,2,3}|{1,2,4}|{0,3}"),
+            ("SELECT i::oid[], '{1,2}'::int[]::text[], i::numeric[] FROM a", "{1,2}|{1,2}|{1,2}"),
+        ],
+    );
+}

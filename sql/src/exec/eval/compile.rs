@@ -44,6 +44,13 @@ pub(super) enum Node {
         input: Box<Node>,
         to: Oid,
     },
+    /// Casts every element.
+    ArrayCast {
+        input: Box<Node>,
+        method: CastMethod,
+        from: SqlType,
+        to: SqlType,
+    },
     Coerce {
         input: Box<Node>,
         to: SqlType,
@@ -227,6 +234,9 @@ impl Compiler<'_> {
     fn cast(&mut self, input: &Expr, to: SqlType, method: &CastMethod, explicit: bool) -> Result<Node> {
         let from = input.ty();
         let node = self.node(input)?;
+        if from.element().is_some() && to.element().is_some() && !matches!(method, CastMethod::InOut) {
+            return Ok(Node::ArrayCast { input: Box::new(node), method: *method, from, to });
+        }
         Ok(match method {
             CastMethod::Binary => Node::Relabel { input: Box::new(node), to: to.oid },
             CastMethod::InOut => Node::InOutCast { input: Box::new(node), from, to, explicit },

@@ -62,7 +62,12 @@ impl Frame<'_> {
                 }
                 Ok(self.parse_text(*to, &text)?)
             }
-            Node::Relabel { input, to } => Ok(relabel(self.value(input)?, *to)),
+            Node::Relabel { input, to } => Ok(basalt_functions::relabel(self.value(input)?, *to)),
+            Node::ArrayCast { input, method, from, to } => {
+                let value = self.value(input)?;
+                let call = Call { context: self.context, arg_types: &[*from], return_type: *to };
+                Ok(method.apply(&call, &value)?)
+            }
             Node::Coerce { input, to, explicit } => {
                 let value = self.value(input)?;
                 if value.is_null() {
@@ -300,16 +305,6 @@ impl Frame<'_> {
             }
         }
         Ok(array.elements.get(position).cloned().unwrap_or_default())
-    }
-}
-
-/// oid and its kin are unsigned forms of integer; everything else that casts without a function has one variant.
-fn relabel(value: Datum, to: Oid) -> Datum {
-    match (value, to) {
-        (Datum::Int4(value), Oid::INT4) => Datum::Int4(value),
-        (Datum::Int4(value), _) => Datum::Oid(Oid(value as u32)),
-        (Datum::Oid(value), Oid::INT4) => Datum::Int4(value.0 as i32),
-        (value, _) => value,
     }
 }
 
