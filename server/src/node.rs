@@ -1,14 +1,16 @@
 //! A node: its layers from the bottom up, and their end from the top down.
 //!
 //! In the store's folder, `LOCK` keeps other processes out, `log/` is the Raft log, which makes commits durable, and
-//! `state/` is the state engine, which the log brings up to date after a crash.
+//! `state/` is the state engine, which the log brings up to date after a crash; `spill/` holds what running statements
+//! do not keep in memory.
 
-use std::{io, sync::Arc};
+use std::{fs, io, sync::Arc};
 
 use basalt_env::{DiskLock, Env, os::os_env};
 use basalt_kv::{LocalSender, Store, StoreConfig};
 use basalt_raft::NoTransport;
-use basalt_sql::{SqlOptions, SqlServices, StoreInfo};
+use basalt_sql::{SqlOptions, SqlServices, StoreInfo, exec::Vectorized};
+use basalt_sql_analytic::{AnalyticExecutor, AnalyticOptions};
 use basalt_storage::Engine;
 use basalt_storage_rocks::{RocksEngine, RocksOptions};
 use basalt_txn::{TxnClient, TxnOptions};
@@ -16,6 +18,7 @@ use basalt_txn::{TxnClient, TxnOptions};
 use crate::{configuration::Configuration, counters::Counters};
 
 const LOCK_FILE: &str = "LOCK";
+const SPILL_FOLDER: &str = "spill";
 const STATE_FOLDER: &str = "state";
 /// Memtables are charged to the cache; this is their part of it, and their most.
 const WRITE_BUFFER_SHARE: u64 = 3;
@@ -63,15 +66,11 @@ impl Node {
         let client = TxnClient::new(env.clone(), sender, TxnOptions::default());
         let counters = Counters::new(engine, store.clone(), client.clone());
         let counters: Arc<dyn StoreInfo> = Arc::new(counters);
-        let services = SqlServices::open(
-            env.clone(),
-            client,
-            sql_options(configuration),
-            Some(Arc::new(basalt_sql_analytic::AnalyticExecutor::default())),
-            Some(counters),
-        )
-        .await
-        .map_err(|error| format!("store {folder}: {}", error.message()))?;
+        let vectorized: Option<Arc<dyn Vectorized>> = Some(Arc::new(analytic_executor(configuration)?));
+        let services =
+            SqlServices::open(env.clone(), client, sql_options(configuration), vectorized, Some(counters))
+                .await
+                .map_err(|error| format!("store {folder}: {}", error.message()))?;
         let garbage = basalt_sql::ddl::garbage::collect_forever(services.clone());
         env.spawner.spawn("sql garbage", Box::pin(garbage));
         Ok(Self { env, services, store, _lock: lock })
@@ -122,6 +121,17 @@ fn sql_options(configuration: &Configuration) -> SqlOptions {
         statement_memory_bytes: node / STATEMENT_SHARE,
         ..SqlOptions::default()
     }
+}
+
+/// Spills into a folder that is empty at every start.
+fn analytic_executor(configuration: &Configuration) -> Result<AnalyticExecutor, String> {
+    let folder = configuration.store.join(SPILL_FOLDER);
+    let emptied = match fs::remove_dir_all(&folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => fs::create_dir_all(&folder),
+    };
+    emptied.map_err(|error| format!("{}: {error}", folder.display()))?;
+    Ok(AnalyticExecutor::new(AnalyticOptions { spill_directory: Some(folder), ..AnalyticOptions::default() }))
 }
 
 fn as_usize(bytes: u64) -> usize {

@@ -3,10 +3,14 @@
 use std::sync::Arc;
 
 use basalt_env::BoxFuture;
+use basalt_functions::SessionInfo;
 use basalt_pgwire::{Field, Format, FormatCodes, ResultSink, Severity};
 use basalt_sql::{Notice, NoticeLevel, Output, session::SessionShared};
-use basalt_types::{Datum, IoSettings, Result};
+use basalt_types::{Datum, IoSettings, Oid, Result};
 use bytes::Bytes;
+
+/// Types whose values are object ids and whose text is a name that only the catalog knows.
+const NAMED_IDS: [Oid; 5] = [Oid::REGCLASS, Oid::REGTYPE, Oid::REGPROC, Oid::REGROLE, Oid::REGNAMESPACE];
 
 /// What the connection was last told of the settings that text output depends on.
 pub type LastSettings = Option<IoSettings>;
@@ -18,6 +22,8 @@ pub struct ClientOutput<'a> {
     pub last_settings: &'a mut LastSettings,
     /// As Bind asked; simple queries answer in text.
     pub formats: &'a FormatCodes,
+    /// Columns of object ids that are shown as names (`regclass` and its like), in text.
+    pub named_ids: Vec<(usize, Oid)>,
     /// Only a simple query's client is told the columns' names here.
     pub names: bool,
 }
@@ -63,11 +69,25 @@ impl Output for ClientOutput<'_> {
         self.tell_settings();
         let column = |(index, field)| client_field(field, self.formats.get(index), self.names);
         let fields: Vec<Field> = fields.iter().enumerate().map(column).collect();
+        let is_named = |field: &Field| field.format == Format::Text && NAMED_IDS.contains(&field.ty.oid);
+        let named = fields.iter().enumerate().filter(|(_, field)| is_named(field));
+        self.named_ids = named.map(|(index, field)| (index, field.ty.oid)).collect();
         self.sink.row_description(&fields)
     }
 
     fn row(&mut self, row: &[Datum]) -> Result<()> {
-        self.sink.row(row)
+        if self.named_ids.is_empty() {
+            return self.sink.row(row);
+        }
+        let mut shown = row.to_vec();
+        for (index, ty) in &self.named_ids {
+            if let Datum::Oid(oid) = row[*index]
+                && let Some(name) = self.shared.reg_name(*ty, oid)
+            {
+                shown[*index] = Datum::text(name);
+            }
+        }
+        self.sink.row(&shown)
     }
 
     fn is_full(&self) -> bool {

@@ -64,6 +64,7 @@ impl BackendSession for ClientSession {
             shared: self.session.shared().clone(),
             last_settings: &mut self.last_settings,
             formats: &ALL_TEXT,
+            named_ids: Vec::new(),
             names: true,
         };
         self.session.simple_query(sql, &mut output).await
@@ -121,6 +122,7 @@ impl BackendSession for ClientSession {
             shared: self.session.shared().clone(),
             last_settings: &mut self.last_settings,
             formats: formats_of(&self.unnamed_formats, &self.named_formats, portal),
+            named_ids: Vec::new(),
             names: false,
         };
         self.session.execute(portal, max_rows, &mut output).await

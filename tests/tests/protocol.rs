@@ -1,0 +1,184 @@
+//! A real driver, and clients with bad manners.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+};
+
+use basalt_tests::{Node, PATIENCE};
+use bytes::Bytes;
+use futures::{SinkExt, StreamExt, pin_mut};
+use tokio_postgres::{SimpleQueryMessage, error::SqlState};
+
+#[tokio::test]
+async fn types_travel_in_binary_and_in_text() {
+    let node = Node::start(&[]);
+    let client = node.connect().await;
+    client
+        .batch_execute(
+            "CREATE TABLE t (id int PRIMARY KEY, b bool, i2 smallint, i8 bigint, f4 real, f8 float8, s text, \
+             v varchar(9), y bytea)",
+        )
+        .await
+        .unwrap();
+    let insert = "INSERT INTO t VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+    let bytes: &[u8] = &[0, 1, 255];
+    client
+        .execute(
+            insert,
+            &[&1_i32, &true, &-2_i16, &(1_i64 << 60), &1.5_f32, &0.1_f64, &"ä€", &"nine", &bytes],
+        )
+        .await
+        .unwrap();
+    let none: Option<&str> = None;
+    client.execute("INSERT INTO t (id, s) VALUES ($1, $2)", &[&2_i32, &none]).await.unwrap();
+    let row = client.query_one("SELECT * FROM t WHERE id = $1", &[&1_i32]).await.unwrap();
+    assert!(row.get::<_, bool>("b"));
+    assert_eq!(row.get::<_, i16>("i2"), -2);
+    assert_eq!(row.get::<_, i64>("i8"), 1 << 60);
+    assert_eq!(row.get::<_, f32>("f4"), 1.5);
+    assert_eq!(row.get::<_, f64>("f8"), 0.1);
+    assert_eq!(row.get::<_, &str>("s"), "ä€");
+    assert_eq!(row.get::<_, &str>("v"), "nine");
+    assert_eq!(row.get::<_, &[u8]>("y"), bytes);
+    let row = client.query_one("SELECT s, b FROM t WHERE id = 2", &[]).await.unwrap();
+    assert_eq!(row.get::<_, Option<&str>>(0), None);
+    let text = client.simple_query("SELECT b, i2, i8, f4, f8, s, y FROM t WHERE id = 1").await.unwrap();
+    let row = text.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(row),
+        _ => None,
+    });
+    let row = row.expect("one row");
+    let values: Vec<_> = (0..row.len()).map(|column| row.get(column).unwrap()).collect();
+    assert_eq!(values, ["t", "-2", "1152921504606846976", "1.5", "0.1", "ä€", "\\x0001ff"]);
+}
+
+#[tokio::test]
+async fn statements_are_prepared_once_and_pipelined() {
+    let node = Node::start(&[]);
+    let client = node.connect().await;
+    client.batch_execute("CREATE TABLE t (id int PRIMARY KEY, n int)").await.unwrap();
+    let insert = client.prepare("INSERT INTO t VALUES ($1, $1 * 2)").await.unwrap();
+    let sent = (0..100_i32).map(|id| {
+        let (client, insert) = (&client, &insert);
+        async move { client.execute(insert, &[&id]).await.unwrap() }
+    });
+    assert_eq!(futures::future::join_all(sent).await.iter().sum::<u64>(), 100);
+    let select = client.prepare("SELECT n FROM t WHERE id = $1").await.unwrap();
+    for id in [0, 50, 99] {
+        assert_eq!(client.query_one(&select, &[&id]).await.unwrap().get::<_, i32>(0), id * 2);
+    }
+}
+
+#[tokio::test]
+async fn transactions_commit_roll_back_and_fail() {
+    let node = Node::start(&[]);
+    let mut client = node.connect().await;
+    client.batch_execute("CREATE TABLE t (id int PRIMARY KEY)").await.unwrap();
+    let mut transaction = client.transaction().await.unwrap();
+    transaction.execute("INSERT INTO t VALUES (1)", &[]).await.unwrap();
+    let savepoint = transaction.transaction().await.unwrap();
+    let error = savepoint.execute("INSERT INTO t VALUES (1)", &[]).await.unwrap_err();
+    assert_eq!(error.code(), Some(&SqlState::UNIQUE_VIOLATION));
+    let error = savepoint.execute("INSERT INTO t VALUES (2)", &[]).await.unwrap_err();
+    assert_eq!(error.code(), Some(&SqlState::IN_FAILED_SQL_TRANSACTION));
+    savepoint.rollback().await.unwrap();
+    transaction.execute("INSERT INTO t VALUES (3)", &[]).await.unwrap();
+    transaction.commit().await.unwrap();
+    let rows = client.query("SELECT id FROM t ORDER BY id", &[]).await.unwrap();
+    assert_eq!(rows.iter().map(|row| row.get(0)).collect::<Vec<i32>>(), [1, 3]);
+}
+
+#[tokio::test]
+async fn copy_loads_and_unloads() {
+    let node = Node::start(&[]);
+    let client = node.connect().await;
+    client.batch_execute("CREATE TABLE t (id int PRIMARY KEY, s text)").await.unwrap();
+    let sink = client.copy_in::<_, Bytes>("COPY t FROM STDIN").await.unwrap();
+    pin_mut!(sink);
+    // Cut where no line ends.
+    for piece in ["1\tone\n2\tt", "wo\\tx\n3\t\\N", "\n"] {
+        sink.send(Bytes::from(piece)).await.unwrap();
+    }
+    assert_eq!(sink.finish().await.unwrap(), 3);
+    let unloaded = client.copy_out("COPY t TO STDOUT").await.unwrap();
+    pin_mut!(unloaded);
+    let mut text = Vec::new();
+    while let Some(piece) = unloaded.next().await {
+        text.extend_from_slice(&piece.unwrap());
+    }
+    assert_eq!(String::from_utf8(text).unwrap(), "1\tone\n2\ttwo\\tx\n3\t\\N\n");
+    let sink = client.copy_in::<_, Bytes>("COPY t FROM STDIN").await.unwrap();
+    pin_mut!(sink);
+    sink.send(Bytes::from("4\tfour\nx\tbad\n")).await.unwrap();
+    let error = sink.finish().await.unwrap_err();
+    assert_eq!(error.code(), Some(&SqlState::INVALID_TEXT_REPRESENTATION));
+    assert_eq!(client.query_one("SELECT count(*) FROM t", &[]).await.unwrap().get::<_, i64>(0), 3);
+}
+
+#[tokio::test]
+async fn a_running_statement_is_cancelled() {
+    let node = Node::start(&[]);
+    let client = node.connect().await;
+    let token = client.cancel_token();
+    let endless = "SELECT count(*) FROM generate_series(1, 1000000) a, generate_series(1, 1000000) b";
+    let running = tokio::spawn(async move { client.query(endless, &[]).await.map(|_| ()) });
+    // A request that arrives before the statement stops nothing, so ask until it has stopped.
+    let asking = async {
+        loop {
+            token.cancel_query(tokio_postgres::NoTls).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+    };
+    let ended = async {
+        tokio::select! {
+            ended = running => ended.unwrap(),
+            () = asking => Ok(()),
+        }
+    };
+    let error = tokio::time::timeout(PATIENCE, ended).await.expect("it stops").unwrap_err();
+    assert_eq!(error.code(), Some(&SqlState::QUERY_CANCELED));
+}
+
+#[tokio::test]
+async fn large_values_travel() {
+    let node = Node::start(&[]);
+    let client = node.connect().await;
+    client.batch_execute("CREATE TABLE t (id int PRIMARY KEY, s text)").await.unwrap();
+    let large = "x".repeat(1 << 20);
+    client.execute("INSERT INTO t VALUES (1, $1)", &[&large]).await.unwrap();
+    assert_eq!(client.query_one("SELECT s FROM t", &[]).await.unwrap().get::<_, String>(0), large);
+}
+
+#[tokio::test]
+async fn garbage_ends_its_own_connection_only() {
+    let node = Node::start(&[]);
+    let client = node.connect().await;
+    for garbage in
+        [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0xff; 64], &[0, 0, 0, 3], &[0x7f, 0xff, 0xff, 0xff], &[0, 0]]
+    {
+        let mut stream = TcpStream::connect(("127.0.0.1", node.port())).unwrap();
+        stream.write_all(garbage).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        // A reset is an end too.
+        let _reset = stream.read_to_end(&mut Vec::new());
+    }
+    assert_eq!(client.query_one("SELECT 1", &[]).await.unwrap().get::<_, i32>(0), 1);
+}
+
+#[tokio::test]
+async fn a_vanished_client_leaves_no_locks() {
+    let node = Node::start(&[]);
+    let client = node.connect().await;
+    client
+        .batch_execute("CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t VALUES (1, 0)")
+        .await
+        .unwrap();
+    let vanishing = node.connect().await;
+    vanishing.batch_execute("BEGIN; UPDATE t SET n = 1 WHERE id = 1").await.unwrap();
+    drop(vanishing);
+    let update = client.execute("UPDATE t SET n = n + 10 WHERE id = 1", &[]);
+    tokio::time::timeout(PATIENCE, update).await.expect("the lock goes with its client").unwrap();
+    assert_eq!(client.query_one("SELECT n FROM t", &[]).await.unwrap().get::<_, i32>(0), 10);
+}
