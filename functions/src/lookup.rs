@@ -61,8 +61,7 @@ fn build() -> Registry {
         .filter_map(|row| {
             let method = match row.function {
                 Some(oid) => CastMethod::Function(by_oid.get(&oid)?),
-                // PostgreSQL relabels integers as object ids; ours are values of another kind.
-                None if row.in_out || is_oid_like(row.source) != is_oid_like(row.target) => CastMethod::InOut,
+                None if row.in_out => CastMethod::InOut,
                 None => CastMethod::Binary,
             };
             Some(Cast { source: row.source, target: row.target, context: row.context, method })

@@ -60,7 +60,7 @@ fn folded(expr: &mut Expr, context: &EvalContext) -> Option<Expr> {
                     function.volatility == Volatility::Immutable
                 }
                 basalt_functions::CastMethod::Binary => true,
-                basalt_functions::CastMethod::InOut => matches!(value, Datum::Null | Datum::Int4(_)),
+                basalt_functions::CastMethod::InOut => value.is_null(),
             };
             if !immutable {
                 return None;
