@@ -1,6 +1,6 @@
 //! Functions that need the catalog: `pg_get_indexdef`, `pg_table_is_visible`, names of reg* values.
 
-use basalt_functions::registry;
+use basalt_functions::{Function, FunctionKind, Volatility, registry};
 use basalt_planner::{Index, Table, TableKind, catalog::QualifiedName};
 use basalt_types::{Datum, Oid, Result, SqlError, SqlState, SqlType, format_type, sql_type};
 
@@ -11,10 +11,18 @@ use crate::{
 };
 
 /// Answers a catalog function by `pg_proc` name; `None` when it is not one.
-pub fn call(session: &SessionShared, view: &CatalogView, name: &str, args: &[Datum]) -> Option<Result<Datum>> {
+pub fn call(
+    session: &SessionShared,
+    view: &CatalogView,
+    name: &str,
+    args: &[Datum],
+) -> Option<Result<Datum>> {
     Some(Ok(match name {
         "pg_table_is_visible" => argument(args, 0).map_or(Datum::Null, |id| relation_is_visible(view, id)),
-        "pg_type_is_visible" | "pg_function_is_visible" | "pg_operator_is_visible" | "pg_collation_is_visible" => {
+        "pg_type_is_visible"
+        | "pg_function_is_visible"
+        | "pg_operator_is_visible"
+        | "pg_collation_is_visible" => {
             argument(args, 0).map_or(Datum::Null, |id| Datum::Bool(id.0 < crate::catalog::FIRST_USER_OID))
         }
         "pg_get_userbyid" => argument(args, 0).map_or(Datum::Null, |id| {
@@ -36,6 +44,26 @@ pub fn call(session: &SessionShared, view: &CatalogView, name: &str, args: &[Dat
             },
             None => Datum::Null,
         },
+        // The only role is a superuser.
+        "has_table_privilege"
+        | "has_any_column_privilege"
+        | "has_column_privilege"
+        | "has_schema_privilege"
+        | "has_database_privilege"
+        | "has_function_privilege"
+        | "has_sequence_privilege"
+        | "has_type_privilege"
+        | "has_tablespace_privilege"
+        | "has_language_privilege"
+        | "has_parameter_privilege"
+        | "pg_has_role" => Datum::Bool(true),
+        "row_security_active" | "pg_is_other_temp_schema" => Datum::Bool(false),
+        "pg_my_temp_schema" => Datum::Oid(Oid(0)),
+        "pg_tablespace_location" => Datum::text(""),
+        "pg_get_functiondef" => match argument(args, 0).and_then(basalt_functions::function_by_oid) {
+            Some(function) => return Some(function_definition(function).map(Datum::text)),
+            None => Datum::Null,
+        },
         "pg_get_function_result" => {
             let function = argument(args, 0).and_then(basalt_functions::function_by_oid);
             function.map_or(Datum::Null, |f| Datum::text(format_type(SqlType::new(f.returns, -1))))
@@ -47,18 +75,31 @@ pub fn call(session: &SessionShared, view: &CatalogView, name: &str, args: &[Dat
                 Datum::text(types.collect::<Vec<_>>().join(", "))
             })
         }
-        // There are no comments, no statistics objects, no partitions and no sequences.
-        "obj_description" | "col_description" | "shobj_description" | "pg_get_statisticsobjdef_columns"
-        | "pg_get_partkeydef" | "pg_get_partition_constraintdef" | "pg_get_serial_sequence" | "pg_get_triggerdef"
+        // There are no comments, no statistics objects, no partitions, no sequences, no functions in SQL.
+        "pg_get_function_sqlbody"
+        | "pg_get_function_arg_default"
+        | "pg_get_statisticsobjdef"
+        | "pg_get_replica_identity_index"
+        | "pg_sequence_last_value" => Datum::Null,
+        "obj_description"
+        | "col_description"
+        | "shobj_description"
+        | "pg_get_statisticsobjdef_columns"
+        | "pg_get_partkeydef"
+        | "pg_get_partition_constraintdef"
+        | "pg_get_serial_sequence"
+        | "pg_get_triggerdef"
         | "pg_get_ruledef" => Datum::Null,
         "pg_relation_is_publishable" => Datum::Bool(false),
         "pg_relation_size" | "pg_total_relation_size" | "pg_table_size" | "pg_indexes_size" => {
             argument(args, 0).map_or(Datum::Null, |id| Datum::Int8(relation_bytes(session, view, id)))
         }
         "pg_database_size" => {
-            let bytes = session.services.store.as_ref().map_or(0, |store| {
-                store.ranges().iter().map(|range| range.bytes).sum::<u64>()
-            });
+            let bytes = session
+                .services
+                .store
+                .as_ref()
+                .map_or(0, |store| store.ranges().iter().map(|range| range.bytes).sum::<u64>());
             Datum::Int8(bytes as i64)
         }
         "to_regclass" => match args.first() {
@@ -79,6 +120,32 @@ pub fn call(session: &SessionShared, view: &CatalogView, name: &str, args: &[Dat
         },
         _ => return None,
     }))
+}
+
+/// CREATE FUNCTION as `pg_get_functiondef` words it.
+fn function_definition(function: &Function) -> Result<String> {
+    if matches!(function.kind, FunctionKind::Aggregate(_)) {
+        return Err(SqlError::new(
+            SqlState::WRONG_OBJECT_TYPE,
+            format!("\"{}\" is an aggregate function", function.name),
+        ));
+    }
+    let types: Vec<String> = function.args.iter().map(|oid| format_type(SqlType::new(*oid, -1))).collect();
+    let window = if matches!(function.kind, FunctionKind::Window(_)) { " WINDOW" } else { "" };
+    let set = if matches!(function.kind, FunctionKind::Set { .. }) { "SETOF " } else { "" };
+    let volatility = match function.volatility {
+        Volatility::Immutable => " IMMUTABLE",
+        Volatility::Stable => " STABLE",
+        Volatility::Volatile => "",
+    };
+    let strict = if function.strict { " STRICT" } else { "" };
+    Ok(format!(
+        "CREATE OR REPLACE FUNCTION pg_catalog.{name}({})\n RETURNS {set}{}\n LANGUAGE internal\n\
+         {window}{volatility} PARALLEL SAFE{strict}\nAS $function${name}$function$\n",
+        types.join(", "),
+        format_type(SqlType::new(function.returns, -1)),
+        name = function.name,
+    ))
 }
 
 fn argument(args: &[Datum], position: usize) -> Option<Oid> {
@@ -115,6 +182,9 @@ fn relation_bytes(session: &SessionShared, view: &CatalogView, id: Oid) -> i64 {
         Some((table, _)) => table.id,
         None => id,
     };
+    if view.table_by_id(table).is_none_or(|table| !matches!(table.kind, TableKind::Table)) {
+        return 0;
+    }
     let span = crate::layout::table_span(table);
     let Some(store) = &session.services.store else { return 0 };
     let inside = store

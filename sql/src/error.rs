@@ -20,10 +20,9 @@ pub fn sql_error(error: basalt_txn::Error) -> SqlError {
             SqlState::SERIALIZATION_FAILURE,
             "could not serialize access: the savepoint belongs to an earlier attempt of the transaction",
         ),
-        Error::LimitExceeded(what) => SqlError::new(
-            SqlState::PROGRAM_LIMIT_EXCEEDED,
-            format!("transaction exceeds a limit: {what}"),
-        ),
+        Error::LimitExceeded(what) => {
+            SqlError::new(SqlState::PROGRAM_LIMIT_EXCEEDED, format!("transaction exceeds a limit: {what}"))
+        }
     }
 }
 
@@ -42,7 +41,9 @@ fn store_error(error: kv::Error) -> SqlError {
         Error::LockNotAvailable { .. } => {
             SqlError::new(SqlState::LOCK_NOT_AVAILABLE, "canceling statement due to lock timeout")
         }
-        Error::BelowGcThreshold { .. } => SqlError::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, error.to_string()),
+        Error::BelowGcThreshold { .. } => {
+            SqlError::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, error.to_string())
+        }
         Error::RangeMismatch | Error::NotLeaseholder | Error::Unavailable(_) => {
             SqlError::new(SqlState::CANNOT_CONNECT_NOW, error.to_string())
         }

@@ -83,9 +83,7 @@ impl Binder<'_> {
         env: &Env<'_>,
     ) -> Result<AggregateCall> {
         let span = function.name.span();
-        if !function.within_group.is_empty() {
-            return Err(self.at(SqlError::not_supported(format!("WITHIN GROUP of {name}")), span));
-        }
+        self.check_within_group(name, function, list)?;
         let star = matches!(list.args.as_slice(), [FunctionArg::Unnamed(FunctionArgExpr::Wildcard)]);
         let mut args = Vec::new();
         if !star {
@@ -100,6 +98,10 @@ impl Binder<'_> {
             for arg in asts {
                 args.push((self.expr(arg, env)?, arg.span()));
             }
+        }
+        let direct = args.len();
+        for key in &function.within_group {
+            args.push((self.expr(&key.expr, env)?, key.expr.span()));
         }
         let mut order_by = Vec::new();
         for clause in &list.clauses {
@@ -125,8 +127,21 @@ impl Binder<'_> {
         if star && name != "count" {
             return Err(self.missing_function(name, &arg_types, false, span));
         }
+        let written: Vec<Expr> =
+            if distinct { args.iter().map(|(arg, _)| arg.clone()).collect() } else { Vec::new() };
+        let within_group = &function.within_group;
         let (function, args, ty) = self.resolve_call(name, args, span)?;
+        // The sorted values are the last arguments: rows arrive in their order.
+        for (key, arg) in within_group.iter().zip(args.iter().skip(direct)) {
+            order_by.push(self.sort_key(arg.clone(), &key.options, key.expr.span())?);
+        }
         if distinct {
+            // A key that is an argument as it was written means the argument as the function takes it.
+            for key in &mut order_by {
+                if let Some(position) = written.iter().position(|arg| super::group::same(arg, &key.expr)) {
+                    key.expr.clone_from(&args[position]);
+                }
+            }
             for arg in &args {
                 if basalt_functions::equality(arg.ty().oid).is_none() {
                     return Err(self.at(
@@ -150,6 +165,42 @@ impl Binder<'_> {
             }
         }
         Ok(AggregateCall { function, args, distinct, order_by, filter, ty })
+    }
+
+    /// WITHIN GROUP is there for ordered-set aggregates, and for them only.
+    fn check_within_group(
+        &self,
+        name: &str,
+        function: &ast::Function,
+        list: &ast::FunctionArgumentList,
+    ) -> Result<()> {
+        let span = function.name.span();
+        let ordered_set = super::lookup::functions(name).any(basalt_functions::Function::is_ordered_set);
+        let message = match (ordered_set, function.within_group.is_empty()) {
+            (false, true) => return Ok(()),
+            (false, false) => {
+                format!("{name} is not an ordered-set aggregate, so it cannot have WITHIN GROUP")
+            }
+            (true, true) => format!("WITHIN GROUP is required for ordered-set aggregate {name}"),
+            (true, false) if function.over.is_some() => {
+                let error = SqlError::new(
+                    SqlState::FEATURE_NOT_SUPPORTED,
+                    format!("OVER is not supported for ordered-set aggregate {name}"),
+                );
+                return Err(self.at(error, span));
+            }
+            (true, false) => {
+                let message = if list.duplicate_treatment.is_some() {
+                    "cannot use DISTINCT with WITHIN GROUP"
+                } else if !list.clauses.is_empty() {
+                    "cannot use multiple ORDER BY clauses with WITHIN GROUP"
+                } else {
+                    return Ok(());
+                };
+                return Err(self.error_at(SqlState::SYNTAX_ERROR, message, span));
+            }
+        };
+        Err(self.error_at(SqlState::WRONG_OBJECT_TYPE, message, span))
     }
 
     /// `GROUPING(a, b)`.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use basalt_functions::FunctionKind;
-use basalt_types::{Oid, Result, SqlError, SqlState, SqlType};
+use basalt_types::{Datum, Oid, Result, SqlError, SqlState, SqlType};
 use sqlparser::{
     ast::{self, JoinConstraint, JoinOperator, ObjectName, Spanned, TableAlias, TableFactor},
     tokenizer::Span,
@@ -23,6 +23,27 @@ use crate::{
     optimize::free_columns,
     plan::{Access, JoinKind, Scan},
 };
+
+/// The system column `tableoid`. It must be NULL in a row that an outer join made up, so it follows a column that is
+/// never NULL in a stored one.
+fn table_oid_column(table: &Table, columns: &[ScopeColumn]) -> Option<ScopeColumn> {
+    if columns.iter().any(|column| column.name == "tableoid") {
+        return None;
+    }
+    let key = table.indexes.first().and_then(|index| index.columns.first());
+    let anchor = match key {
+        Some(key) => table.columns.iter().position(|column| column.id == key.column)?,
+        None => 0,
+    };
+    let present = Expr::IsNull { input: Box::new(columns.get(anchor)?.expr.clone()), negated: true };
+    let ty = SqlType::new(Oid::OID, -1);
+    let expr = Expr::Case {
+        branches: vec![(present, Expr::literal(Datum::Oid(table.id), ty))],
+        otherwise: None,
+        ty,
+    };
+    Some(ScopeColumn { name: "tableoid".to_owned(), expr, origin: (table.id, -6), hidden: true })
+}
 
 impl Binder<'_> {
     pub(super) fn bind_from(
@@ -93,7 +114,10 @@ impl Binder<'_> {
         let using: Vec<(String, Span)> = match constraint {
             JoinConstraint::Using(names) => names
                 .iter()
-                .map(|name| Ok((super::folded(name)?.pop().unwrap_or_default(), name.span())))
+                .map(|name| match super::folded(name)?.as_slice() {
+                    [name_part] => Ok((name_part.clone(), name.span())),
+                    _ => Err(SqlError::new(SqlState::SYNTAX_ERROR, "syntax error at or near \".\"")),
+                })
                 .collect::<Result<_>>()?,
             JoinConstraint::Natural => left_scope
                 .columns
@@ -318,6 +342,7 @@ impl Binder<'_> {
     ) -> Result<(Plan, Scope)> {
         if let TableKind::View { query } = &table.kind {
             let bound = self.view(query)?;
+            let schema = label.is_none().then(|| table.schema.clone());
             let label = label.unwrap_or_else(|| table.name.clone());
             let mut bound = bound;
             for (field, column) in bound.fields.iter_mut().zip(&table.columns) {
@@ -327,7 +352,11 @@ impl Binder<'_> {
                 field.table = table.id;
                 field.attnum = i16::try_from(position + 1).unwrap_or(0);
             }
-            return self.derived(bound, label, alias);
+            let (plan, mut scope) = self.derived(bound, label, alias)?;
+            for relation in &mut scope.relations {
+                relation.schema.clone_from(&schema);
+            }
+            return Ok((plan, scope));
         }
         let mut columns = Vec::with_capacity(table.columns.len());
         let mut outputs = Vec::with_capacity(table.columns.len());
@@ -343,6 +372,7 @@ impl Binder<'_> {
                 hidden: column.hidden,
             });
         }
+        columns.extend(table_oid_column(table, &columns));
         let schema = label.is_none().then(|| table.schema.clone());
         let label = label.unwrap_or_else(|| table.name.clone());
         let node = match table.kind {

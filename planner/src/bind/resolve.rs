@@ -284,7 +284,7 @@ pub(crate) fn concrete(
     let common = if any_compatible && !compatible.is_empty() { Some(common(&compatible)?.oid) } else { None };
     let uses_element = |oid: Oid| matches!(oid, Oid::ANYELEMENT | Oid::ANYARRAY | Oid::ANYNONARRAY);
     if element.is_none() && (uses_element(returns) || declared.iter().any(|oid| uses_element(*oid))) {
-        if uses_element(returns) {
+        if uses_element(returns) || actual.iter().any(|ty| ty.oid == Oid::UNKNOWN) {
             return Err(SqlError::new(
                 SqlState::DATATYPE_MISMATCH,
                 "could not determine polymorphic type because input has type unknown",

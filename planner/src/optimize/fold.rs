@@ -42,6 +42,14 @@ pub(super) fn fold(expr: &mut Expr, context: &EvalContext) {
 fn folded(expr: &mut Expr, context: &EvalContext) -> Option<Expr> {
     match expr {
         Expr::Call(call) => {
+            // A strict function of NULL is NULL whatever its other arguments are; they are not computed.
+            let scalar = call.function.scalar().is_some();
+            if scalar
+                && call.function.strict
+                && call.args.iter().any(|arg| literal(arg).is_some_and(Datum::is_null))
+            {
+                return Some(Expr::literal(Datum::Null, call.ty));
+            }
             if call.function.volatility != Volatility::Immutable {
                 return None;
             }

@@ -31,9 +31,13 @@ pub(super) fn statement(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     expressions(tokens)
 }
 
-/// `COLLATE pg_catalog.default` (the grammar takes no keyword there).
+/// `COLLATE pg_catalog.default` (the grammar takes no keyword there), and TRIM with nothing before its FROM.
 pub(super) fn expressions(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
-    for at in 0..tokens.len() {
+    let mut at = 0;
+    while at < tokens.len() {
+        if keyword(tokens.get(at)) == Keyword::TRIM {
+            trim_list(&mut tokens, at);
+        }
         if keyword(tokens.get(at)) == Keyword::COLLATE {
             let name_at = if tokens.get(at + 2).is_some_and(|token| token.token == Token::Period) {
                 at + 3
@@ -47,8 +51,26 @@ pub(super) fn expressions(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> 
                     replaced(&tokens[name_at], Token::make_word(&word.value.to_lowercase(), Some('"')));
             }
         }
+        at += 1;
     }
     tokens
+}
+
+/// `TRIM(LEADING FROM a, b)` and `TRIM(FROM a)` are calls of `ltrim` and the like with the same list.
+fn trim_list(tokens: &mut Vec<TokenWithSpan>, at: usize) {
+    if !tokens.get(at + 1).is_some_and(|token| token.token == Token::LParen) {
+        return;
+    }
+    let (name, side) = match keyword(tokens.get(at + 2)) {
+        Keyword::BOTH => ("btrim", 1),
+        Keyword::LEADING => ("ltrim", 1),
+        Keyword::TRAILING => ("rtrim", 1),
+        _ => ("btrim", 0),
+    };
+    if keyword(tokens.get(at + 2 + side)) == Keyword::FROM {
+        tokens[at] = replaced(&tokens[at], Token::make_word(name, None));
+        tokens.drain(at + 2..at + 3 + side);
+    }
 }
 
 /// `freeze on`, `header true`: the grammar knows the bare option and FALSE only. `FROM STDIN` must end with a

@@ -5,10 +5,7 @@
 
 use std::sync::Arc;
 
-use basalt_planner::{
-    Column, Index, IndexColumn, Table, TableKind,
-    catalog::Check,
-};
+use basalt_planner::{Column, Index, IndexColumn, Table, TableKind, catalog::Check};
 use basalt_types::{
     Datum, Oid, Result, SqlError, SqlState, SqlType,
     codec::row::{RowEncoder, RowView},
@@ -52,12 +49,12 @@ pub fn decode(bytes: &Bytes) -> Result<Descriptor> {
         return Err(damaged(format!("unknown descriptor version {version}")));
     }
     let descriptor = match input.u8()? {
-        KIND_DATABASE => {
-            Descriptor::Database(Arc::new(Database { id: input.oid()?, name: input.string()? }))
-        }
-        KIND_SCHEMA => {
-            Descriptor::Schema(Arc::new(Schema { id: input.oid()?, database: input.oid()?, name: input.string()? }))
-        }
+        KIND_DATABASE => Descriptor::Database(Arc::new(Database { id: input.oid()?, name: input.string()? })),
+        KIND_SCHEMA => Descriptor::Schema(Arc::new(Schema {
+            id: input.oid()?,
+            database: input.oid()?,
+            name: input.string()?,
+        })),
         KIND_TABLE => Descriptor::Table(Arc::new(decode_table(&mut input)?)),
         kind => return Err(damaged(format!("unknown descriptor kind {kind}"))),
     };
@@ -242,7 +239,8 @@ impl Input {
     }
 
     fn string(&mut self) -> Result<String> {
-        String::from_utf8(self.bytes()?.to_vec()).map_err(|_| damaged("descriptor text is not UTF-8".to_owned()))
+        String::from_utf8(self.bytes()?.to_vec())
+            .map_err(|_| damaged("descriptor text is not UTF-8".to_owned()))
     }
 
     fn list<T>(&mut self, item: impl Fn(&mut Self) -> Result<T>) -> Result<Vec<T>> {

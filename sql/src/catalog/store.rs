@@ -48,7 +48,12 @@ pub enum NameKind {
 impl CatalogStore {
     /// Loads the catalog, writing the first descriptors into an empty store.
     pub async fn open(client: TxnClient) -> Result<Self> {
-        let store = Self { client, current: RwLock::default(), changed_at: RwLock::default(), oids: Mutex::new((0, 0)) };
+        let store = Self {
+            client,
+            current: RwLock::default(),
+            changed_at: RwLock::default(),
+            oids: Mutex::new((0, 0)),
+        };
         store.reload().await?;
         if store.current().databases.is_empty() {
             store.bootstrap().await?;
@@ -142,7 +147,8 @@ impl CatalogStore {
                 async move {
                     let options = ReadOptions::locking(LockStrength::Exclusive);
                     let stored = txn.get(&key, options).await?;
-                    let first = stored.filter(|value| value.len() == 4).map_or(FIRST_USER_OID, |mut v| v.get_u32());
+                    let first =
+                        stored.filter(|value| value.len() == 4).map_or(FIRST_USER_OID, |mut v| v.get_u32());
                     let next = first + OID_BLOCK;
                     txn.put(key, Bytes::copy_from_slice(&next.to_be_bytes()))?;
                     Ok::<_, basalt_txn::Error>(first)
@@ -156,9 +162,17 @@ impl CatalogStore {
     }
 
     /// Claims a name; `42P07` and its kin when it is taken.
-    pub async fn insert_name(&self, txn: &Txn, parent: Oid, kind: NameKind, name: &str, id: Oid) -> Result<()> {
+    pub async fn insert_name(
+        &self,
+        txn: &Txn,
+        parent: Oid,
+        kind: NameKind,
+        name: &str,
+        id: Oid,
+    ) -> Result<()> {
         let key = name_key(parent, kind, name);
-        let options = ReadOptions { lock: Some(LockStrength::Exclusive), latest: true, ..ReadOptions::default() };
+        let options =
+            ReadOptions { lock: Some(LockStrength::Exclusive), latest: true, ..ReadOptions::default() };
         if txn.get(&key, options).await.map_err(sql_error)?.is_some() {
             return Err(name_taken(kind, name));
         }
@@ -234,7 +248,9 @@ fn name_taken(kind: NameKind, name: &str) -> SqlError {
         NameKind::Database => {
             SqlError::new(SqlState::DUPLICATE_DATABASE, format!("database \"{name}\" already exists"))
         }
-        NameKind::Schema => SqlError::new(SqlState::DUPLICATE_SCHEMA, format!("schema \"{name}\" already exists")),
+        NameKind::Schema => {
+            SqlError::new(SqlState::DUPLICATE_SCHEMA, format!("schema \"{name}\" already exists"))
+        }
         NameKind::Relation => {
             SqlError::new(SqlState::DUPLICATE_TABLE, format!("relation \"{name}\" already exists"))
         }

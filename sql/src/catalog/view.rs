@@ -70,7 +70,8 @@ impl CatalogView {
     /// Whether an unqualified name finds this relation.
     pub fn is_visible(&self, id: Oid, schema: Oid, name: &str) -> bool {
         let unqualified = QualifiedName { database: None, schema: None, name: name.to_owned() };
-        self.searched_schemas().contains(&schema) && self.relation_oid(&unqualified).ok().flatten() == Some(id)
+        self.searched_schemas().contains(&schema)
+            && self.relation_oid(&unqualified).ok().flatten() == Some(id)
     }
 
     fn resolve<T>(&self, name: &QualifiedName, find: impl Fn(Oid) -> Option<T>) -> Result<Option<T>> {

@@ -66,10 +66,14 @@ async fn apply(session: &mut Session, table: &Arc<Table>, operation: &AlterTable
             let (RenameTableNameKind::To(name) | RenameTableNameKind::As(name)) = table_name;
             rename_table(session, table, name).await
         }
-        AlterTableOperation::AlterColumn { column_name, op } => alter_column(session, table, column_name, op).await,
+        AlterTableOperation::AlterColumn { column_name, op } => {
+            alter_column(session, table, column_name, op).await
+        }
         // There is one owner, and storage parameters have no effect here.
         AlterTableOperation::OwnerTo { .. } | AlterTableOperation::SetOptionsParens { .. } => Ok(()),
-        other => Err(SqlError::not_supported(format!("ALTER TABLE ... {}", leading_words(&other.to_string())))),
+        other => {
+            Err(SqlError::not_supported(format!("ALTER TABLE ... {}", leading_words(&other.to_string()))))
+        }
     }
 }
 
@@ -79,7 +83,12 @@ fn leading_words(text: &str) -> String {
 }
 
 fn current(session: &Session, table: &Arc<Table>) -> Result<Arc<Table>> {
-    session.catalog_snapshot().tables.get(&table.id).cloned().ok_or_else(|| SqlError::internal("table vanished"))
+    session
+        .catalog_snapshot()
+        .tables
+        .get(&table.id)
+        .cloned()
+        .ok_or_else(|| SqlError::internal("table vanished"))
 }
 
 fn column_position(table: &Table, name: &str) -> Result<usize> {
@@ -221,11 +230,7 @@ fn drop_column(session: &mut Session, table: &Arc<Table>, name: &Ident, if_exist
     let position = match column_position(table, &name) {
         Ok(position) => position,
         Err(error) if if_exists => {
-            session.notice(
-                NoticeLevel::Notice,
-                error.sqlstate(),
-                format!("{}, skipping", error.message()),
-            );
+            session.notice(NoticeLevel::Notice, error.sqlstate(), format!("{}, skipping", error.message()));
             return Ok(());
         }
         Err(error) => return Err(error),
@@ -248,9 +253,7 @@ fn drop_column(session: &mut Session, table: &Arc<Table>, name: &Ident, if_exist
     let context = session.eval_context(Arc::new([]));
     changed.checks = checks
         .into_iter()
-        .filter(|check| {
-            bind_check(&check.expression, &probe, &*view, &plan_settings(&context)).is_ok()
-        })
+        .filter(|check| bind_check(&check.expression, &probe, &*view, &plan_settings(&context)).is_ok())
         .collect();
     session.write_table(changed)?;
     for index in dropped {
@@ -260,7 +263,12 @@ fn drop_column(session: &mut Session, table: &Arc<Table>, name: &Ident, if_exist
     Ok(())
 }
 
-async fn drop_constraint(session: &mut Session, table: &Arc<Table>, name: &Ident, if_exists: bool) -> Result<()> {
+async fn drop_constraint(
+    session: &mut Session,
+    table: &Arc<Table>,
+    name: &Ident,
+    if_exists: bool,
+) -> Result<()> {
     let name = names::fold(name);
     let mut changed = Table::clone(table);
     if let Some(position) = changed.checks.iter().position(|check| check.name == name) {

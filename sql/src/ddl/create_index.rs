@@ -19,7 +19,10 @@ pub(super) async fn run(session: &mut Session, create: &CreateIndex) -> Result<S
     if let Some(using) = &create.using
         && !using.to_string().eq_ignore_ascii_case("btree")
     {
-        return Err(SqlError::not_supported(format!("index access method \"{}\"", using.to_string().to_lowercase())));
+        return Err(SqlError::not_supported(format!(
+            "index access method \"{}\"",
+            using.to_string().to_lowercase()
+        )));
     }
     let table = session.table_named(&create.table_name)?;
     if table.kind != TableKind::Table {
@@ -46,7 +49,12 @@ async fn define(session: &mut Session, create: &CreateIndex, table: &Arc<Table>)
     let mut columns = Vec::new();
     let mut column_names = Vec::new();
     for part in &create.columns {
-        if part.column.options.nulls_first.is_some_and(|first| first != (part.column.options.asc == Some(false))) {
+        if part
+            .column
+            .options
+            .nulls_first
+            .is_some_and(|first| first != (part.column.options.asc == Some(false)))
+        {
             return Err(SqlError::not_supported("index with NULLS FIRST or NULLS LAST"));
         }
         let name = definition::plain_column(part)?;
@@ -93,7 +101,8 @@ async fn define(session: &mut Session, create: &CreateIndex, table: &Arc<Table>)
 }
 
 fn find_column<'a>(table: &'a Table, name: &str) -> Result<&'a basalt_planner::Column> {
-    table.column_named(name).filter(|column| !column.hidden).ok_or_else(|| {
-        SqlError::new(SqlState::UNDEFINED_COLUMN, format!("column \"{name}\" does not exist"))
-    })
+    table
+        .column_named(name)
+        .filter(|column| !column.hidden)
+        .ok_or_else(|| SqlError::new(SqlState::UNDEFINED_COLUMN, format!("column \"{name}\" does not exist")))
 }

@@ -12,7 +12,11 @@ use super::{
 };
 use crate::{Session, error::sql_error, layout::EntryCodec, output::NoticeLevel};
 
-pub(super) async fn run(session: &mut Session, create: &CreateTable, params: &Arc<[Datum]>) -> Result<String> {
+pub(super) async fn run(
+    session: &mut Session,
+    create: &CreateTable,
+    params: &Arc<[Datum]>,
+) -> Result<String> {
     refuse_unsupported(create)?;
     let name = names::qualified(&create.name)?;
     let view = session.catalog_view();

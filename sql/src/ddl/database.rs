@@ -17,7 +17,10 @@ pub(super) async fn create(session: &mut Session, name: &ObjectName) -> Result<S
     not_in_block(session, "CREATE DATABASE")?;
     let name = names::last_part(name)?;
     if session.catalog_snapshot().database_named(&name).is_some() {
-        return Err(SqlError::new(SqlState::DUPLICATE_DATABASE, format!("database \"{name}\" already exists")));
+        return Err(SqlError::new(
+            SqlState::DUPLICATE_DATABASE,
+            format!("database \"{name}\" already exists"),
+        ));
     }
     let services = session.services.clone();
     let catalog = &services.catalog;
@@ -25,9 +28,7 @@ pub(super) async fn create(session: &mut Session, name: &ObjectName) -> Result<S
     let id = catalog.allocate_oid().await?;
     let schema = Arc::new(Schema { id, database: database.id, name: "public".to_owned() });
     let txn = session.open.as_ref().expect("schema changes run in a transaction").txn.clone();
-    catalog
-        .insert_name(&txn, basalt_types::Oid(0), NameKind::Database, &database.name, database.id)
-        .await?;
+    catalog.insert_name(&txn, basalt_types::Oid(0), NameKind::Database, &database.name, database.id).await?;
     catalog.insert_name(&txn, database.id, NameKind::Schema, &schema.name, schema.id).await?;
     for descriptor in [Descriptor::Database(database), Descriptor::Schema(schema)] {
         catalog.write(&txn, &descriptor)?;
@@ -60,13 +61,15 @@ pub(super) async fn drop(session: &mut Session, names: &[ObjectName], if_exists:
             )
             .with_detail(format!("There are {others} other sessions using the database.")));
         }
-        let tables: Vec<_> = snapshot.tables.values().filter(|t| t.database == database.id).cloned().collect();
+        let tables: Vec<_> =
+            snapshot.tables.values().filter(|t| t.database == database.id).cloned().collect();
         for table in &tables {
             drop::remove(session, table).await?;
         }
         let services = session.services.clone();
         let txn = session.open.as_ref().expect("schema changes run in a transaction").txn.clone();
-        let schemas: Vec<_> = snapshot.schemas.values().filter(|s| s.database == database.id).cloned().collect();
+        let schemas: Vec<_> =
+            snapshot.schemas.values().filter(|s| s.database == database.id).cloned().collect();
         for schema in schemas {
             services.catalog.remove_name(&txn, database.id, NameKind::Schema, &schema.name)?;
             services.catalog.delete(&txn, schema.id)?;

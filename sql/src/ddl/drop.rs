@@ -44,7 +44,8 @@ async fn drop_relation(
         ));
     }
     if is_view != (kind == ObjectType::View) {
-        let hint = if is_view { "Use DROP VIEW to remove a view." } else { "Use DROP TABLE to remove a table." };
+        let hint =
+            if is_view { "Use DROP VIEW to remove a view." } else { "Use DROP TABLE to remove a table." };
         return Err(SqlError::new(
             SqlState::WRONG_OBJECT_TYPE,
             format!("\"{}\" is not a {word}", table.name),

@@ -31,12 +31,18 @@ use crate::{
 };
 
 /// Runs a schema change; returns its command tag.
-pub(crate) async fn run(session: &mut Session, statement: &Statement, params: &Arc<[Datum]>) -> Result<String> {
+pub(crate) async fn run(
+    session: &mut Session,
+    statement: &Statement,
+    params: &Arc<[Datum]>,
+) -> Result<String> {
     match statement {
         Statement::CreateTable(create) => create_table::run(session, create, params).await,
         Statement::CreateIndex(create) => create_index::run(session, create).await,
         Statement::AlterTable(alter) => alter_table::run(session, alter).await,
-        Statement::AlterIndex { name, operation } => alter_table::rename_index(session, name, operation).await,
+        Statement::AlterIndex { name, operation } => {
+            alter_table::rename_index(session, name, operation).await
+        }
         Statement::CreateView(create) => view::create(session, create).await,
         Statement::CreateSchema { schema_name, if_not_exists, .. } => {
             schema::create(session, schema_name, *if_not_exists).await
@@ -68,7 +74,8 @@ impl Session {
     pub(crate) async fn lock_for_change(&mut self, table: &Arc<Table>) -> Result<Arc<Table>> {
         self.lock_table(table.id, TableLockMode::Exclusive).await?;
         // The transaction must read what was committed before the lock was granted.
-        let open = self.open.as_mut().ok_or_else(|| SqlError::internal("schema change outside a transaction"))?;
+        let open =
+            self.open.as_mut().ok_or_else(|| SqlError::internal("schema change outside a transaction"))?;
         if !open.used && open.schema_changes.is_none() && !open.txn.has_writes() {
             open.txn.restart(basalt_txn::Restart::NewTransaction).await.map_err(crate::error::sql_error)?;
         } else if self.services.catalog.changed_at(table.id) >= open.txn.read_timestamp() {
@@ -123,7 +130,10 @@ impl Session {
     /// The table a statement names; `42P01` when there is none, `42809` when it is not a stored table.
     pub(crate) fn table_named(&self, name: &sqlparser::ast::ObjectName) -> Result<Arc<Table>> {
         self.find_table(name)?.ok_or_else(|| {
-            SqlError::new(SqlState::UNDEFINED_TABLE, format!("relation \"{}\" does not exist", names::display(name)))
+            SqlError::new(
+                SqlState::UNDEFINED_TABLE,
+                format!("relation \"{}\" does not exist", names::display(name)),
+            )
         })
     }
 

@@ -53,7 +53,12 @@ pub(crate) fn display(name: &ObjectName) -> String {
 }
 
 /// PostgreSQL's automatic names: `table_column_key`, with the parts cut to fit.
-pub(crate) fn automatic(table: &str, columns: &[&str], suffix: &str, is_taken: impl Fn(&str) -> bool) -> String {
+pub(crate) fn automatic(
+    table: &str,
+    columns: &[&str],
+    suffix: &str,
+    is_taken: impl Fn(&str) -> bool,
+) -> String {
     let mut base = table.to_owned();
     let columns = columns.join("_");
     if !columns.is_empty() {

@@ -60,8 +60,10 @@ pub(super) async fn drop(
         };
         let tables: Vec<_> = view.snapshot.tables_in_schema(schema.id).cloned().collect();
         if !tables.is_empty() && !cascade {
-            let detail: Vec<String> =
-                tables.iter().map(|table| format!("table {name}.{} depends on schema {name}", table.name)).collect();
+            let detail: Vec<String> = tables
+                .iter()
+                .map(|table| format!("table {name}.{} depends on schema {name}", table.name))
+                .collect();
             return Err(SqlError::new(
                 SqlState::DEPENDENT_OBJECTS_STILL_EXIST,
                 format!("cannot drop schema {name} because other objects depend on it"),

@@ -72,7 +72,8 @@ pub(crate) fn column(session: &Session, definition: &ColumnDef, id: u32) -> Resu
                 parts.keys.push(key);
             }
             ColumnOption::Unique(_) => {
-                let key = KeyConstraint { name: constraint_name, primary: false, columns: vec![name.clone()] };
+                let key =
+                    KeyConstraint { name: constraint_name, primary: false, columns: vec![name.clone()] };
                 parts.keys.push(key);
             }
             ColumnOption::Check(check) => parts.checks.push(NewCheck {
@@ -186,7 +187,11 @@ pub(crate) fn add_key(table: &mut Table, key: &KeyConstraint, oid: Oid, name: St
         stored: Vec::new(),
     };
     table.next_index_id += 1;
-    if key.primary { table.indexes.insert(0, index) } else { table.indexes.push(index) }
+    if key.primary {
+        table.indexes.insert(0, index)
+    } else {
+        table.indexes.push(index)
+    }
     Ok(())
 }
 

@@ -10,7 +10,10 @@ pub(super) async fn run(session: &mut Session, truncate: &Truncate) -> Result<St
     for target in &truncate.table_names {
         let table = session.table_named(&target.name)?;
         if table.kind != TableKind::Table {
-            return Err(SqlError::new(SqlState::WRONG_OBJECT_TYPE, format!("\"{}\" is not a table", table.name)));
+            return Err(SqlError::new(
+                SqlState::WRONG_OBJECT_TYPE,
+                format!("\"{}\" is not a table", table.name),
+            ));
         }
         let table = session.lock_for_change(&table).await?;
         let mut changed = Table::clone(&table);

@@ -31,7 +31,11 @@ pub struct Portal {
 pub(crate) enum Progress {
     Ready,
     /// Rows of the last batch not sent yet, and the rest.
-    Rows { pending: std::vec::IntoIter<Vec<Datum>>, stream: Option<OpenStream>, sent: u64 },
+    Rows {
+        pending: std::vec::IntoIter<Vec<Datum>>,
+        stream: Option<OpenStream>,
+        sent: u64,
+    },
     Done,
 }
 
@@ -89,7 +93,11 @@ impl Session {
         self.prepare_statement(statement, params).await
     }
 
-    pub(crate) async fn prepare_statement(&mut self, parsed: ParsedStatement, params: &[Oid]) -> Result<Prepared> {
+    pub(crate) async fn prepare_statement(
+        &mut self,
+        parsed: ParsedStatement,
+        params: &[Oid],
+    ) -> Result<Prepared> {
         if !super::utility::allowed_in_failed_block(&parsed) {
             self.check_not_failed()?;
         }
@@ -136,8 +144,10 @@ impl Session {
         is_binary: &dyn Fn(usize) -> bool,
     ) -> Result<()> {
         let prepared = self.statement(statement)?.clone();
-        let allowed =
-            prepared.statement.as_ref().is_none_or(|plan| super::utility::allowed_in_failed_block(&plan.parsed));
+        let allowed = prepared
+            .statement
+            .as_ref()
+            .is_none_or(|plan| super::utility::allowed_in_failed_block(&plan.parsed));
         if !allowed {
             self.check_not_failed()?;
         }

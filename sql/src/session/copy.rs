@@ -17,7 +17,12 @@ use super::{
     plan_settings,
     run::with_deadline,
 };
-use crate::{Output, ddl::names, exec::{eval, write::TableWriter}, locks::TableLockMode};
+use crate::{
+    Output,
+    ddl::names,
+    exec::{eval, write::TableWriter},
+    locks::TableLockMode,
+};
 
 /// Rows handed to the table writer at a time.
 const BATCH_ROWS: usize = 1_000;
@@ -30,7 +35,9 @@ impl Session {
         let options = copy_options(options, legacy_options)?;
         match (to, target) {
             (false, CopyTarget::Stdin) | (true, CopyTarget::Stdout) => {}
-            (_, CopyTarget::File { .. }) => return Err(SqlError::not_supported("COPY with a server-side file")),
+            (_, CopyTarget::File { .. }) => {
+                return Err(SqlError::not_supported("COPY with a server-side file"));
+            }
             _ => return Err(SqlError::not_supported("COPY PROGRAM")),
         }
         let implicit = self.block == BlockState::Idle;
@@ -50,7 +57,12 @@ impl Session {
         out.complete(&format!("COPY {rows}"))
     }
 
-    async fn copy_from(&mut self, source: &CopySource, options: &CopyOptions, out: &mut dyn Output) -> Result<u64> {
+    async fn copy_from(
+        &mut self,
+        source: &CopySource,
+        options: &CopyOptions,
+        out: &mut dyn Output,
+    ) -> Result<u64> {
         let CopySource::Table { table_name, columns } = source else {
             return Err(SqlError::new(SqlState::SYNTAX_ERROR, "COPY query only supports COPY TO"));
         };
@@ -158,7 +170,12 @@ impl Session {
         Ok(defaults)
     }
 
-    async fn copy_to(&mut self, source: &CopySource, options: &CopyOptions, out: &mut dyn Output) -> Result<u64> {
+    async fn copy_to(
+        &mut self,
+        source: &CopySource,
+        options: &CopyOptions,
+        out: &mut dyn Output,
+    ) -> Result<u64> {
         let (parsed, planned) = self.plan_copy_source(source)?;
         let params: Arc<[Datum]> = Arc::new([]);
         let mut stream = self.start(&parsed, &[], &planned, &params).await?;
@@ -265,8 +282,11 @@ impl CopyReader<'_> {
         let context = format!("COPY {}, line {}", self.table.name, self.line);
         split_fields(line, self.options, &mut self.fields).map_err(|error| error.with_context(&context))?;
         if self.fields.len() > self.positions.len() {
-            return Err(SqlError::new(SqlState::BAD_COPY_FILE_FORMAT, "extra data after last expected column")
-                .with_context(context));
+            return Err(SqlError::new(
+                SqlState::BAD_COPY_FILE_FORMAT,
+                "extra data after last expected column",
+            )
+            .with_context(context));
         }
         if self.fields.len() < self.positions.len() {
             let missing = &self.table.columns[self.positions[self.fields.len()]].name;
@@ -356,7 +376,9 @@ fn copy_options(options: &[CopyOption], legacy: &[CopyLegacyOption]) -> Result<C
                     match part {
                         ast::CopyLegacyCsvOption::Header => result.header = true,
                         ast::CopyLegacyCsvOption::Quote(quote) => result.quote = one_byte(*quote, "quote")?,
-                        ast::CopyLegacyCsvOption::Escape(escape) => result.escape = one_byte(*escape, "escape")?,
+                        ast::CopyLegacyCsvOption::Escape(escape) => {
+                            result.escape = one_byte(*escape, "escape")?
+                        }
                         other => return Err(SqlError::not_supported(format!("COPY option {other}"))),
                     }
                 }
@@ -379,4 +401,3 @@ fn one_byte(c: char, what: &str) -> Result<u8> {
         )
     })
 }
-

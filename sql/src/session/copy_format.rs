@@ -85,7 +85,11 @@ fn trim_carriage_return(line: &[u8]) -> &[u8] {
 }
 
 /// Splits a record into fields; `None` is NULL. `fields` is reused.
-pub(crate) fn split_fields(line: &[u8], options: &CopyOptions, fields: &mut Vec<Option<String>>) -> Result<()> {
+pub(crate) fn split_fields(
+    line: &[u8],
+    options: &CopyOptions,
+    fields: &mut Vec<Option<String>>,
+) -> Result<()> {
     fields.clear();
     if options.csv { split_csv(line, options, fields) } else { split_text(line, options, fields) }
 }
@@ -170,7 +174,9 @@ fn split_csv(line: &[u8], options: &CopyOptions, fields: &mut Vec<Option<String>
             let byte = line[index];
             if in_quotes {
                 let next = line.get(index + 1).copied();
-                if byte == options.escape && next.is_some_and(|next| next == options.quote || next == options.escape) {
+                if byte == options.escape
+                    && next.is_some_and(|next| next == options.quote || next == options.escape)
+                {
                     value.push(next.expect("checked"));
                     index += 2;
                     continue;
@@ -213,15 +219,19 @@ fn text(bytes: Vec<u8>) -> Result<String> {
 }
 
 /// Appends one value of COPY TO; `None` is NULL.
-pub(crate) fn write_field(out: &mut Vec<u8>, value: Option<&str>, options: &CopyOptions, single_column: bool) {
+pub(crate) fn write_field(
+    out: &mut Vec<u8>,
+    value: Option<&str>,
+    options: &CopyOptions,
+    single_column: bool,
+) {
     let Some(value) = value else {
         out.extend_from_slice(options.null.as_bytes());
         return;
     };
     if options.csv {
-        let special = |byte: u8| {
-            byte == options.delimiter || byte == options.quote || byte == b'\n' || byte == b'\r'
-        };
+        let special =
+            |byte: u8| byte == options.delimiter || byte == options.quote || byte == b'\n' || byte == b'\r';
         let needs_quotes =
             value == options.null || value.bytes().any(special) || (single_column && value == "\\.");
         if !needs_quotes {
@@ -277,7 +287,10 @@ mod tests {
     #[test]
     fn csv_format_knows_quotes() {
         let options = CopyOptions::new(true);
-        assert_eq!(fields("1,,\"\",\"a\"\"b,c\"", &options), some(&[Some("1"), None, Some(""), Some("a\"b,c")]));
+        assert_eq!(
+            fields("1,,\"\",\"a\"\"b,c\"", &options),
+            some(&[Some("1"), None, Some(""), Some("a\"b,c")])
+        );
     }
 
     #[test]

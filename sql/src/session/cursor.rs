@@ -33,10 +33,16 @@ impl Session {
             ));
         }
         if self.portals.contains_key(name) {
-            return Err(SqlError::new(SqlState::DUPLICATE_CURSOR, format!("cursor \"{name}\" already exists")));
+            return Err(SqlError::new(
+                SqlState::DUPLICATE_CURSOR,
+                format!("cursor \"{name}\" already exists"),
+            ));
         }
         if self.portals.len() >= self.services.options.portals_max {
-            return Err(SqlError::new(SqlState::CONFIGURATION_LIMIT_EXCEEDED, "too many portals in this session"));
+            return Err(SqlError::new(
+                SqlState::CONFIGURATION_LIMIT_EXCEEDED,
+                "too many portals in this session",
+            ));
         }
         let prepared = self.prepare_statement(query.clone(), &[]).await?;
         if prepared.fields.is_empty() {
@@ -48,11 +54,15 @@ impl Session {
         // The cursor sees the database as of its declaration: start reading now.
         let statement = prepared.statement.clone().expect("a statement with fields");
         let planned = statement.planned.clone().ok_or_else(|| {
-            SqlError::new(SqlState::INVALID_CURSOR_DEFINITION, "DECLARE CURSOR must specify a SELECT statement")
+            SqlError::new(
+                SqlState::INVALID_CURSOR_DEFINITION,
+                "DECLARE CURSOR must specify a SELECT statement",
+            )
         })?;
         let params: Arc<[basalt_types::Datum]> = Arc::new([]);
         let stream = self.start(&statement.parsed, &[], &planned, &params).await?;
-        let progress = Progress::Rows { pending: Vec::new().into_iter(), stream: Some(stream.into()), sent: 0 };
+        let progress =
+            Progress::Rows { pending: Vec::new().into_iter(), stream: Some(stream.into()), sent: 0 };
         let portal = Portal { prepared: Arc::new(prepared), params, progress, hold: false };
         self.portals.insert(name.to_owned(), portal);
         Ok(())

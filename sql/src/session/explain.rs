@@ -37,7 +37,8 @@ impl Session {
         if options.analyze {
             let clock = self.services.env.clock.clone();
             let started = clock.monotonic();
-            let open = self.open.as_mut().ok_or_else(|| SqlError::internal("EXPLAIN outside a transaction"))?;
+            let open =
+                self.open.as_mut().ok_or_else(|| SqlError::internal("EXPLAIN outside a transaction"))?;
             open.used = true;
             open.txn.statement();
             let context = self.exec_context(params)?;

@@ -4,10 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use basalt_functions::EvalContext;
 use basalt_planner::{
-    Field, Plan, Planned, PlannedBody,
+    Field, Plan, PlanSettings, Planned, PlannedBody, analyze_and_plan,
     parse::{ParsedBody, ParsedStatement},
     statement::DmlKind,
-    PlanSettings, analyze_and_plan,
 };
 use basalt_types::{Datum, Oid, Result, Row, SqlError, SqlState};
 
@@ -31,7 +30,11 @@ const REPLANS_MAX: usize = 10;
 
 impl Session {
     /// Plans a statement, or leaves it to be run from its syntax tree.
-    pub(crate) async fn plan(&mut self, parsed: Arc<ParsedStatement>, params: &[Oid]) -> Result<StatementPlan> {
+    pub(crate) async fn plan(
+        &mut self,
+        parsed: Arc<ParsedStatement>,
+        params: &[Oid],
+    ) -> Result<StatementPlan> {
         if !is_plannable(&parsed) {
             return Ok(StatementPlan { parsed, planned: None, params: Vec::new() });
         }
@@ -87,7 +90,8 @@ impl Session {
         let Some(open) = &self.open else { return Ok(()) };
         let own_changes = open.schema_changes.is_some();
         let read_ts = open.txn.read_timestamp();
-        let newer = planned.dependencies.iter().any(|(id, _)| self.services.catalog.changed_at(*id) >= read_ts);
+        let newer =
+            planned.dependencies.iter().any(|(id, _)| self.services.catalog.changed_at(*id) >= read_ts);
         if !newer || own_changes {
             return Ok(());
         }
@@ -132,7 +136,10 @@ impl Session {
             txn: open.txn.clone(),
             eval: self.eval_context(params),
             cancel: self.cancel.clone(),
-            tables: Arc::new(crate::virtual_tables::SessionTables::new(self.shared.clone(), self.catalog_view())),
+            tables: Arc::new(crate::virtual_tables::SessionTables::new(
+                self.shared.clone(),
+                self.catalog_view(),
+            )),
             row_ids: self.services.row_ids.clone(),
             memory: self.services.memory.statement(self.services.options.statement_memory_bytes),
         })
@@ -147,7 +154,11 @@ impl Session {
     }
 
     /// Opens the stream of a plan on the executor that suits it.
-    pub(crate) async fn open_plan(&self, plan: &Arc<Plan>, context: ExecContext) -> Result<Box<dyn RowStream>> {
+    pub(crate) async fn open_plan(
+        &self,
+        plan: &Arc<Plan>,
+        context: ExecContext,
+    ) -> Result<Box<dyn RowStream>> {
         match self.vectorized_for(plan) {
             Some(vectorized) => vectorized.open(plan, context).await,
             None => exec::open(plan, context).await,
@@ -166,7 +177,12 @@ impl Session {
     }
 
     /// Runs a portal from where it stands.
-    pub(crate) async fn run_portal(&mut self, portal: &mut Portal, max_rows: u32, out: &mut dyn Output) -> Result<()> {
+    pub(crate) async fn run_portal(
+        &mut self,
+        portal: &mut Portal,
+        max_rows: u32,
+        out: &mut dyn Output,
+    ) -> Result<()> {
         let prepared = portal.prepared.clone();
         let Some(statement) = &prepared.statement else { return out.empty_query() };
         self.begin_activity(&statement.parsed.text);
@@ -203,8 +219,10 @@ impl Session {
                     return self.run_utility(&statement.parsed, &portal.params, out).await;
                 };
                 self.ensure_transaction()?;
-                let stream = self.start(&statement.parsed, &statement.params, planned, &portal.params).await?;
-                portal.progress = Progress::Rows { pending: Vec::new().into_iter(), stream: Some(stream.into()), sent: 0 };
+                let stream =
+                    self.start(&statement.parsed, &statement.params, planned, &portal.params).await?;
+                portal.progress =
+                    Progress::Rows { pending: Vec::new().into_iter(), stream: Some(stream.into()), sent: 0 };
             }
             Progress::Rows { .. } => {}
         }
@@ -256,7 +274,11 @@ impl Session {
 
     /// Runs a planned statement in an implicit transaction of its own and commits it, again after conflicts as long as
     /// nothing has been sent.
-    pub(crate) async fn run_autocommit(&mut self, statement: &StatementPlan, out: &mut dyn Output) -> Result<()> {
+    pub(crate) async fn run_autocommit(
+        &mut self,
+        statement: &StatementPlan,
+        out: &mut dyn Output,
+    ) -> Result<()> {
         let planned = statement.planned.as_ref().expect("a planned statement");
         let mut attempt = 1;
         loop {
@@ -331,7 +353,11 @@ impl Session {
     }
 
     /// Runs a planned statement inside the open transaction.
-    pub(crate) async fn run_in_transaction(&mut self, statement: &StatementPlan, out: &mut dyn Output) -> Result<()> {
+    pub(crate) async fn run_in_transaction(
+        &mut self,
+        statement: &StatementPlan,
+        out: &mut dyn Output,
+    ) -> Result<()> {
         let planned = statement.planned.as_ref().expect("a planned statement");
         let cancel = self.cancel.clone();
         let timeout = self.statement_timeout();
@@ -366,8 +392,12 @@ impl Session {
         {
             let rows = i64::try_from(affected).unwrap_or(i64::MAX);
             match (&plan.node, kind) {
-                (basalt_planner::PlanNode::Insert(insert), _) => open.row_deltas.push((insert.table.id, rows)),
-                (basalt_planner::PlanNode::Delete(delete), _) => open.row_deltas.push((delete.table.id, -rows)),
+                (basalt_planner::PlanNode::Insert(insert), _) => {
+                    open.row_deltas.push((insert.table.id, rows))
+                }
+                (basalt_planner::PlanNode::Delete(delete), _) => {
+                    open.row_deltas.push((delete.table.id, -rows))
+                }
                 _ => {}
             }
         }

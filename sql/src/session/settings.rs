@@ -316,7 +316,8 @@ fn check(parameter: &Parameter, value: &str) -> Result<String> {
         Kind::TimeZone => TimeZone::parse(value).map(|zone| zone.name().to_owned()).map_err(|_| invalid()),
         Kind::DateStyle => {
             let parts: Vec<String> = value.split(',').map(|part| part.trim().to_ascii_lowercase()).collect();
-            let known = |part: &String| matches!(part.as_str(), "iso" | "mdy" | "us" | "noneuro" | "noneuropean");
+            let known =
+                |part: &String| matches!(part.as_str(), "iso" | "mdy" | "us" | "noneuro" | "noneuropean");
             if parts.iter().all(known) {
                 return Ok("ISO, MDY".to_owned());
             }
@@ -326,13 +327,15 @@ fn check(parameter: &Parameter, value: &str) -> Result<String> {
             }
             Err(invalid())
         }
-        Kind::Encoding => match value.trim().trim_matches('\'').to_ascii_uppercase().replace(['-', '_'], "").as_str() {
-            "UTF8" | "UNICODE" => Ok("UTF8".to_owned()),
-            "SQLASCII" | "LATIN1" | "WIN1252" | "EUCJP" | "SJIS" | "BIG5" | "GBK" => {
-                Err(SqlError::not_supported(format!("client encoding \"{value}\"")))
+        Kind::Encoding => {
+            match value.trim().trim_matches('\'').to_ascii_uppercase().replace(['-', '_'], "").as_str() {
+                "UTF8" | "UNICODE" => Ok("UTF8".to_owned()),
+                "SQLASCII" | "LATIN1" | "WIN1252" | "EUCJP" | "SJIS" | "BIG5" | "GBK" => {
+                    Err(SqlError::not_supported(format!("client encoding \"{value}\"")))
+                }
+                _ => Err(invalid()),
             }
-            _ => Err(invalid()),
-        },
+        }
         Kind::ReadOnly => Err(SqlError::new(
             SqlState::CANT_CHANGE_RUNTIME_PARAM,
             format!("parameter \"{name}\" cannot be changed"),

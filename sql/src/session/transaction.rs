@@ -179,7 +179,8 @@ impl Session {
             }
             Err(error) => {
                 let error = sql_error(error);
-                if error.sqlstate() == SqlState::STATEMENT_COMPLETION_UNKNOWN && open.schema_changes.is_some() {
+                if error.sqlstate() == SqlState::STATEMENT_COMPLETION_UNKNOWN && open.schema_changes.is_some()
+                {
                     // The truth is in the store.
                     self.services.catalog.reload().await?;
                 }
@@ -328,7 +329,8 @@ impl Session {
     /// Notes uncommitted schema changes.
     pub(crate) fn change_schema(&mut self, id: Oid, change: Option<Descriptor>) -> Result<()> {
         let current = self.catalog_snapshot();
-        let open = self.open.as_mut().ok_or_else(|| SqlError::internal("schema change outside a transaction"))?;
+        let open =
+            self.open.as_mut().ok_or_else(|| SqlError::internal("schema change outside a transaction"))?;
         let mut next = CatalogSnapshot::clone(&current);
         match &change {
             Some(descriptor) => next.put(descriptor.clone()),

@@ -16,10 +16,9 @@ use crate::{Output, ddl, output::NoticeLevel};
 /// Statements that end a failed block, or lead out of it.
 pub(crate) fn allowed_in_failed_block(parsed: &ParsedStatement) -> bool {
     match &parsed.body {
-        ParsedBody::Sql(statement) => matches!(
-            **statement,
-            Statement::Commit { .. } | Statement::Rollback { .. }
-        ),
+        ParsedBody::Sql(statement) => {
+            matches!(**statement, Statement::Commit { .. } | Statement::Rollback { .. })
+        }
         ParsedBody::Utility(_) => false,
     }
 }
@@ -191,7 +190,12 @@ impl Session {
         }
     }
 
-    async fn run_ddl(&mut self, statement: &Statement, params: &Arc<[Datum]>, out: &mut dyn Output) -> Result<()> {
+    async fn run_ddl(
+        &mut self,
+        statement: &Statement,
+        params: &Arc<[Datum]>,
+        out: &mut dyn Output,
+    ) -> Result<()> {
         if let Some(open) = &self.open
             && open.read_only
         {
@@ -356,14 +360,24 @@ impl Session {
                 SqlState::SYNTAX_ERROR,
                 format!("wrong number of parameters for prepared statement \"{name}\""),
             )
-            .with_detail(format!("Expected {} parameters but got {}.", prepared.params.len(), args.len())));
+            .with_detail(format!(
+                "Expected {} parameters but got {}.",
+                prepared.params.len(),
+                args.len()
+            )));
         }
         let Some(statement) = &prepared.statement else { return out.empty_query() };
         let eval = self.eval_context(Arc::new([]));
         let view = self.catalog_view();
         let mut params = Vec::with_capacity(args.len());
         for (arg, ty) in args.iter().zip(&prepared.params) {
-            let expr = basalt_planner::bind::bind_expr_without_columns(arg, &statement.parsed.source, Some(*ty), &*view, &plan_settings(&eval))?;
+            let expr = basalt_planner::bind::bind_expr_without_columns(
+                arg,
+                &statement.parsed.source,
+                Some(*ty),
+                &*view,
+                &plan_settings(&eval),
+            )?;
             params.push(crate::exec::eval::evaluate_constant(&expr, &eval)?);
         }
         let params: Arc<[Datum]> = params.into();
@@ -460,4 +474,3 @@ fn transaction_modes(modes: &[TransactionMode]) -> Result<Modes> {
 fn no_chain(chain: bool) -> Result<()> {
     if chain { Err(SqlError::not_supported("AND CHAIN")) } else { Ok(()) }
 }
-

@@ -49,7 +49,7 @@ pub(super) fn roles(out: &mut Rows) {
         ("rolcreaterole", TRUE),
         ("rolcreatedb", TRUE),
         ("rolcanlogin", TRUE),
-        ("rolreplication", FALSE),
+        ("rolreplication", TRUE),
         ("rolbypassrls", TRUE),
         ("rolconnlimit", Datum::Int4(-1)),
     ];

@@ -106,7 +106,10 @@ fn type_columns(column: &Column) -> Vec<(&'static str, Datum)> {
         }
         Oid::DATE => row.push(("datetime_precision", number(0))),
         Oid::TIME | Oid::TIMESTAMP | Oid::TIMESTAMPTZ | Oid::INTERVAL => {
-            row.push(("datetime_precision", number(if ty == SqlType::new(ty.oid, -1) { 6 } else { ty.typmod })));
+            row.push((
+                "datetime_precision",
+                number(if ty == SqlType::new(ty.oid, -1) { 6 } else { ty.typmod }),
+            ));
         }
         _ => {}
     }
@@ -214,7 +217,8 @@ fn constraint_columns(out: &mut Rows, database: &str, view: &CatalogView) {
 
 fn check_constraints(out: &mut Rows, database: &str, view: &CatalogView) {
     for table in stored_tables(view) {
-        let checks = table.checks.iter().map(|check| (check.name.clone(), format!("(({}))", check.expression)));
+        let checks =
+            table.checks.iter().map(|check| (check.name.clone(), format!("(({}))", check.expression)));
         let not_null = columns(table).filter(|(_, column)| column.not_null).map(|(number, column)| {
             let name = format!("{}_{}_{number}_not_null", table.schema_id, table.id);
             (name, format!("{} IS NOT NULL", column.name))

@@ -2,6 +2,7 @@
 //!
 //! Every table of the list exists with PostgreSQL 15's columns; those that describe what Basalt does not have are empty.
 
+mod absent;
 mod basalt;
 mod cluster;
 mod definitions;
@@ -34,7 +35,8 @@ impl VirtualSchema {
     #[allow(clippy::new_without_default, reason = "made once, on purpose")]
     pub fn new() -> Self {
         let mut schema = Self { by_id: BTreeMap::new(), by_name: BTreeMap::new() };
-        for definition in definitions::PG_CATALOG.iter().chain(basalt::DEFINITIONS) {
+        for definition in definitions::PG_CATALOG.iter().chain(absent::DEFINITIONS).chain(basalt::DEFINITIONS)
+        {
             schema.add(PG_CATALOG_SCHEMA, "pg_catalog", definition);
         }
         for definition in definitions::INFORMATION_SCHEMA {

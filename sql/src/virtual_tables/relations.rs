@@ -107,7 +107,15 @@ pub(super) fn classes(out: &mut Rows, view: &CatalogView) {
     }
 }
 
-fn push_attribute(out: &mut Rows, relation: Oid, number: i16, name: &str, ty: SqlType, not_null: bool, default: bool) {
+fn push_attribute(
+    out: &mut Rows,
+    relation: Oid,
+    number: i16,
+    name: &str,
+    ty: SqlType,
+    not_null: bool,
+    default: bool,
+) {
     let info = ty.info();
     let length = info.map_or(-1, |info| info.length);
     let is_text = matches!(ty.oid, Oid::TEXT | Oid::VARCHAR | Oid::BPCHAR | Oid::NAME);

@@ -14,7 +14,8 @@ pub(super) struct Rows {
 
 impl Rows {
     pub fn new(table: &Table) -> Self {
-        let positions = table.columns.iter().enumerate().map(|(at, column)| (column.name.clone(), at)).collect();
+        let positions =
+            table.columns.iter().enumerate().map(|(at, column)| (column.name.clone(), at)).collect();
         Self { positions, defaults: vec![Datum::Null; table.columns.len()], rows: Vec::new() }
     }
 

@@ -95,3 +95,30 @@ fn sorts_and_distinct() {
         ],
     );
 }
+
+#[test]
+fn ordered_sets_and_distinct_keys() {
+    check(
+        "CREATE TABLE v (g int, x int, s varchar);
+         INSERT INTO v VALUES (1, 1, 'a'), (1, 4, 'b'), (1, 2, 'a'), (2, 9, 'c');",
+        &[
+            (
+                "SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY x), percentile_disc(0.5) WITHIN GROUP (ORDER BY x DESC), mode() WITHIN GROUP (ORDER BY s) FROM v",
+                "3|4|a",
+            ),
+            (
+                "SELECT g, percentile_disc(array[0, 1]) WITHIN GROUP (ORDER BY x), percentile_cont(NULL) WITHIN GROUP (ORDER BY x) FROM v GROUP BY g ORDER BY g",
+                "1|{1,4}|~\n2|{9,9}|~",
+            ),
+            (
+                "SELECT percentile_cont(0.5) FROM v",
+                "ERROR 42809: WITHIN GROUP is required for ordered-set aggregate percentile_cont",
+            ),
+            (
+                "SELECT sum(x) WITHIN GROUP (ORDER BY x) FROM v",
+                "ERROR 42809: sum is not an ordered-set aggregate, so it cannot have WITHIN GROUP",
+            ),
+            ("SELECT string_agg(DISTINCT s, ',' ORDER BY s DESC) FROM v", "c,b,a"),
+        ],
+    );
+}

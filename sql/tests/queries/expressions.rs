@@ -63,3 +63,36 @@ fn casts_within_one_representation_and_of_arrays() {
         ],
     );
 }
+
+#[test]
+fn names_and_forms() {
+    check(
+        "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1);
+         CREATE VIEW w AS SELECT id FROM t;",
+        &[
+            (
+                "SELECT trim(both from '  x '), trim(from 'abxba', 'ba'), trim(leading from 'aax', 'a')",
+                "x|x|x",
+            ),
+            ("SELECT trim(trailing 'a' from 'baa'), trim('  b ')", "b|b"),
+            ("SELECT public.w.id FROM public.w", "1"),
+            ("SELECT a.id FROM t a JOIN t b USING (a.id)", "ERROR 42601: syntax error at or near \".\""),
+            (
+                "SELECT t.tableoid = 't'::regclass, x, n.tableoid::regclass FROM t LEFT JOIN (SELECT 2 x) y ON x = 3 LEFT JOIN t n ON n.id = 7",
+                "t|~|~",
+            ),
+            ("SELECT * FROM t", "1"),
+            ("SELECT id FROM t WHERE NOT id * 2147483647 * 2 BETWEEN NULL AND NULL", ""),
+            ("SELECT relname FROM pg_class WHERE tableoid = 1259 AND relname = 't'", "t"),
+            (
+                "SELECT array_ndims(NULL)",
+                "ERROR 42804: could not determine polymorphic type because input has type unknown",
+            ),
+            ("SELECT count(*) FROM pg_foreign_data_wrapper", "0"),
+            (
+                "SELECT has_table_privilege('t', 'select'), has_database_privilege('postgres', 'connect')",
+                "t|t",
+            ),
+        ],
+    );
+}
