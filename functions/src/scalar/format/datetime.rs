@@ -4,7 +4,7 @@ use basalt_types::datetime::calendar::{
     JULIAN_EPOCH, UNIX_EPOCH_DAYS, civil_from_days, day_of_week, day_of_year, iso_week, iso_week_start,
 };
 use basalt_types::datetime::{MICROS_PER_DAY, MICROS_PER_SECOND, TimeZone, timestamptz_to_timestamp};
-use basalt_types::{Interval, Result, SqlError, SqlState};
+use basalt_types::{Result, SqlError, SqlState};
 use chrono_tz::OffsetName;
 
 use crate::Call;
@@ -15,7 +15,7 @@ use crate::value::{Timestamp, TimestampTz};
 pub fn register(builder: &mut Builder) {
     scalars!(builder, {
         "to_char(timestamp,text)" => |a: Timestamp, template: &str| timestamp_text(a.0, None, template),
-        "to_char(interval,text)" => interval_text,
+        "to_char(interval,text)" => super::interval::interval_text,
     });
     call_scalars!(builder, {
         "to_char(timestamptz,text)" => |call: &Call<'_>, a: TimestampTz, template: &str| {
@@ -27,20 +27,20 @@ pub fn register(builder: &mut Builder) {
 }
 
 /// What the fields read.
-struct Moment {
+pub(super) struct Moment {
     /// Counted as people do: there is no year 0 before Christ. Of an interval, whole years.
-    year: i64,
-    before_christ: bool,
-    month: u32,
-    day: i64,
+    pub year: i64,
+    pub before_christ: bool,
+    pub month: u32,
+    pub day: i64,
     /// Days since 2000-01-01; `None` for an interval.
-    days: Option<i32>,
-    hour: i64,
-    minute: i64,
-    second: i64,
-    micros: i64,
+    pub days: Option<i32>,
+    pub hour: i64,
+    pub minute: i64,
+    pub second: i64,
+    pub micros: i64,
     /// Abbreviation and seconds east.
-    zone: Option<(String, i32)>,
+    pub zone: Option<(String, i32)>,
 }
 
 fn timestamp_text(local: i64, zone: Option<(&TimeZone, i64)>, template: &str) -> Result<Option<String>> {
@@ -65,35 +65,6 @@ fn timestamp_text(local: i64, zone: Option<(&TimeZone, i64)>, template: &str) ->
     print(&moment, template).map(Some)
 }
 
-fn interval_text(span: Interval, template: &str) -> Result<Option<String>> {
-    if template.is_empty() {
-        return Ok(None);
-    }
-    let moment = Moment {
-        year: i64::from(span.months / 12),
-        before_christ: false,
-        month: 0,
-        day: i64::from(span.days),
-        days: None,
-        hour: span.micros / (3600 * MICROS_PER_SECOND),
-        minute: span.micros / (60 * MICROS_PER_SECOND) % 60,
-        second: span.micros / MICROS_PER_SECOND % 60,
-        micros: span.micros % MICROS_PER_SECOND,
-        zone: None,
-    };
-    let parts = split(template)?;
-    let mut result = String::new();
-    for part in &parts {
-        match part {
-            Part::Field { name: "MM", fill, ordinal: suffix, .. } => {
-                push_number(&mut result, i64::from(span.months % 12), 2, *fill, suffix.as_deref());
-            }
-            part => push(&mut result, &moment, part)?,
-        }
-    }
-    Ok(Some(result))
-}
-
 fn abbreviation(zone: &TimeZone, instant: i64) -> String {
     use chrono::TimeZone as _;
     let unix = instant.saturating_add(i64::from(UNIX_EPOCH_DAYS) * MICROS_PER_DAY);
@@ -114,7 +85,7 @@ fn print(moment: &Moment, template: &str) -> Result<String> {
 }
 
 /// Zero-padded unless the fill mode is off; a minus sign comes on top.
-fn push_number(result: &mut String, value: i64, width: usize, fill: bool, suffix: Option<&str>) {
+pub(super) fn push_number(result: &mut String, value: i64, width: usize, fill: bool, suffix: Option<&str>) {
     let width = if !fill { 0 } else { width + usize::from(value < 0) };
     let text = format!("{value:0width$}");
     result.push_str(&text);
@@ -133,12 +104,12 @@ fn cased(name: &str, written: &str) -> String {
     }
 }
 
-fn of_interval() -> SqlError {
+pub(super) fn of_interval() -> SqlError {
     SqlError::new(SqlState::INVALID_DATETIME_FORMAT, "invalid format specification for an interval value")
         .with_hint("Intervals are not tied to specific calendar dates.")
 }
 
-fn push(result: &mut String, moment: &Moment, part: &Part) -> Result<()> {
+pub(super) fn push(result: &mut String, moment: &Moment, part: &Part) -> Result<()> {
     let (name, written, fill, suffix) = match part {
         Part::Literal(text) => {
             result.push_str(text);

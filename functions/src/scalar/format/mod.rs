@@ -1,6 +1,7 @@
 //! `to_char`, `to_date` and `to_timestamp`: values in the form of a template.
 
 mod datetime;
+mod interval;
 mod number;
 mod parse;
 mod template;

@@ -28,6 +28,10 @@ pub fn register(builder: &mut Builder) {
                 .filter(|micros| is_valid_timestamp(*micros))
                 .ok_or_else(|| field_overflow(text))?;
             match fields.zone_seconds {
+                Some(east) if east.unsigned_abs() >= 16 * 3600 => Err(SqlError::new(
+                    SqlState::INVALID_TIME_ZONE_DISPLACEMENT_VALUE,
+                    format!("time zone displacement out of range: \"{text}\""),
+                )),
                 Some(east) => Ok(TimestampTz(micros - i64::from(east) * MICROS_PER_SECOND)),
                 None => timestamp_to_timestamptz(micros, &call.context.io.time_zone).map(TimestampTz),
             }
@@ -79,14 +83,23 @@ impl Fields {
             return Ok(iso_week_start(year, self.iso_week.unwrap_or(1)) + self.iso_day.unwrap_or(1) - 1);
         }
         let mut year = match (self.year, self.century) {
-            (Some(year), Some(century)) if year < 100 => (century - 1) * 100 + year,
+            (Some(year), Some(century)) if year < 100 => {
+                century.saturating_sub(1).saturating_mul(100).saturating_add(year)
+            }
             (Some(year), _) => year,
-            (None, Some(century)) => (century - 1) * 100 + 1,
+            (None, Some(century)) => century.saturating_sub(1).saturating_mul(100).saturating_add(1),
             // Without a year PostgreSQL reads 1 BC.
             (None, None) => 0,
         };
         if self.before_christ {
-            year = 1 - year;
+            year = year.saturating_neg();
+        }
+        // There is no year 0: 1 BC stands there.
+        if year < 0 {
+            year += 1;
+        }
+        if !(-4714..=5_874_897).contains(&year) {
+            return Err(field_overflow(text));
         }
         if let Some(day) = self.day_of_year {
             return Ok(days_from_civil(year, 1, 1) + day - 1);
@@ -96,9 +109,6 @@ impl Fields {
         }
         let (month, day) = (self.month.unwrap_or(1), self.day.unwrap_or(1));
         if !(1..=12).contains(&month) || day < 1 || day as u32 > days_in_month(year, month) {
-            return Err(field_overflow(text));
-        }
-        if !(-4714..=5_874_897).contains(&year) {
             return Err(field_overflow(text));
         }
         Ok(days_from_civil(year, month, day as u32))
@@ -289,10 +299,14 @@ fn store(fields: &mut Fields, name: &str, value: i32, digits: &str) {
             let cut: i64 = digits.get(..6).unwrap_or(digits).parse().unwrap_or(0);
             fields.micros = cut * 10i64.pow(scale);
         }
-        "TZH" => fields.zone_seconds = Some(fields.zone_seconds.unwrap_or(0) + value * 3600),
+        "TZH" => {
+            fields.zone_seconds =
+                Some(fields.zone_seconds.unwrap_or(0).saturating_add(value.saturating_mul(3600)))
+        }
         "TZM" => {
             let hours = fields.zone_seconds.unwrap_or(0);
-            fields.zone_seconds = Some(if hours < 0 { hours - value * 60 } else { hours + value * 60 });
+            let minutes = value.saturating_mul(if hours < 0 { -60 } else { 60 });
+            fields.zone_seconds = Some(hours.saturating_add(minutes));
         }
         // The quarter and the day of the week say nothing that the date does not.
         _ => {}
