@@ -1,5 +1,6 @@
-//! What tests of real processes share: a node in its own folder on a free port.
+//! What tests of real processes share: a node in its own folder on a free port; and the faults that are done to one.
 
+pub mod chaos;
 mod node;
 
 pub use node::{Node, PATIENCE, binary, run};

@@ -1,0 +1,49 @@
+//! `basalt-chaos SCENARIO --binary PATH [--flag value]...`: faults on a real node, judged from outside.
+
+use std::process::ExitCode;
+
+use basalt_tests::chaos::{
+    Outcome, clients,
+    crash::{self, Crash},
+    damage, disk_full,
+    options::Options,
+    order, volume,
+};
+
+const SCENARIOS: &str = "scenarios:
+  kill9      kill -9 under load          [--rounds 5 --seconds 8 --clients 8]
+  powercut   power cuts under load, root [--rounds 5 --seconds 8 --clients 8 --disk-mib 4096]
+  order      no reply before its sync    [--commits 60]
+  diskfull   a disk that fills up, root  [--disk-mib 400]
+  damage     flipped bytes, two processes on one store
+  clients    garbage, vanished clients, many connections [--connections 250]
+  volume     many rows under a memory cap, root [--rows 1000000 --memory-mib 1024]
+everywhere: --binary PATH (or BASALT_BINARY), --folder PATH";
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => {
+            println!("passed");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            println!("FAILED: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Outcome {
+    let options = Options::from_command_line()?;
+    match options.scenario.as_str() {
+        "kill9" => crash::run(&options, Crash::Kill).await,
+        "powercut" => crash::run(&options, Crash::PowerCut).await,
+        "order" => order::run(&options).await,
+        "diskfull" => disk_full::run(&options).await,
+        "damage" => damage::run(&options).await,
+        "clients" => clients::run(&options).await,
+        "volume" => volume::run(&options).await,
+        other => Err(format!("no scenario {other}\n{SCENARIOS}").into()),
+    }
+}
