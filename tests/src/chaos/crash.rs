@@ -32,8 +32,7 @@ pub async fn run(options: &Options, crash: Crash) -> Outcome {
         Crash::PowerCut => Some(LoopFs::create(&options.folder, options.get("disk-mib", 4_096)?)?),
     };
     let store = disk.as_ref().map_or(options.folder.as_path(), LoopFs::path).join("store");
-    let launch =
-        Launch::new(&options.binary, &store, &["--range-max-bytes", "1MiB", "--cache", "64MiB"]);
+    let launch = Launch::new(&options.binary, &store, &["--range-max-bytes", "1MiB", "--cache", "64MiB"]);
     let journal = Arc::new(Journal::default());
     let mut node = launch.start()?;
     create_tables(&node.connect().await?).await?;

@@ -48,7 +48,9 @@ pub async fn run(options: &Options) -> Outcome {
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
         match verdict {
             None => failures.push(format!("the damage of {} was not detected", file.display())),
-            Some(said) if !said.contains(&name) => failures.push(format!("detected, but {name} is not named: {said}")),
+            Some(said) if !said.contains(&name) => {
+                failures.push(format!("detected, but {name} is not named: {said}"))
+            }
             Some(_) => {}
         }
         fs::write(&file, kept)?;

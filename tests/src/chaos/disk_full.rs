@@ -29,7 +29,11 @@ pub async fn run(options: &Options) -> Outcome {
     let journal = Arc::new(Journal::default());
     let load = Load::start(node.port, 4, &journal);
     tokio::time::sleep(Duration::from_secs(3)).await;
-    println!("with room: {} acknowledged, {} free", journal.count(Fate::Acknowledged), mebibytes(disk.free_bytes()?));
+    println!(
+        "with room: {} acknowledged, {} free",
+        journal.count(Fate::Acknowledged),
+        mebibytes(disk.free_bytes()?)
+    );
 
     // Somebody else takes the room away.
     let ballast = disk.path().join("ballast");
@@ -87,7 +91,8 @@ fn take(ballast: &std::path::Path, disk: &LoopFs) -> Outcome {
             break;
         }
     }
-    file.sync_all().or_else(|error| if error.raw_os_error() == Some(libc::ENOSPC) { Ok(()) } else { Err(error) })?;
+    file.sync_all()
+        .or_else(|error| if error.raw_os_error() == Some(libc::ENOSPC) { Ok(()) } else { Err(error) })?;
     Ok(())
 }
 
@@ -95,7 +100,8 @@ async fn write_until_refused(client: &Client) -> Outcome<(SqlState, String)> {
     let data = "f".repeat(100_000);
     let begun = Instant::now();
     for id in 0.. {
-        if let Err(error) = client.execute("insert into filler values ($1, $2)", &[&(id as i64), &data]).await {
+        if let Err(error) = client.execute("insert into filler values ($1, $2)", &[&(id as i64), &data]).await
+        {
             let code = error.code().cloned().ok_or_else(|| format!("the connection broke: {error}"))?;
             return Ok((code, error.as_db_error().map_or_else(String::new, |error| format!("{error:?}"))));
         }

@@ -137,7 +137,10 @@ async fn run(port: u16, task: u32, journal: Arc<Journal>, stop: Arc<AtomicBool>)
         journal.record(kind, id, fate);
         if let Err(error) = result {
             match error.code() {
-                Some(code) if *code == SqlState::T_R_SERIALIZATION_FAILURE || *code == SqlState::T_R_DEADLOCK_DETECTED => {
+                Some(code)
+                    if *code == SqlState::T_R_SERIALIZATION_FAILURE
+                        || *code == SqlState::T_R_DEADLOCK_DETECTED =>
+                {
                     journal.retries.fetch_add(1, Ordering::Relaxed);
                 }
                 _ => {
@@ -166,10 +169,7 @@ async fn event(client: &Client, id: i64, task: u32) -> Result<(), Error> {
 
 async fn pair(client: &Client, id: i64) -> Result<(), Error> {
     let filler = filler(id);
-    client
-        .execute("insert into pairs values (0, $1, $2), (1, $1, $2)", &[&id, &filler])
-        .await
-        .map(|_| ())
+    client.execute("insert into pairs values (0, $1, $2), (1, $1, $2)", &[&id, &filler]).await.map(|_| ())
 }
 
 async fn transfer(client: &mut Client, id: i64, dice: i64, rolled_back: bool) -> Result<(), Error> {
@@ -177,8 +177,12 @@ async fn transfer(client: &mut Client, id: i64, dice: i64, rolled_back: bool) ->
     let target = (source + 1 + dice / ACCOUNTS % (ACCOUNTS - 1)) % ACCOUNTS;
     let amount = dice % 17 + 1;
     let transaction = client.transaction().await?;
-    transaction.execute("update accounts set balance = balance - $1 where id = $2", &[&amount, &source]).await?;
-    transaction.execute("update accounts set balance = balance + $1 where id = $2", &[&amount, &target]).await?;
+    transaction
+        .execute("update accounts set balance = balance - $1 where id = $2", &[&amount, &source])
+        .await?;
+    transaction
+        .execute("update accounts set balance = balance + $1 where id = $2", &[&amount, &target])
+        .await?;
     transaction
         .execute("insert into transfers values ($1, $2, $3, $4)", &[&id, &source, &target, &amount])
         .await?;

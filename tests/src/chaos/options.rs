@@ -23,12 +23,15 @@ impl Options {
             let value = arguments.next().ok_or_else(|| format!("--{name} wants a value"))?;
             flags.push((name.to_owned(), value));
         }
-        let find = |name: &str| flags.iter().rev().find(|(flag, _)| flag == name).map(|(_, value)| value.clone());
+        let find =
+            |name: &str| flags.iter().rev().find(|(flag, _)| flag == name).map(|(_, value)| value.clone());
         let binary = find("binary")
             .or_else(|| env::var("BASALT_BINARY").ok())
             .ok_or("the node's program is wanted: --binary PATH or BASALT_BINARY")?;
-        let folder =
-            find("folder").map_or_else(|| env::temp_dir().join(format!("basalt-chaos-{}", std::process::id())), PathBuf::from);
+        let folder = find("folder").map_or_else(
+            || env::temp_dir().join(format!("basalt-chaos-{}", std::process::id())),
+            PathBuf::from,
+        );
         std::fs::create_dir_all(&folder)?;
         Ok(Self { scenario, binary: binary.into(), folder, flags })
     }
@@ -37,7 +40,9 @@ impl Options {
     pub fn get<T: FromStr>(&self, name: &str, default: T) -> Outcome<T> {
         match self.flags.iter().rev().find(|(flag, _)| flag == name) {
             None => Ok(default),
-            Some((_, value)) => value.parse().map_err(|_| format!("--{name}: not understood: {value}").into()),
+            Some((_, value)) => {
+                value.parse().map_err(|_| format!("--{name}: not understood: {value}").into())
+            }
         }
     }
 }

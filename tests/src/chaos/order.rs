@@ -7,7 +7,8 @@ use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
 use super::{Outcome, options::Options, process::Launch};
 
-const CALLS: &str = "trace=write,writev,pwrite64,pwritev,pwritev2,fdatasync,fsync,sync_file_range,sendto,sendmsg";
+const CALLS: &str =
+    "trace=write,writev,pwrite64,pwritev,pwritev2,fdatasync,fsync,sync_file_range,sendto,sendmsg";
 
 pub async fn run(options: &Options) -> Outcome {
     let commits: u32 = options.get("commits", 60)?;
@@ -69,7 +70,8 @@ fn read_calls(trace: &Path) -> Outcome<Vec<Call>> {
             continue;
         }
         let Some((name, arguments)) = rest.split_once('(') else { continue };
-        let file = arguments.split_once('<').and_then(|(_, rest)| rest.split_once('>')).map_or("", |(file, _)| file);
+        let file =
+            arguments.split_once('<').and_then(|(_, rest)| rest.split_once('>')).map_or("", |(file, _)| file);
         let call = Call {
             name: name.to_owned(),
             file: file.to_owned(),
@@ -88,20 +90,33 @@ fn read_calls(trace: &Path) -> Outcome<Vec<Call>> {
 }
 
 fn judge(calls: &[Call], marks: &[(String, &str)]) -> Outcome {
-    let is_send = |call: &Call| call.file.starts_with("socket:") || call.name.starts_with("send") || call.file.starts_with("TCP");
+    let is_send = |call: &Call| {
+        call.file.starts_with("socket:") || call.name.starts_with("send") || call.file.starts_with("TCP")
+    };
     let mut from = 0;
     for (mark, tag) in marks {
         let write = calls
             .iter()
-            .find(|call| call.begin >= from && !is_send(call) && call.file.contains("/log/") && call.text.contains(mark.as_str()))
+            .find(|call| {
+                call.begin >= from
+                    && !is_send(call)
+                    && call.file.contains("/log/")
+                    && call.text.contains(mark.as_str())
+            })
             .ok_or_else(|| format!("no write to the log carries {mark}"))?;
         let reply = calls
             .iter()
-            .find(|call| call.begin >= from && is_send(call) && call.begin > write.begin && call.text.contains(tag))
+            .find(|call| {
+                call.begin >= from && is_send(call) && call.begin > write.begin && call.text.contains(tag)
+            })
             .ok_or_else(|| format!("no reply follows the write of {mark}"))?;
-        let premature = calls
-            .iter()
-            .find(|call| call.begin >= from && call.begin < write.begin && is_send(call) && *tag == "COMMIT" && call.text.contains(tag));
+        let premature = calls.iter().find(|call| {
+            call.begin >= from
+                && call.begin < write.begin
+                && is_send(call)
+                && *tag == "COMMIT"
+                && call.text.contains(tag)
+        });
         if let Some(call) = premature {
             return Err(format!("replied before anything was written for {mark}: {call:?}").into());
         }
@@ -117,6 +132,9 @@ fn judge(calls: &[Call], marks: &[(String, &str)]) -> Outcome {
         from = reply.end;
     }
     let syncs = calls.iter().filter(|call| call.name.starts_with('f') && call.file.contains("/log/")).count();
-    println!("{} commits, {syncs} syncs of the log in all; every reply follows the sync of its own write", marks.len());
+    println!(
+        "{} commits, {syncs} syncs of the log in all; every reply follows the sync of its own write",
+        marks.len()
+    );
     Ok(())
 }

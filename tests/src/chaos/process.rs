@@ -97,7 +97,10 @@ impl Launch {
             std::thread::sleep(Duration::from_millis(20));
         };
         let mut said = String::new();
-        for pipe in [child.stdout.take().map(|pipe| Box::new(pipe) as Box<dyn Read>), child.stderr.take().map(|pipe| Box::new(pipe) as Box<dyn Read>)] {
+        for pipe in [
+            child.stdout.take().map(|pipe| Box::new(pipe) as Box<dyn Read>),
+            child.stderr.take().map(|pipe| Box::new(pipe) as Box<dyn Read>),
+        ] {
             if let Some(mut pipe) = pipe {
                 pipe.read_to_string(&mut said)?;
             }
