@@ -62,6 +62,10 @@ pub trait Disk: Send + Sync {
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
     /// Makes creations, removals and renames in `dir` durable.
     fn sync_dir<'a>(&'a self, dir: &'a str) -> BoxFuture<'a, io::Result<()>>;
+    /// Bytes that can still be written; as many as one can count where nothing says.
+    fn free_bytes(&self) -> io::Result<u64> {
+        Ok(u64::MAX)
+    }
     /// Takes the store's exclusive lock, held until the guard is dropped.
     /// Fails with `ErrorKind::WouldBlock` when another process holds it.
     fn lock(&self, path: &str) -> io::Result<Box<dyn DiskLock>>;

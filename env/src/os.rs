@@ -1,6 +1,7 @@
 //! The operating system behind the traits of this crate.
 
 use std::{
+    ffi::CString,
     fs,
     io::{self, Read},
     os::{fd::AsRawFd, unix::fs::FileExt},
@@ -112,6 +113,17 @@ impl Disk for OsDisk {
             .truncate(false)
             .open(self.path(path))?;
         Ok(Arc::new(OsFile { file }))
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        let path = CString::new(self.root.as_os_str().as_encoded_bytes())?;
+        // SAFETY: a structure of integers, for which zeroes are valid.
+        let mut room: libc::statvfs = unsafe { std::mem::zeroed() };
+        // SAFETY: the path ends in a zero byte, and both outlive the call.
+        if unsafe { libc::statvfs(path.as_ptr(), &raw mut room) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(room.f_bavail.saturating_mul(room.f_frsize))
     }
 
     fn create_dir_all(&self, path: &str) -> io::Result<()> {

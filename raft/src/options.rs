@@ -30,6 +30,9 @@ pub struct Options {
     /// Ticks without a leader before an election; randomised up to twice this.
     pub election_ticks: usize,
     pub heartbeat_ticks: usize,
+    /// Commands are refused while the disk has less room than this: a command that is in the log but finds no room in
+    /// the state machine leaves its proposer without an answer. Zero does not ask.
+    pub free_bytes_min: u64,
     /// How long to wait before trying again on a full disk.
     pub disk_full_retry: Duration,
 }
@@ -51,6 +54,7 @@ impl Default for Options {
             tick_interval: Duration::from_millis(100),
             election_ticks: 10,
             heartbeat_ticks: 2,
+            free_bytes_min: 0,
             disk_full_retry: Duration::from_millis(200),
         }
     }

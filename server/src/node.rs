@@ -19,6 +19,7 @@ use crate::{configuration::Configuration, counters::Counters};
 
 const LOCK_FILE: &str = "LOCK";
 const SPILL_FOLDER: &str = "spill";
+const FREE_BYTES_MIN: u64 = 64 << 20;
 const STATE_FOLDER: &str = "state";
 /// Memtables are charged to the cache; this is their part of it, and their most.
 const WRITE_BUFFER_SHARE: u64 = 3;
@@ -48,7 +49,7 @@ impl Node {
         let store = Store::open(
             env.clone(),
             engine.clone(),
-            basalt_raft::Options::default(),
+            basalt_raft::Options { free_bytes_min: FREE_BYTES_MIN, ..basalt_raft::Options::default() },
             Arc::new(NoTransport),
             config,
         )

@@ -275,6 +275,11 @@ fn directory(path: &str) -> &str {
 }
 
 impl Disk for SimDisk {
+    fn free_bytes(&self) -> io::Result<u64> {
+        let state = self.state.lock();
+        Ok(state.capacity.saturating_sub(used(&state.names)))
+    }
+
     fn open(&self, path: &str, mode: OpenMode) -> io::Result<Arc<dyn File>> {
         let mut state = self.state.lock();
         self.check(&state)?;

@@ -30,6 +30,13 @@ impl Driver {
         if proposals.is_empty() && messages.is_empty() {
             return Ok(());
         }
+        let proposals = if proposals.is_empty() || self.has_room() {
+            proposals
+        } else {
+            self.refuse(proposals, &Error::DiskFull);
+            self.want_flush();
+            Vec::new()
+        };
         let commands = proposals.iter().map(|proposal| proposal.command.len() as u64 + ENTRY_BYTES);
         let arrived = messages.iter().map(|message| message.message.len() as u64 + ENTRY_BYTES);
         let bytes = commands.sum::<u64>() + arrived.sum::<u64>();
@@ -51,6 +58,12 @@ impl Driver {
             }
         }
         Ok(())
+    }
+
+    /// Whether the disk has room for what commands bring about, beside the log. A disk that can't say has.
+    fn has_room(&self) -> bool {
+        let least = self.options.free_bytes_min;
+        least == 0 || self.env.disk.free_bytes().map_or(true, |free| free >= least)
     }
 
     pub(super) fn refuse(&self, proposals: Vec<Proposal>, error: &Error) {

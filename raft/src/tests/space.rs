@@ -1,15 +1,18 @@
 //! Truncation, reclaiming, and full disks.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
-use basalt_base::RangeId;
+use basalt_base::{NodeId, RangeId, StoreId};
 use basalt_env::sim::{SimDisk, SimExecutor, Tear};
 
 use super::{
     cluster::{eventually, options, start, write},
     toy::Toy,
 };
-use crate::Error;
+use crate::{Error, NoTransport, Options, RaftStore, StoreIdent};
 
 #[test]
 fn the_log_is_truncated_behind_flushed_state_and_its_space_comes_back() {
@@ -36,6 +39,27 @@ fn the_log_is_truncated_behind_flushed_state_and_its_space_comes_back() {
         write(&handle, 2, "more").await.unwrap();
         assert_eq!(toy.commands(1).len(), 300);
         assert_eq!(toy.commands(2), ["idle", "more"]);
+    });
+}
+
+#[test]
+fn commands_are_refused_before_the_disk_is_full() {
+    let (executor, disk, toy) = (SimExecutor::new(1), SimDisk::new(), Toy::new(1, &[1], 1));
+    executor.run(async {
+        let options = Options { free_bytes_min: 10_000, ..options() };
+        let mut store = RaftStore::open(executor.env(1, disk.clone()), options).await.unwrap();
+        store
+            .bootstrap(StoreIdent { cluster_id: 7, node_id: NodeId(1), store_id: StoreId(1) })
+            .await
+            .unwrap();
+        let handle = store.start(toy.clone(), Arc::new(NoTransport), Arc::new(())).await.unwrap();
+        write(&handle, 1, "room").await.unwrap();
+        disk.set_capacity(disk.used() + 9_999);
+        assert_eq!(write(&handle, 1, "less").await.unwrap_err(), Error::DiskFull);
+        assert_eq!(toy.commands(1), ["room"]);
+        disk.set_capacity(u64::MAX);
+        write(&handle, 1, "again").await.unwrap();
+        assert_eq!(toy.commands(1), ["room", "again"]);
     });
 }
 
