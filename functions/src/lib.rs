@@ -22,7 +22,7 @@ mod tests;
 pub use context::{Call, EvalContext, SessionInfo};
 pub use lookup::{
     Registry, cast, comparison_type, equality, find_cast, function_by_oid, functions_named, is_hashable,
-    less_than, operator_function, operators_named, registry, relabel,
+    less_than, operator_function, operators_named, registry, relabel, type_words,
 };
 pub use registry::{
     Accumulator, AggregateFn, Cast, CastContext, CastMethod, Function, FunctionKind, Operator, RowSource,

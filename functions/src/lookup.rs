@@ -292,6 +292,15 @@ impl CastMethod {
     }
 }
 
+/// A type's SQL name where no length is meant: `character`, which would be `character(1)` elsewhere.
+pub fn type_words(oid: Oid) -> String {
+    match oid {
+        Oid::BPCHAR => "character".to_owned(),
+        Oid(1014) => "character[]".to_owned(),
+        _ => basalt_types::format_type(basalt_types::SqlType::new(oid, -1)),
+    }
+}
+
 /// What a cast without a function does: oid and its kin are the unsigned forms of integer; other pairs of types that
 /// cast so have one variant.
 pub fn relabel(value: Datum, target: Oid) -> Datum {

@@ -31,7 +31,12 @@ pub fn call(
         }),
         "pg_get_expr" => args.first().cloned().unwrap_or_default(),
         "pg_get_indexdef" => match argument(args, 0).and_then(|id| view.snapshot.index(id)) {
-            Some((table, position)) => index_text(table, &table.indexes[position], integer(args, 1)),
+            Some((table, position)) => {
+                // The pretty form names the schema only where it must.
+                let pretty = matches!(args.get(2), Some(Datum::Bool(true)));
+                let qualified = !pretty || !view.is_visible(table.id, table.schema_id, &table.name);
+                index_text(table, &table.indexes[position], integer(args, 1), qualified)
+            }
             None => Datum::Null,
         },
         "pg_get_constraintdef" => {
@@ -94,7 +99,7 @@ pub fn call(
         "pg_relation_size" | "pg_total_relation_size" | "pg_table_size" | "pg_indexes_size" => {
             argument(args, 0).map_or(Datum::Null, |id| Datum::Int8(relation_bytes(session, view, id)))
         }
-        "pg_database_size" => {
+        "pg_database_size" | "pg_tablespace_size" => {
             let bytes = session
                 .services
                 .store
@@ -195,9 +200,9 @@ fn relation_bytes(session: &SessionShared, view: &CatalogView, id: Oid) -> i64 {
 }
 
 /// `column`-th key column (from 1), or the whole definition for 0.
-fn index_text(table: &Table, index: &Index, column: i32) -> Datum {
+fn index_text(table: &Table, index: &Index, column: i32, qualified: bool) -> Datum {
     if column == 0 {
-        return Datum::text(index_definition(table, index));
+        return Datum::text(index_definition(table, index, qualified));
     }
     let part = usize::try_from(column - 1).ok().and_then(|position| index.columns.get(position));
     let name = part.and_then(|part| table.column(part.column)).map(|column| quote(&column.name));
@@ -205,7 +210,8 @@ fn index_text(table: &Table, index: &Index, column: i32) -> Datum {
 }
 
 /// `CREATE UNIQUE INDEX t_pkey ON public.t USING btree (a)`.
-pub(crate) fn index_definition(table: &Table, index: &Index) -> String {
+pub(crate) fn index_definition(table: &Table, index: &Index, qualified: bool) -> String {
+    let schema = if qualified { format!("{}.", quote(&table.schema)) } else { String::new() };
     let unique = if index.unique { "UNIQUE " } else { "" };
     let columns = index.columns.iter().filter_map(|part| {
         let column = table.column(part.column)?;
@@ -214,9 +220,8 @@ pub(crate) fn index_definition(table: &Table, index: &Index) -> String {
     });
     let columns: Vec<String> = columns.collect();
     let mut text = format!(
-        "CREATE {unique}INDEX {} ON {}.{} USING btree ({})",
+        "CREATE {unique}INDEX {} ON {schema}{} USING btree ({})",
         quote(&index.name),
-        quote(&table.schema),
         quote(&table.name),
         columns.join(", ")
     );

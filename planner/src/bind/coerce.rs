@@ -1,7 +1,7 @@
 //! Conversion of bound expressions to a wanted type, and the choice of a common type.
 
 use basalt_functions::{CastContext, CastMethod};
-use basalt_types::{Datum, Oid, Result, SqlError, SqlState, SqlType, format_type};
+use basalt_types::{Datum, Oid, Result, SqlError, SqlState, SqlType};
 use sqlparser::tokenizer::Span;
 
 use super::{Binder, lookup};
@@ -9,11 +9,11 @@ use crate::Expr;
 
 /// The type as an error message names it.
 pub(crate) fn type_name(ty: SqlType) -> String {
-    format_type(ty.bare())
+    oid_name(ty.oid)
 }
 
 pub(crate) fn oid_name(oid: Oid) -> String {
-    format_type(SqlType::new(oid, -1))
+    basalt_functions::type_words(oid)
 }
 
 impl Binder<'_> {

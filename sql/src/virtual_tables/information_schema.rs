@@ -4,7 +4,7 @@ use basalt_planner::{Column, Table, TableKind};
 use basalt_types::{Datum, Oid, SqlType, format_type, sql_type::type_info};
 
 use super::{
-    relations::{all_tables, attnum, columns, named_indexes, stored_tables},
+    relations::{all_tables, attnum, columns, named_indexes, relation_kind, stored_tables},
     row::{Rows, text, yes_no},
 };
 use crate::{catalog::CatalogView, session::SessionShared};
@@ -27,9 +27,9 @@ pub(super) fn fill(name: &str, out: &mut Rows, session: &SessionShared, view: &C
 fn tables(out: &mut Rows, database: &str, view: &CatalogView) {
     for table in all_tables(view) {
         let kind = match table.kind {
-            TableKind::Table | TableKind::Virtual => "BASE TABLE",
-            TableKind::View { .. } => "VIEW",
             TableKind::Sequence => continue,
+            _ if relation_kind(table) == 'v' => "VIEW",
+            _ => "BASE TABLE",
         };
         out.push(vec![
             ("table_catalog", text(database)),

@@ -43,8 +43,13 @@ pub(crate) fn check_oid(table: Oid, position: usize) -> Oid {
     Oid(0x8000_0000 | (table.0.wrapping_mul(257).wrapping_add(position as u32) & 0x7fff_ffff))
 }
 
-fn relation_kind(table: &Table) -> char {
+/// The oids of system views begin here.
+const FIRST_VIEW: u32 = 12_000;
+
+pub(super) fn relation_kind(table: &Table) -> char {
     match table.kind {
+        // What PostgreSQL has as a view over its catalogs: those have the low oids.
+        TableKind::Virtual if table.id.0 >= FIRST_VIEW => 'v',
         TableKind::Table | TableKind::Virtual => 'r',
         TableKind::View { .. } => 'v',
         TableKind::Sequence => 'S',
@@ -77,7 +82,7 @@ pub(super) fn classes(out: &mut Rows, view: &CatalogView) {
         ("relminmxid", oid(Oid(0))),
     ]);
     for table in all_tables(view) {
-        let is_view = matches!(table.kind, TableKind::View { .. });
+        let is_view = relation_kind(table) == 'v';
         out.push(vec![
             ("oid", oid(table.id)),
             ("relname", text(&table.name)),
@@ -132,7 +137,14 @@ fn push_attribute(
         ("attnotnull", Datum::Bool(not_null)),
         ("atthasdef", Datum::Bool(default)),
         ("attcollation", oid(if is_text { Oid(100) } else { Oid(0) })),
-        ("attstorage", letter(if length == -1 { 'x' } else { 'p' })),
+        (
+            "attstorage",
+            letter(match (ty.oid, length) {
+                (Oid::NUMERIC, _) => 'm',
+                (_, -1) => 'x',
+                _ => 'p',
+            }),
+        ),
     ]);
 }
 

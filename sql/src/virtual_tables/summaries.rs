@@ -4,14 +4,14 @@ use basalt_planner::TableKind;
 use basalt_types::Datum;
 
 use super::{
-    relations::{all_tables, named_indexes, stored_tables},
+    relations::{all_tables, named_indexes, relation_kind, stored_tables},
     row::{FALSE, Rows, text},
 };
 use crate::{catalog::CatalogView, catalog_functions::index_definition};
 
 pub(super) fn tables(out: &mut Rows, view: &CatalogView) {
     for table in all_tables(view) {
-        if matches!(table.kind, TableKind::View { .. } | TableKind::Sequence) {
+        if relation_kind(table) != 'r' {
             continue;
         }
         out.push(vec![
@@ -33,7 +33,7 @@ pub(super) fn indexes(out: &mut Rows, view: &CatalogView) {
                 ("schemaname", text(&table.schema)),
                 ("tablename", text(&table.name)),
                 ("indexname", text(&index.name)),
-                ("indexdef", text(index_definition(table, index))),
+                ("indexdef", text(index_definition(table, index, true))),
             ]);
         }
     }

@@ -89,6 +89,12 @@ fn names_and_forms() {
                 "ERROR 42804: could not determine polymorphic type because input has type unknown",
             ),
             ("SELECT count(*) FROM pg_foreign_data_wrapper", "0"),
+            ("SELECT relkind FROM pg_class WHERE relname IN ('pg_tables', 'pg_proc') ORDER BY 1", "r\nv"),
+            ("SELECT format_type(1042, NULL), format_type(1042, -1)", "character|bpchar"),
+            (
+                "SELECT pg_get_indexdef('t_pkey'::regclass, 0, true), pg_get_indexdef('t_pkey'::regclass)",
+                "CREATE UNIQUE INDEX t_pkey ON t USING btree (id)|CREATE UNIQUE INDEX t_pkey ON public.t USING btree (id)",
+            ),
             (
                 "SELECT has_table_privilege('t', 'select'), has_database_privilege('postgres', 'connect')",
                 "t|t",

@@ -24,7 +24,10 @@ pub fn register(builder: &mut Builder) {
     });
     raw_scalars!(builder, { "pg_typeof" => type_of });
     scalars!(builder, {
-        "format_type" => |oid: Option<Oid>, typmod: Option<i32>| oid.map(|oid| format_type(SqlType::new(oid, typmod.unwrap_or(-1)))),
+        "format_type" => |oid: Option<Oid>, typmod: Option<i32>| oid.map(|oid| match typmod {
+            Some(typmod) => format_type(SqlType::new(oid, typmod)),
+            None => crate::type_words(oid),
+        }),
         "pg_is_in_recovery" => || false,
         "pg_jit_available" => || false,
         "pg_trigger_depth" => || 0,
