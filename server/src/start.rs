@@ -16,7 +16,10 @@ pub fn start(configuration: &Configuration) -> Result<(), String> {
         .enable_all()
         .build()
         .map_err(|error| format!("the runtime could not be started: {error}"))?;
-    runtime.block_on(serve(configuration))
+    let ended = runtime.block_on(serve(configuration));
+    // The process ends now. Loops on threads of their own may still ask for the time, so their runtime stays.
+    std::mem::forget(runtime);
+    ended
 }
 
 async fn serve(configuration: &Configuration) -> Result<(), String> {
