@@ -4,6 +4,8 @@
 //!   read below. It binds whether or not the transaction has a record.
 //! * The *tombstone* says that a transaction was aborted without ever having had a record (or that its record is gone),
 //!   so that a late record creation or one-phase commit is refused.
+//! * When its last *heartbeat* arrived. The record says when it was sent, and a busy log may take its time: a
+//!   coordinator that lives must not lose its transaction to the store's own delay.
 //!
 //! Memory is bounded by two generations; what is forgotten raises a low-water mark under which every transaction
 //! counts as marked. The low-water mark starts at the lease's start, so that a new lease refuses older transactions.
@@ -21,6 +23,8 @@ struct Generation {
     /// With the transaction's lower bound, which the low-water mark must reach when the entry is forgotten.
     tombstones: BTreeMap<TxnId, Timestamp>,
     tombstones_max: Timestamp,
+    /// When a heartbeat arrived. Forgotten, it is the record that counts.
+    heard: BTreeMap<TxnId, Timestamp>,
 }
 
 struct State {
@@ -63,6 +67,19 @@ impl TxnMarkers {
         of(&state.current).max(of(&state.previous)).max(state.pushes_low_water)
     }
 
+    /// A heartbeat of `id` was applied at `now`.
+    pub fn heard(&self, id: TxnId, now: Timestamp) {
+        let mut state = self.state.lock();
+        state.current.heard.insert(id, now);
+        state.rotate_when_above(self.capacity);
+    }
+
+    pub fn heard_at(&self, id: TxnId) -> Timestamp {
+        let state = self.state.lock();
+        let of = |generation: &Generation| generation.heard.get(&id).copied().unwrap_or_default();
+        of(&state.current).max(of(&state.previous))
+    }
+
     /// `id` may never get a record (again).
     pub fn entomb(&self, id: TxnId, min_ts: Timestamp) {
         let mut state = self.state.lock();
@@ -82,7 +99,7 @@ impl TxnMarkers {
 
 impl State {
     fn rotate_when_above(&mut self, capacity: usize) {
-        if self.current.pushes.len() + self.current.tombstones.len() <= capacity {
+        if self.current.pushes.len() + self.current.tombstones.len() + self.current.heard.len() <= capacity {
             return;
         }
         self.pushes_low_water = self.pushes_low_water.max(self.previous.pushes_max);

@@ -79,6 +79,8 @@ pub struct Effects {
     /// A finished transaction's record, to be deleted when its locks are gone.
     pub record: Option<(Key, TxnId)>,
     pub cleared: Option<Span>,
+    /// Its heartbeat arrived.
+    pub alive: Option<TxnId>,
 }
 
 /// Parts of the store that evaluation consults.

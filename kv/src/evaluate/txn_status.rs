@@ -43,6 +43,7 @@ pub fn heartbeat(eval: &mut Evaluation<'_>, anchor: &Key, now: Timestamp) -> Eva
             synthesized(&txn, TxnStatus::Pending)
         }
     };
+    eval.effects.alive = Some(txn.id);
     record.epoch = record.epoch.max(txn.epoch);
     record.last_heartbeat = record.last_heartbeat.max(now);
     let mut batch = WriteBatch::new();
@@ -78,7 +79,8 @@ pub fn push(
     };
     let pushed = eval.shared.markers.pushed_to(pushee.id);
     record.write_ts = record.write_ts.max(pushed);
-    let alive_at = record.last_heartbeat.max(pushee.read_ts).max(pushee.min_ts);
+    let heard_at = eval.shared.markers.heard_at(pushee.id);
+    let alive_at = record.last_heartbeat.max(pushee.read_ts).max(pushee.min_ts).max(heard_at);
     let expired = eval.now.physical_ms() > alive_at.physical_ms() + eval.shared.txn_expiry_ms;
     let priority = eval.txn.as_ref().map_or(Default::default(), |txn| txn.priority);
     let abort = match push_type {

@@ -85,6 +85,12 @@ impl Store {
         if let Some((id, min_ts)) = effects.entombed {
             self.markers.entomb(id, min_ts);
         }
+        // What a heartbeat waited for the log does not count against its transaction.
+        if let Some(id) = effects.alive
+            && let Ok(now) = self.now()
+        {
+            self.markers.heard(id, now);
+        }
         for op in &effects.resolved {
             if op.txn.status == TxnStatus::Committed {
                 for key in released_bare {

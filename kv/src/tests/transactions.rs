@@ -171,6 +171,25 @@ fn a_heartbeat_keeps_a_transaction_alive() {
 }
 
 #[test]
+fn a_heartbeat_that_was_held_up_counts_from_its_arrival() {
+    with_store(21, async |machine, client: Client| {
+        let mut alive = client.begin(1);
+        client.in_txn(&mut alive, vec![put("a", "1", 1)]).await.unwrap();
+        let sent = client.store.now().unwrap();
+        machine.sleep_ms(6_000).await;
+        let beat = Request::HeartbeatTxn { anchor: alive.anchor.clone(), now: sent };
+        client.in_txn(&mut alive, vec![beat]).await.unwrap();
+        let writer = machine.spawn({
+            let client = client.clone();
+            async move { client.put("a", "2").await }
+        });
+        machine.sleep_ms(3_000).await;
+        assert!(writer.lock().is_none());
+        client.end(&mut alive, true, &["a"]).await.unwrap();
+    });
+}
+
+#[test]
 fn a_commit_past_its_deadline_fails() {
     with_store(10, async |_, client: Client| {
         let mut txn = client.begin(1);
