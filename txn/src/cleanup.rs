@@ -10,7 +10,10 @@ use basalt_kv_api::{BatchHeader, BatchRequest, Request, Response, TxnMeta, TxnSt
 use crate::{client::Shared, counts::bump, footprint::Footprint, state::State};
 
 /// Keys resolved by one request batch.
-const RESOLVE_KEYS_MAX: usize = 500;
+pub(crate) const RESOLVE_KEYS_MAX: usize = 500;
+/// A footprint of more keys is cleaned up by so many ranged requests instead. Each command costs a round of the log,
+/// and what a range covers beyond the transaction's own locks costs a glance.
+pub(crate) const RESOLVE_SPANS_MAX: usize = 16;
 /// Keys resolved by one ranged command.
 const RESOLVE_RANGE_KEYS_MAX: u64 = 10_000;
 const ATTEMPTS_MAX: u32 = 5;
@@ -42,6 +45,11 @@ impl Cleanup {
         let mut locks = std::mem::replace(&mut state.locks, Footprint::new(limit));
         let mut held = std::mem::replace(&mut state.held, Footprint::new(limit));
         let replicated = !locks.is_empty();
+        // Not if the outcome is unknown: a wider range might hold locks whose fate somebody else decides.
+        if fate != Fate::Unknown {
+            locks.coalesce(RESOLVE_KEYS_MAX, RESOLVE_SPANS_MAX);
+            held.coalesce(RESOLVE_KEYS_MAX, RESOLVE_SPANS_MAX);
+        }
         let lock_spans = if fate == Fate::Aborted { locks.to_spans() } else { Vec::new() };
         if fate == Fate::Unknown && replicated {
             // A key may be in both footprints: leave them all to the record.

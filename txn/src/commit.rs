@@ -15,7 +15,7 @@ use basalt_kv_api::{BatchHeader, BatchRequest, Error as StoreError, Request, Res
 
 use crate::{
     Error, Result, Txn,
-    cleanup::{Cleanup, Fate},
+    cleanup::{Cleanup, Fate, RESOLVE_KEYS_MAX, RESOLVE_SPANS_MAX},
     counts::bump,
     read::unexpected,
     state::{Phase, aborted},
@@ -174,6 +174,8 @@ impl Inner {
                     drop(state);
                     return Err(self.fail_commit(StoreError::DeadlineExceeded.into()));
                 }
+                // Whoever cleans up after a crash asks for each of them.
+                state.locks.coalesce(RESOLVE_KEYS_MAX, RESOLVE_SPANS_MAX);
                 let end = Request::EndTxn {
                     commit: true,
                     lock_spans: state.locks.to_spans(),

@@ -107,6 +107,16 @@ impl Footprint {
         all
     }
 
+    /// Joins neighbours until at most `spans_max` spans are left, if there are more than `entries_max` entries.
+    pub(crate) fn coalesce(&mut self, entries_max: usize, spans_max: usize) {
+        if self.len() > entries_max {
+            let all = self.to_spans();
+            self.points.clear();
+            self.spans = join_closest(all, spans_max.max(1));
+            self.version += 1;
+        }
+    }
+
     /// The smallest span that covers everything.
     pub(crate) fn hull(&self) -> Option<Span> {
         let start = self.points.iter().chain(self.spans.iter().map(|span| &span.start)).min()?.clone();
@@ -187,6 +197,25 @@ mod tests {
         assert!(spans.is_sorted() && spans.windows(2).all(|pair| pair[0].end <= pair[1].start));
         // No span crosses from one table into another.
         assert!(spans.iter().all(|span| span.start[1] == span.end[1]));
+    }
+
+    #[test]
+    fn coalescing_leaves_few_spans_that_cover_everything() {
+        let mut footprint = Footprint::new(1_000);
+        for row in 0..90 {
+            footprint.add_key(&key((row % 3) as u8, row * 7));
+        }
+        footprint.coalesce(90, 4);
+        assert_eq!(footprint.points().len(), 90);
+        footprint.coalesce(89, 4);
+        assert!(footprint.points().is_empty());
+        assert_eq!(footprint.spans().len(), 4);
+        for row in 0..90 {
+            let key = key((row % 3) as u8, row * 7);
+            assert!(footprint.spans().iter().any(|span| span.contains(&key)));
+        }
+        footprint.coalesce(0, 1);
+        assert_eq!(footprint.spans(), &[footprint.hull().unwrap()]);
     }
 
     #[test]

@@ -21,6 +21,7 @@ pub use context::{
 };
 pub use get::holder_of;
 pub use passing_reader::PassingReader;
+pub use scan::CONFLICTS_MAX;
 
 use basalt_kv_api::{Error, Request, Response};
 

@@ -17,7 +17,7 @@ use super::{
 use crate::concurrency::Want;
 
 /// Foreign locks gathered by one scan, so that they are pushed together.
-const CONFLICTS_MAX: usize = 64;
+pub const CONFLICTS_MAX: usize = 64;
 
 pub fn evaluate(
     eval: &mut Evaluation<'_>,
@@ -137,9 +137,11 @@ fn locking(
         // A foreign intent: skipping it means going on behind it.
         if let Some(found) = outcome.conflicts.first() {
             if eval.header.lock_wait != basalt_kv_api::LockWait::Skip {
+                // The others are told, too: if their holder has finished, they go together.
                 let want = Want::Lock(strength);
-                let conflict = discovered(found.key.clone(), want, found.clone());
-                return Err(Stop::Conflicts(vec![conflict]));
+                let met = outcome.conflicts.iter();
+                let conflicts = met.map(|found| discovered(found.key.clone(), want, found.clone()));
+                return Err(Stop::Conflicts(conflicts.collect()));
             }
             if reverse {
                 rest.end = found.key.clone();

@@ -16,7 +16,7 @@ use super::Store;
 use crate::{
     concurrency::{Blocked, HolderInfo, LatchGuard, QueuePlace, Want},
     counts::Counters,
-    evaluate::{Conflict, PassedTxns},
+    evaluate::{self, Conflict, PassedTxns},
 };
 
 /// The longest time between two pushes of one waiter.
@@ -175,7 +175,7 @@ impl Store {
                     changed = true;
                 }
                 Found::Finished(record) => {
-                    self.clean_up(&info, &record, &met, conflicts).await?;
+                    self.clean_up(&info, &record, &met, conflicts, requests).await?;
                     changed = true;
                 }
             }
@@ -224,6 +224,7 @@ impl Store {
         record: &TxnRecord,
         met: &[&Conflict],
         conflicts: &[Conflict],
+        requests: &[Request],
     ) -> Result<()> {
         self.locks.release_txn(holder.id);
         let txn = ResolvedTxn {
@@ -240,7 +241,10 @@ impl Store {
         };
         let request = match (keys.iter().min(), keys.iter().max()) {
             (Some(low), Some(high)) if low != high => {
-                let span = Span::new((**low).clone(), keys::prefix_end(high));
+                let mut span = Span::new((**low).clone(), keys::prefix_end(high));
+                if met.len() >= evaluate::CONFLICTS_MAX {
+                    span = widened(span, requests);
+                }
                 Request::ResolveLockRange { span, txn, keys_max: RESOLVE_KEYS_MAX }
             }
             _ => Request::ResolveLock { key: keys[0].clone(), txn },
@@ -252,6 +256,20 @@ impl Store {
         let batch = BatchRequest { header, requests: vec![request] };
         let mut response = Box::pin(self.route(batch)).await?;
         response.responses.pop().ok_or_else(|| Error::Internal("an empty answer".to_owned()))
+    }
+}
+
+/// A scan that met as many locks as it looks for will meet more of the same holder: the rest of the scan is cleared
+/// with them, or each few locks would cost it a wait and a round of the log.
+fn widened(met: Span, requests: &[Request]) -> Span {
+    let scan = requests.iter().find_map(|request| match request {
+        Request::Scan { span, reverse, .. } if span.contains(&met.start) => Some((span, *reverse)),
+        _ => None,
+    });
+    match scan {
+        Some((scan, false)) => Span::new(met.start, met.end.max(scan.end.clone())),
+        Some((scan, true)) => Span::new(met.start.min(scan.start.clone()), met.end),
+        None => met,
     }
 }
 
