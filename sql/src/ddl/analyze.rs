@@ -5,7 +5,8 @@ use std::sync::Arc;
 use basalt_planner::{Catalog, Table, TableKind, catalog::QualifiedName};
 use basalt_types::{Result, SqlError, SqlState};
 
-use crate::{Session, locks::TableLockMode};
+use super::row_count::count_entries;
+use crate::{Session, layout::index_span, locks::TableLockMode};
 
 /// Counts the rows of the tables named (of all tables when none is) and publishes the estimates.
 pub(crate) async fn run(session: &mut Session, tables: &[QualifiedName], analyze: bool) -> Result<()> {
@@ -29,7 +30,7 @@ pub(crate) async fn run(session: &mut Session, tables: &[QualifiedName], analyze
     for table in targets.iter().filter(|table| table.kind == TableKind::Table) {
         session.lock_table(table.id, TableLockMode::Shared).await?;
         let Some(table) = session.catalog_snapshot().tables.get(&table.id).cloned() else { continue };
-        let rows = super::backfill::for_each_row(session, &table, |_, _| Ok(())).await?;
+        let rows = count_entries(session, index_span(table.id, table.primary().id)).await?;
         session.services.catalog.set_row_estimate(table.id, rows as f64);
     }
     if implicit {

@@ -10,6 +10,7 @@ use basalt_planner::Table;
 use basalt_txn::{ReadOptions, ScanRequest, Txn};
 use basalt_types::{Datum, Result, Row, SqlError, SqlState};
 
+use super::row_count::count_entries;
 use crate::{
     Session,
     error::sql_error,
@@ -105,21 +106,8 @@ fn check_not_null(table: &Table, positions: &[usize], row: &Row) -> Result<()> {
 
 /// Two rows with one key have written one entry: fewer entries than rows means duplicates.
 async fn check_count(session: &Session, table: &Arc<Table>, index: usize, expected: u64) -> Result<()> {
-    let txn = session.open.as_ref().expect("schema changes run in a transaction").txn.clone();
     let descriptor = &table.indexes[index];
-    let mut span = Some(index_span(table.id, descriptor.id));
-    let mut found = 0;
-    while let Some(next) = span {
-        let mut request = ScanRequest::new(next);
-        request.rows_max = 10 * PAGE_ROWS;
-        request.read = ReadOptions::LATEST;
-        let page = txn.scan(request).await.map_err(sql_error)?;
-        if let ScanBatch::Rows(entries) = page.batch {
-            found += entries.len() as u64;
-        }
-        session.cancel.check()?;
-        span = page.resume;
-    }
+    let found = count_entries(session, index_span(table.id, descriptor.id)).await?;
     if found == expected {
         return Ok(());
     }

@@ -13,6 +13,7 @@ pub mod drop;
 pub mod garbage;
 pub mod lock_table;
 pub mod names;
+pub mod row_count;
 pub mod schema;
 pub mod table_definition;
 pub mod truncate;
