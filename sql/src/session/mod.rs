@@ -57,8 +57,9 @@ pub struct Session {
     pub(crate) statements: BTreeMap<String, Arc<Prepared>>,
     pub(crate) portals: BTreeMap<String, Portal>,
     pub(crate) notices: Vec<Notice>,
-    /// Reported settings as the client knows them.
+    /// Reported settings as the client knows them, and the settings they come from.
     reported: Vec<(&'static str, String)>,
+    reported_of: Arc<Settings>,
 }
 
 impl Session {
@@ -101,12 +102,14 @@ impl Session {
             },
         );
         let reported = settings.reported();
+        let settings = Arc::new(settings);
+        let reported_of = settings.clone();
         let shared = SessionShared {
             services: services.clone(),
             user: info.user.into(),
             database: database.clone(),
             pid: info.pid,
-            settings: Mutex::new(Arc::new(settings)),
+            settings: Mutex::new(settings),
             view: Mutex::new(None),
         };
         Ok(Self {
@@ -121,6 +124,7 @@ impl Session {
             portals: BTreeMap::new(),
             notices: Vec::new(),
             reported,
+            reported_of,
         })
     }
 
@@ -131,7 +135,13 @@ impl Session {
 
     /// Reported settings that changed since the last call.
     pub fn take_parameter_changes(&mut self) -> Vec<(String, String)> {
-        let now = self.shared.settings.lock().reported();
+        let settings = self.shared.settings.lock().clone();
+        // Settings are copied when they change, so the same ones say the same.
+        if Arc::ptr_eq(&settings, &self.reported_of) {
+            return Vec::new();
+        }
+        let now = settings.reported();
+        self.reported_of = settings;
         if now == self.reported {
             return Vec::new();
         }
