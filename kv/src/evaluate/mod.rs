@@ -5,6 +5,7 @@
 
 pub mod context;
 mod end_txn;
+mod fresh_keys;
 mod get;
 mod maintenance;
 mod passing_reader;
@@ -38,7 +39,19 @@ pub fn evaluate(eval: &mut Evaluation<'_>, requests: &[Request]) -> Evaluated<Ve
         }
         eval.one_phase = true;
     }
-    requests.iter().map(|request| one(eval, request)).collect()
+    let fresh = fresh_keys::writes_fresh_keys(eval.base, requests)?;
+    requests
+        .iter()
+        .map(|request| match request {
+            Request::Put { .. } | Request::Delete { .. } if fresh => {
+                let base = std::mem::replace(&mut eval.base, &fresh_keys::Nothing);
+                let response = one(eval, request);
+                eval.base = base;
+                response
+            }
+            _ => one(eval, request),
+        })
+        .collect()
 }
 
 fn one(eval: &mut Evaluation<'_>, request: &Request) -> Evaluated<Response> {
