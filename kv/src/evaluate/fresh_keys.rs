@@ -93,3 +93,43 @@ impl EngineIterator for NoEntries {
         &[]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use basalt_base::Key;
+    use basalt_storage::{Engine, MemoryEngine, WriteBatch};
+
+    use super::*;
+
+    fn key(number: usize) -> Key {
+        Key::from(format!("k{number:03}").into_bytes())
+    }
+
+    fn puts(numbers: impl Iterator<Item = usize>) -> Vec<Request> {
+        numbers.map(|number| Request::Put { key: key(number), value: Bytes::new(), seq: 1 }).collect()
+    }
+
+    #[test]
+    fn one_entry_between_the_keys_is_enough_to_look_at_each() {
+        let cases = [
+            (None, 8, true),
+            (None, WRITES_MIN - 1, false),
+            (Some((Family::Data, key(14))), 8, false),
+            (Some((Family::Lock, key(17))), 8, false),
+            (Some((Family::Lock, key(10))), 8, false),
+            (Some((Family::Data, key(9))), 8, true),
+            (Some((Family::Lock, key(18))), 8, true),
+        ];
+        for (entry, writes, fresh) in cases {
+            let engine = MemoryEngine::new();
+            if let Some((family, user_key)) = entry.clone() {
+                let stored = [&user_key[..], b"suffix"].concat();
+                let mut batch = WriteBatch::new();
+                batch.put(family, Key::from(stored), Bytes::new());
+                engine.write(batch).unwrap();
+            }
+            let requests = puts((10..10 + writes).rev());
+            assert_eq!(writes_fresh_keys(&engine, &requests).unwrap(), fresh, "{entry:?} {writes}");
+        }
+    }
+}
