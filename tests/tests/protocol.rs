@@ -182,3 +182,18 @@ async fn a_vanished_client_leaves_no_locks() {
     tokio::time::timeout(PATIENCE, update).await.expect("the lock goes with its client").unwrap();
     assert_eq!(client.query_one("SELECT n FROM t", &[]).await.unwrap().get::<_, i32>(0), 10);
 }
+
+#[tokio::test]
+async fn a_data_change_happens_whole_however_few_rows_are_fetched() {
+    let node = Node::start(&[]);
+    let mut client = node.connect().await;
+    client.batch_execute("CREATE TABLE t (id int PRIMARY KEY)").await.unwrap();
+    let transaction = client.transaction().await.unwrap();
+    let insert = "INSERT INTO t SELECT n FROM generate_series(1, 1000) AS n RETURNING id";
+    let portal = transaction.bind(insert, &[]).await.unwrap();
+    let fetched = transaction.query_portal(&portal, 1).await.unwrap();
+    assert_eq!(fetched.len(), 1);
+    transaction.commit().await.unwrap();
+    let row = client.query_one("SELECT count(*) FROM t", &[]).await.unwrap();
+    assert_eq!(row.get::<_, i64>(0), 1000);
+}

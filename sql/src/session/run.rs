@@ -219,10 +219,22 @@ impl Session {
                     return self.run_utility(&statement.parsed, &portal.params, out).await;
                 };
                 self.ensure_transaction()?;
-                let stream =
+                let mut stream =
                     self.start(&statement.parsed, &statement.params, planned, &portal.params).await?;
+                let mut pending = Vec::new();
+                if matches!(planned.body, PlannedBody::Dml { .. }) {
+                    // A data change happens whole, however few of its rows are fetched.
+                    let (timeout, cancel) = (self.statement_timeout(), self.cancel.clone());
+                    let work = async {
+                        while let Some(batch) = stream.next_batch().await? {
+                            pending.extend(batch);
+                        }
+                        Ok(())
+                    };
+                    with_deadline(timeout, &*cancel, work).await?;
+                }
                 portal.progress =
-                    Progress::Rows { pending: Vec::new().into_iter(), stream: Some(stream.into()), sent: 0 };
+                    Progress::Rows { pending: pending.into_iter(), stream: Some(stream.into()), sent: 0 };
             }
             Progress::Rows { .. } => {}
         }
@@ -335,20 +347,21 @@ impl Session {
             let affected = if is_dml { stream.affected() } else { rows };
             drop(stream);
             self.note_affected(planned, affected);
-            self.commit_transaction().await?;
-            if is_dml && !fields.is_empty() {
-                *sent = true;
-                out.fields(&fields)?;
-                for row in &held {
-                    out.row(row)?;
-                    if out.is_full() {
-                        out.flush().await?;
-                    }
+            Ok((affected, held))
+        };
+        let (affected, held) = with_deadline(timeout, &*cancel, work).await?;
+        // Not interrupted: a commit cut short may still take effect, and the client would be told that it had not.
+        self.commit_transaction().await?;
+        if is_dml && !fields.is_empty() {
+            *sent = true;
+            out.fields(&fields)?;
+            for row in &held {
+                out.row(row)?;
+                if out.is_full() {
+                    out.flush().await?;
                 }
             }
-            Ok(affected)
-        };
-        let affected = with_deadline(timeout, &*cancel, work).await?;
+        }
         Ok(command_tag(planned, affected))
     }
 

@@ -182,7 +182,9 @@ impl Session {
                 if error.sqlstate() == SqlState::STATEMENT_COMPLETION_UNKNOWN && open.schema_changes.is_some()
                 {
                     // The truth is in the store.
-                    self.services.catalog.reload().await?;
+                    if let Err(reload) = self.services.catalog.reload().await {
+                        tracing::error!(error = %reload, "could not read the catalog after a commit of unknown outcome");
+                    }
                 }
                 open.txn.rollback().await;
                 self.restore_settings(open.settings_before);
