@@ -50,7 +50,7 @@ impl Cleanup {
             locks.coalesce(RESOLVE_KEYS_MAX, RESOLVE_SPANS_MAX);
             held.coalesce(RESOLVE_KEYS_MAX, RESOLVE_SPANS_MAX);
         }
-        let lock_spans = if fate == Fate::Aborted { locks.to_spans() } else { Vec::new() };
+        let lock_spans = if fate == Fate::Aborted { locks.all_spans() } else { Vec::new() };
         if fate == Fate::Unknown && replicated {
             // A key may be in both footprints: leave them all to the record.
             held.clear();
@@ -150,10 +150,10 @@ impl Cleanup {
             while let Some(span) = rest.take() {
                 let keys_max = RESOLVE_RANGE_KEYS_MAX;
                 let request = Request::ResolveLockRange { span, txn: txn.clone(), keys_max };
-                if let Some(responses) = send(shared, BatchHeader::default(), vec![request]).await {
-                    if let Some(Response::ResolveLockRange { resume }) = responses.into_iter().next() {
-                        rest = resume.filter(|span| !span.is_empty());
-                    }
+                if let Some(responses) = send(shared, BatchHeader::default(), vec![request]).await
+                    && let Some(Response::ResolveLockRange { resume }) = responses.into_iter().next()
+                {
+                    rest = resume.filter(|span| !span.is_empty());
                 }
             }
         }

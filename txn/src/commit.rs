@@ -178,7 +178,7 @@ impl Inner {
                 state.locks.coalesce(RESOLVE_KEYS_MAX, RESOLVE_SPANS_MAX);
                 let end = Request::EndTxn {
                     commit: true,
-                    lock_spans: state.locks.to_spans(),
+                    lock_spans: state.locks.all_spans(),
                     one_phase: false,
                     deadline: state.deadline,
                 };

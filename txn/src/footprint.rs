@@ -99,7 +99,7 @@ impl Footprint {
     }
 
     /// Everything as ascending spans.
-    pub(crate) fn to_spans(&mut self) -> Vec<Span> {
+    pub(crate) fn all_spans(&mut self) -> Vec<Span> {
         self.normalise();
         let mut all: Vec<Span> = self.points.iter().map(|key| Span::prefix(key.clone())).collect();
         all.extend(self.spans.iter().cloned());
@@ -110,7 +110,7 @@ impl Footprint {
     /// Joins neighbours until at most `spans_max` spans are left, if there are more than `entries_max` entries.
     pub(crate) fn coalesce(&mut self, entries_max: usize, spans_max: usize) {
         if self.len() > entries_max {
-            let all = self.to_spans();
+            let all = self.all_spans();
             self.points.clear();
             self.spans = join_closest(all, spans_max.max(1));
             self.version += 1;
@@ -131,7 +131,7 @@ impl Footprint {
         }
         self.normalise();
         if self.len() > self.limit / 2 {
-            let all = self.to_spans();
+            let all = self.all_spans();
             self.points.clear();
             self.spans = join_closest(all, (self.limit / 10).max(4));
         }
@@ -189,7 +189,7 @@ mod tests {
             footprint.add_key(&key((row % 3) as u8, row * 7));
             assert!(footprint.len() <= 101);
         }
-        let spans = footprint.to_spans();
+        let spans = footprint.all_spans();
         for row in 0..10_000 {
             let key = key((row % 3) as u8, row * 7);
             assert!(spans.iter().any(|span| span.contains(&key)));
@@ -224,7 +224,7 @@ mod tests {
         footprint.add_span(&Span::new(key(1, 0), key(1, 5)));
         footprint.add_span(&Span::new(key(1, 5), key(1, 9)));
         footprint.add_key(&key(1, 7));
-        assert_eq!(footprint.to_spans(), vec![Span::new(key(1, 0), key(1, 9))]);
+        assert_eq!(footprint.all_spans(), vec![Span::new(key(1, 0), key(1, 9))]);
         assert_eq!(footprint.hull(), Some(Span::new(key(1, 0), key(1, 9))));
     }
 }

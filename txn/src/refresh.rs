@@ -34,7 +34,7 @@ impl Inner {
                 if state.meta.read_ts >= target {
                     return Ok(());
                 }
-                (state.meta.read_ts, state.reads.version(), state.reads.to_spans())
+                (state.meta.read_ts, state.reads.version(), state.reads.all_spans())
             };
             self.verify_unchanged(&spans, from, target).await?;
             let mut state = self.state();

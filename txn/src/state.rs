@@ -143,7 +143,7 @@ impl State {
         self.meta.write_ts = now;
         self.meta.ignored = IgnoredSeqs::default();
         self.restarts += 1;
-        if self.restarts % RESTARTS_PER_PRIORITY == 0 {
+        if self.restarts.is_multiple_of(RESTARTS_PER_PRIORITY) {
             self.meta.priority.0 = self.meta.priority.0.saturating_add(1);
         }
         self.meta.read_seq = self.seq;

@@ -58,7 +58,7 @@ pub(super) fn expressions(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> 
 
 /// `TRIM(LEADING FROM a, b)` and `TRIM(FROM a)` are calls of `ltrim` and the like with the same list.
 fn trim_list(tokens: &mut Vec<TokenWithSpan>, at: usize) {
-    if !tokens.get(at + 1).is_some_and(|token| token.token == Token::LParen) {
+    if tokens.get(at + 1).is_none_or(|token| token.token != Token::LParen) {
         return;
     }
     let (name, side) = match keyword(tokens.get(at + 2)) {

@@ -130,5 +130,5 @@ async fn several_scans_at_once_and_a_refresh_agree_on_one_timestamp() {
     assert_eq!(txn.read_timestamp(), target);
     // Whoever read at the older timestamp has verified its span up to the newer one.
     let mut state = txn.inner.state();
-    assert_eq!(state.reads.to_spans().len(), 2);
+    assert_eq!(state.reads.all_spans().len(), 2);
 }
