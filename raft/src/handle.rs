@@ -201,6 +201,11 @@ impl RaftHandle {
         self.shared.inbox.closed()
     }
 
+    /// Waits until the store has stopped; says why, as [`RaftHandle::stopped`] does.
+    pub async fn until_stopped(&self) -> Error {
+        self.shared.inbox.until_closed().await
+    }
+
     /// Stops cleanly: answers what is queued, flushes the state machine, and records the exact clock, so that the next
     /// start need not wait for the bound to pass. `clock` must be at or above every reading given.
     pub async fn shutdown(&self, clock: Option<Timestamp>) -> Result<()> {

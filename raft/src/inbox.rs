@@ -3,7 +3,7 @@
 //! Callers push under one short lock and wake the loop once per batch; the loop takes everything at a time.
 //! Commands of one caller, and so of one range's leaseholder, keep their order.
 
-use std::{any::Any, mem};
+use std::{any::Any, mem, pin::pin};
 
 use basalt_base::{RangeId, ReplicaId, Timestamp};
 use bytes::Bytes;
@@ -68,6 +68,7 @@ struct Queue {
 pub(crate) struct Inbox {
     queue: Mutex<Queue>,
     notify: Notify,
+    ended: Notify,
     count_max: usize,
     bytes_max: usize,
 }
@@ -77,6 +78,7 @@ impl Inbox {
         Self {
             queue: Mutex::default(),
             notify: Notify::new(),
+            ended: Notify::new(),
             count_max: options.inbox_count_max,
             bytes_max: options.inbox_bytes_max.max(options.command_bytes_max),
         }
@@ -155,7 +157,23 @@ impl Inbox {
     pub fn close(&self, reason: Error) -> Batch {
         let mut queue = self.queue.lock();
         queue.closed.get_or_insert(reason);
-        mem::take(&mut queue.batch)
+        let left = mem::take(&mut queue.batch);
+        drop(queue);
+        self.ended.notify_waiters();
+        left
+    }
+
+    /// Waits until nothing is taken any more; gives the reason.
+    pub async fn until_closed(&self) -> Error {
+        loop {
+            let mut ended = pin!(self.ended.notified());
+            // Registered before looking, so that an end in between is not missed.
+            ended.as_mut().enable();
+            if let Some(error) = self.closed() {
+                return error;
+            }
+            ended.await;
+        }
     }
 
     pub fn closed(&self) -> Option<Error> {

@@ -85,6 +85,11 @@ impl Node {
         &self.services
     }
 
+    /// Waits until the store has failed for good; says what failed.
+    pub async fn until_failed(&self) -> String {
+        self.store.until_failed().await
+    }
+
     /// After the last session has ended: flushes, so that the next start has nothing to replay.
     pub async fn close(self) -> Result<(), String> {
         self.store.shutdown().await.map_err(|error| format!("the store did not stop cleanly: {error}"))?;

@@ -40,7 +40,15 @@ async fn serve(configuration: &Configuration) -> Result<(), String> {
         stop.received().await;
         tracing::info!("stopping: no new clients, open statements may end; ask again to stop at once");
     };
-    server.serve(listener, asked).await;
+    tokio::select! {
+        biased;
+        // A store that has failed would answer every statement with an error for ever. Whoever watches the process
+        // learns of it now, and a restart can tell from the files what became durable.
+        cause = node.until_failed() => {
+            return Err(format!("store {} has failed, so the node ends: {cause}", configuration.store.display()));
+        }
+        () = server.serve(listener, asked) => {}
+    }
     tokio::select! {
         biased;
         () = stop.received() => Err("stopped at once; the next start replays the log".to_owned()),

@@ -4,7 +4,7 @@ use std::{
     env,
     io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     time::Duration,
 };
 
@@ -25,16 +25,26 @@ pub struct Node {
     child: Child,
     port: u16,
     flags: Vec<String>,
+    prepare: Prepare,
     folder: TempDir,
 }
+
+/// What is changed of the command before the node is started.
+type Prepare = Box<dyn Fn(&mut Command) + Send>;
 
 impl Node {
     /// A new store in a folder of its own.
     pub fn start(flags: &[&str]) -> Self {
+        Self::start_prepared(flags, |_| {})
+    }
+
+    /// As [`Node::start`], with an environment or outputs of its own.
+    pub fn start_prepared(flags: &[&str], prepare: impl Fn(&mut Command) + Send + 'static) -> Self {
         let folder = TempDir::new().expect("there is room for a folder");
         let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        let (child, port) = spawn(&folder.path().join("store"), &flags);
-        Self { child, port, flags, folder }
+        let prepare: Prepare = Box::new(prepare);
+        let (child, port) = spawn(&folder.path().join("store"), &flags, &prepare);
+        Self { child, port, flags, prepare, folder }
     }
 
     pub fn store(&self) -> PathBuf {
@@ -67,7 +77,23 @@ impl Node {
 
     /// Starts again on the same store.
     pub fn restart(&mut self) {
-        (self.child, self.port) = spawn(&self.store(), &self.flags);
+        (self.child, self.port) = spawn(&self.store(), &self.flags, &self.prepare);
+    }
+
+    /// Waits for a node that ends by itself.
+    ///
+    /// # Panics
+    /// When it has not ended after [`PATIENCE`].
+    pub async fn ended(&mut self) -> ExitStatus {
+        let poll = async {
+            loop {
+                if let Some(status) = self.child.try_wait().expect("it can be waited for") {
+                    return status;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, poll).await.expect("the node ends")
     }
 
     /// Asks the node to stop, and waits until it has.
@@ -87,8 +113,9 @@ impl Drop for Node {
 }
 
 /// Starts a node and reads its port from what it prints once it serves.
-fn spawn(store: &Path, flags: &[String]) -> (Child, u16) {
-    let mut child = Command::new(binary())
+fn spawn(store: &Path, flags: &[String], prepare: &Prepare) -> (Child, u16) {
+    let mut command = Command::new(binary());
+    command
         .args([
             "start",
             "--insecure",
@@ -103,9 +130,9 @@ fn spawn(store: &Path, flags: &[String]) -> (Child, u16) {
         .arg(store)
         .args(flags)
         .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the node's program can be started");
+        .stdout(Stdio::piped());
+    prepare(&mut command);
+    let mut child = command.spawn().expect("the node's program can be started");
     let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
     let mut line = String::new();
     while stdout.read_line(&mut line).expect("the node prints text") > 0 {

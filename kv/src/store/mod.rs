@@ -85,6 +85,16 @@ impl Store {
         self.raft().shutdown(Some(clock)).await.map_err(raft_error)
     }
 
+    /// Waits until the store has failed for good, and gives the cause: the log's disk, or the state engine. Never
+    /// completes for a store that is shut down. What was synced is safe, but no request will succeed any more.
+    pub async fn until_failed(&self) -> String {
+        match self.raft().until_stopped().await {
+            basalt_raft::Error::Stopped => std::future::pending().await,
+            basalt_raft::Error::Poisoned(cause) => cause,
+            error => error.to_string(),
+        }
+    }
+
     fn raft(&self) -> &RaftHandle {
         self.raft.get().expect("set before the store is handed out")
     }

@@ -137,9 +137,12 @@ fn a_failed_sync_stops_the_store() {
         let handle = start(&executor, &disk, &toy).await.unwrap();
         write(&handle, 1, "a").await.unwrap();
         disk.fail_syncs();
-        assert!(matches!(write(&handle, 1, "b").await, Err(Error::Ambiguous(_))));
+        let (written, why) = tokio::join!(write(&handle, 1, "b"), handle.until_stopped());
+        assert!(matches!(written, Err(Error::Ambiguous(_))));
+        let Error::Poisoned(cause) = &why else { panic!("{why}") };
+        assert!(cause.contains("log/") && cause.contains(".seg"), "{cause}");
         assert!(matches!(write(&handle, 1, "c").await, Err(Error::Poisoned(_))));
-        assert!(matches!(handle.stopped(), Some(Error::Poisoned(_))));
+        assert_eq!(handle.stopped(), Some(why));
     });
 }
 
