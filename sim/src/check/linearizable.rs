@@ -79,7 +79,7 @@ struct Search<'a> {
 
 impl Search<'_> {
     /// `None`: too many states.
-    fn explore(&mut self, done: &mut Vec<u64>, value: Option<u64>, required: usize) -> Option<bool> {
+    fn explore(&mut self, done: &mut [u64], value: Option<u64>, required: usize) -> Option<bool> {
         // An explicit stack: histories are long.
         struct Frame {
             chosen: Option<usize>,
@@ -98,7 +98,7 @@ impl Search<'_> {
                 let operation = &self.operations[next];
                 let Some(after) = step(operation.action, value) else { continue };
                 done[next / 64] |= 1 << (next % 64);
-                if self.failed.contains(&(done.clone(), after)) {
+                if self.failed.contains(&(done.to_vec(), after)) {
                     done[next / 64] &= !(1 << (next % 64));
                     continue;
                 }
@@ -109,7 +109,7 @@ impl Search<'_> {
                 continue;
             }
             let frame = stack.pop()?;
-            self.failed.insert((done.clone(), frame.value));
+            self.failed.insert((done.to_vec(), frame.value));
             if self.failed.len() > STATES_MAX {
                 return None;
             }

@@ -69,10 +69,10 @@ where
     });
     let Some(answer) = session else { return Ended::NotStarted };
     let ended = answer.await.unwrap_or_else(|_| Ended::Unknown(before_commit.lock().take()));
-    if let Ended::Failed(error) = &ended {
-        if matches!(error.kind(), ErrorKind::Internal | ErrorKind::Corruption) {
-            violations.report(format!("a transaction failed with an internal error: {error}"));
-        }
+    if let Ended::Failed(error) = &ended
+        && matches!(error.kind(), ErrorKind::Internal | ErrorKind::Corruption)
+    {
+        violations.report(format!("a transaction failed with an internal error: {error}"));
     }
     ended
 }

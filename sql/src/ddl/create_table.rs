@@ -106,7 +106,7 @@ fn define_columns(
     for constraint in &create.constraints {
         match definition::constraint(constraint)? {
             Constraint::Key(key) => keys.push(key),
-            Constraint::Check(check) => checks.push(check),
+            Constraint::Check(check) => checks.push(*check),
         }
     }
     Ok((keys, checks))

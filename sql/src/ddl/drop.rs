@@ -78,7 +78,7 @@ async fn drop_relation(
 
 /// Removes a table or view with its names and storage.
 pub(super) async fn remove(session: &mut Session, table: &Arc<Table>) -> Result<()> {
-    if session.catalog_snapshot().tables.get(&table.id).is_none() {
+    if !session.catalog_snapshot().tables.contains_key(&table.id) {
         return Ok(());
     }
     let table = session.lock_for_change(table).await?;

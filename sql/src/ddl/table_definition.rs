@@ -118,7 +118,7 @@ fn check_collation(collation: &ast::ObjectName) -> Result<()> {
 /// A table-level constraint: a key or a CHECK.
 pub(crate) enum Constraint {
     Key(KeyConstraint),
-    Check(NewCheck),
+    Check(Box<NewCheck>),
 }
 
 pub(crate) fn constraint(constraint: &TableConstraint) -> Result<Constraint> {
@@ -129,11 +129,11 @@ pub(crate) fn constraint(constraint: &TableConstraint) -> Result<Constraint> {
     match constraint {
         TableConstraint::PrimaryKey(primary) => key(&primary.name, &primary.columns, true),
         TableConstraint::Unique(unique) => key(&unique.name, &unique.columns, false),
-        TableConstraint::Check(check) => Ok(Constraint::Check(NewCheck {
+        TableConstraint::Check(check) => Ok(Constraint::Check(Box::new(NewCheck {
             name: check.name.as_ref().map(names::fold),
             expr: (*check.expr).clone(),
             column: None,
-        })),
+        }))),
         TableConstraint::ForeignKey(_) => Err(SqlError::not_supported("FOREIGN KEY")),
         other => Err(SqlError::not_supported(format!("constraint {other}"))),
     }

@@ -187,7 +187,7 @@ impl EntryCodec {
             }
             let slot = wanted.iter().position(|&position| position == column.position);
             match slot {
-                Some(slot) if !view.get(column.id).is_some() => {
+                Some(slot) if view.get(column.id).is_none() => {
                     let datum = decode_key_datum(&mut rest, column.ty, column.descending)?;
                     for (other, &position) in wanted.iter().enumerate().skip(slot) {
                         if position == column.position {
@@ -203,7 +203,7 @@ impl EntryCodec {
             let column = &self.table.columns[position];
             let is_from_key = slot < 127 && from_key & (1 << slot) != 0;
             let is_key_column = self.key.iter().chain(&self.primary_key).any(|key| key.position == position);
-            if !is_from_key && !is_key_column && !view.get(column.id).is_some() {
+            if !is_from_key && !is_key_column && view.get(column.id).is_none() {
                 out[slot] = column.missing_value.clone().unwrap_or(Datum::Null);
             }
         }

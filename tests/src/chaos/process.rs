@@ -97,13 +97,11 @@ impl Launch {
             std::thread::sleep(Duration::from_millis(20));
         };
         let mut said = String::new();
-        for pipe in [
-            child.stdout.take().map(|pipe| Box::new(pipe) as Box<dyn Read>),
-            child.stderr.take().map(|pipe| Box::new(pipe) as Box<dyn Read>),
-        ] {
-            if let Some(mut pipe) = pipe {
-                pipe.read_to_string(&mut said)?;
-            }
+        if let Some(mut pipe) = child.stdout.take() {
+            pipe.read_to_string(&mut said)?;
+        }
+        if let Some(mut pipe) = child.stderr.take() {
+            pipe.read_to_string(&mut said)?;
         }
         Ok((status, said))
     }

@@ -21,7 +21,7 @@ impl ScanProgram for EvenRows {
 
 impl ScanSink for EvenSink {
     fn row(&mut self, key: &[u8], value: &[u8]) -> Result<RowAction, StoreError> {
-        let counted = value[0] % 2 == 0;
+        let counted = value[0].is_multiple_of(2);
         if counted {
             self.0.push(Key::copy_from_slice(key));
         }
@@ -126,7 +126,9 @@ async fn several_scans_at_once_and_a_refresh_agree_on_one_timestamp() {
     };
     let target = client.now().unwrap();
     let (first, second, moved) = futures::join!(scan("a", "b"), scan("c", "d"), txn.inner.refresh_to(target));
-    (first.unwrap(), second.unwrap(), moved.unwrap());
+    first.unwrap();
+    second.unwrap();
+    moved.unwrap();
     assert_eq!(txn.read_timestamp(), target);
     // Whoever read at the older timestamp has verified its span up to the newer one.
     let mut state = txn.inner.state();

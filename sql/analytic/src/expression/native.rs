@@ -1,6 +1,11 @@
 //! Operators with an Arrow kernel that agrees with PostgreSQL.
 
-use std::{collections::HashMap, fmt, hash::Hash, sync::Arc, sync::LazyLock};
+use std::{
+    collections::HashMap,
+    fmt,
+    hash::{Hash, Hasher},
+    sync::{Arc, LazyLock},
+};
 
 use arrow::{
     array::RecordBatch,
@@ -52,7 +57,7 @@ pub fn is_comparison(operator: Operator) -> bool {
 }
 
 /// Arithmetic of two columns of one integer type, with PostgreSQL's errors.
-#[derive(Debug, Eq, Hash)]
+#[derive(Debug, Eq)]
 pub struct IntegerArithmetic {
     pub operator: Operator,
     pub kind: Kind,
@@ -66,6 +71,15 @@ impl PartialEq for IntegerArithmetic {
             && self.kind == other.kind
             && self.left.eq(&other.left)
             && self.right.eq(&other.right)
+    }
+}
+
+impl Hash for IntegerArithmetic {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.operator.hash(state);
+        self.kind.hash(state);
+        self.left.hash(state);
+        self.right.hash(state);
     }
 }
 

@@ -86,13 +86,11 @@ impl ExecutionPlan for AppendExec {
             let (task, schema) = (task.clone(), schema.clone());
             async move {
                 loop {
-                    if let Some(stream) = &mut current {
-                        if let Some(batch) = stream.next().await {
-                            return Ok::<_, DataFusionError>(Some((
-                                rename(&batch?, &schema)?,
-                                (inputs, current),
-                            )));
-                        }
+                    if let Some(stream) = &mut current
+                        && let Some(batch) = stream.next().await
+                    {
+                        let batch = rename(&batch?, &schema)?;
+                        return Ok::<_, DataFusionError>(Some((batch, (inputs, current))));
                     }
                     let Some(input) = inputs.pop_front() else { return Ok(None) };
                     current = Some(input.execute(0, task.clone())?);
