@@ -11,7 +11,7 @@ use crate::{
 /// Seeds of the slice that the continuous integration simulates.
 const CI_SEEDS: &str = "1..30";
 
-/// Formatting and all tests. The layering is a test of this crate. Doc tests are off: examples live in tests.
+/// Formatting, all tests and the lints. The layering is a test of this crate. Doc tests are off: examples live in tests.
 pub fn test(filter: &[OsString]) -> Result<()> {
     let mut stages = Stages::default();
     checks(&mut stages, filter)
@@ -41,5 +41,7 @@ fn checks(stages: &mut Stages, filter: &[OsString]) -> Result<()> {
     })?;
     stages.run("tests", || {
         run(cargo().args(["nextest", "run", "--release", "--workspace", "--no-fail-fast"]).args(filter))
-    })
+    })?;
+    // Last: with nothing compiled before, it compiles the front ends of the dependencies once more.
+    stages.run("lints", || run(&mut clippy()))
 }
