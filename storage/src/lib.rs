@@ -5,6 +5,7 @@
 pub mod batch;
 pub mod engine;
 pub mod error;
+pub mod lock_directory;
 pub mod memory;
 pub mod mvcc;
 pub mod overlay;
@@ -13,5 +14,6 @@ pub mod testing;
 pub use batch::{Op, WriteBatch};
 pub use engine::{Engine, EngineCounts, EngineIterator, Family, IterOptions, Reader};
 pub use error::{Error, Result};
+pub use lock_directory::LockDirectory;
 pub use memory::{Fault, MemoryEngine};
 pub use overlay::{OpenBatch, Overlay};

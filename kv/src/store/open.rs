@@ -20,7 +20,7 @@ use basalt_env::{Bug, Env, planted};
 use basalt_kv_api::{Error, Result};
 use basalt_raft::{Membership, Observer, Options, RaftStore, StateMachine, StoreIdent, Term, Transport};
 use basalt_storage::{
-    Engine, Family, WriteBatch,
+    Engine, Family, LockDirectory, WriteBatch,
     mvcc::{key::encode_key, value::encode_value},
 };
 
@@ -58,7 +58,8 @@ impl Store {
             return Err(Error::Invalid(format!("ranges must be allowed {RANGE_BYTES_MIN} bytes")));
         }
         let mut log = RaftStore::open(env.clone(), options).await.map_err(raft_error)?;
-        let states = Arc::new(RangeStates::load(engine).map_err(storage_error)?);
+        let engine = LockDirectory::open(engine).map_err(storage_error)?;
+        let states = Arc::new(RangeStates::load(Arc::new(engine)).map_err(storage_error)?);
         let ident = match log.ident() {
             Some(ident) if states.ranges.is_empty() => {
                 return Err(Error::Corruption(format!("store {} has lost its ranges", ident.store_id)));

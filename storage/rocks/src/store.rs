@@ -43,7 +43,7 @@ pub(crate) fn add(counter: &AtomicU64, n: u64) {
 
 impl Store {
     pub fn open(path: &Path, options: &RocksOptions) -> Result<Arc<Self>> {
-        let cache = Cache::new_lru_cache(options.block_cache_bytes);
+        let cache = Cache::new_hyper_clock_cache(options.block_cache_bytes, 0);
         let db = Db::open_cf_descriptors(&options.database(&cache), path, options.families(&cache))
             .map_err(map_error)?;
         let family = |family: Family| -> Result<Arc<BoundColumnFamily<'static>>> {
