@@ -1,38 +1,60 @@
 //! Plans by statement text.
 //!
-//! A plan depends on the text, the declared parameter types, the database, the search path and the user, and on the
-//! versions of the descriptors it names. The first are the key; the last are checked on every use.
+//! A plan depends on the text, the declared parameter types, the database, the search path, the user and the time zone
+//! (literals of dates and times are read when it is made), and on the versions of the descriptors it names. The first
+//! are the key; the last are checked on every use.
+//!
+//! A plan is kept the second time its statement is seen: programs that write their values into the text send every
+//! text once, and would push out those that come again.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+};
 
 use basalt_planner::Planned;
-use basalt_types::Oid;
+use basalt_types::{Oid, TimeZone};
 use parking_lot::Mutex;
 
 use crate::catalog::CatalogSnapshot;
 
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PlanKey {
     pub text: Arc<str>,
     pub params: Vec<Oid>,
     pub database: Oid,
     pub search_path: Arc<[Oid]>,
     pub user: Arc<str>,
+    pub time_zone: TimeZone,
 }
 
 /// Bounded; when full, everything goes (plans are cheap to make again).
 pub struct PlanCache {
     entries_max: usize,
-    plans: Mutex<BTreeMap<PlanKey, Arc<Planned>>>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// By hash; two keys with one hash displace each other.
+    plans: BTreeMap<u64, (PlanKey, Arc<Planned>)>,
+    /// Hashes of keys seen once.
+    seen: BTreeSet<u64>,
 }
 
 impl PlanCache {
     pub fn new(entries_max: usize) -> Self {
-        Self { entries_max, plans: Mutex::default() }
+        Self { entries_max, state: Mutex::default() }
     }
 
     pub fn get(&self, key: &PlanKey, snapshot: &CatalogSnapshot) -> Option<Arc<Planned>> {
-        let planned = self.plans.lock().get(key).cloned()?;
+        let hash = hash_of(key);
+        let planned = {
+            let state = self.state.lock();
+            let (known, planned) = state.plans.get(&hash)?;
+            (known == key).then(|| planned.clone())?
+        };
         is_current(&planned, snapshot).then_some(planned)
     }
 
@@ -40,12 +62,29 @@ impl PlanCache {
         if !planned.cacheable {
             return;
         }
-        let mut plans = self.plans.lock();
-        if plans.len() >= self.entries_max {
-            plans.clear();
+        let hash = hash_of(&key);
+        let mut state = self.state.lock();
+        if state.seen.len() >= SEEN_PER_ENTRY * self.entries_max {
+            state.seen.clear();
         }
-        plans.insert(key, planned);
+        if state.seen.insert(hash) {
+            return;
+        }
+        if state.plans.len() >= self.entries_max {
+            state.plans.clear();
+        }
+        state.plans.insert(hash, (key, planned));
     }
+}
+
+/// Statements remembered as seen once, for each plan kept.
+const SEEN_PER_ENTRY: usize = 4;
+
+fn hash_of(key: &PlanKey) -> u64 {
+    // Without a seed: the same statements keep the same plans in every run.
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Whether every descriptor the plan names is still at the version it was planned with.

@@ -37,9 +37,26 @@ pub async fn places(scan: &basalt_planner::plan::Scan, context: &ExecContext) ->
 /// Rows per batch that operators aim at.
 pub const BATCH_ROWS: usize = 256;
 
-/// What a running statement shares between its operators.
+/// What a running statement shares between its operators. Cheap to clone: every operator has one.
 #[derive(Clone)]
-pub struct ExecContext {
+pub struct ExecContext(Arc<ExecShared>);
+
+impl ExecContext {
+    pub fn new(shared: ExecShared) -> Self {
+        Self(Arc::new(shared))
+    }
+}
+
+impl std::ops::Deref for ExecContext {
+    type Target = ExecShared;
+
+    fn deref(&self) -> &ExecShared {
+        &self.0
+    }
+}
+
+/// See [`ExecContext`].
+pub struct ExecShared {
     pub env: Env,
     pub txn: Txn,
     pub eval: Arc<EvalContext>,

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     Output,
     error::sql_error,
-    exec::{self, ExecContext, RowStream},
+    exec::{self, ExecContext, ExecShared, RowStream},
     locks::TableLockMode,
     plan_cache::{PlanKey, is_current},
 };
@@ -50,6 +50,7 @@ impl Session {
             database: self.database.id,
             search_path: view.searched_schemas().into(),
             user: self.shared.user.clone(),
+            time_zone: self.shared.settings.lock().hot().io.time_zone.clone(),
         };
         let own_schema = self.open.as_ref().is_some_and(|open| open.schema_changes.is_some());
         if !own_schema && let Some(planned) = self.services.plans.get(&key, &view.snapshot) {
@@ -102,7 +103,7 @@ impl Session {
             )
             .with_hint("The transaction might succeed if retried."));
         }
-        open.txn.restart(basalt_txn::Restart::NewTransaction).await.map_err(sql_error)
+        Box::pin(open.txn.restart(basalt_txn::Restart::NewTransaction)).await.map_err(sql_error)
     }
 
     pub(crate) async fn lock_table(&self, table: Oid, mode: TableLockMode) -> Result<()> {
@@ -112,7 +113,7 @@ impl Session {
         }
         let timeout = self.shared.settings.lock().hot().lock_timeout_ms;
         let timeout = (timeout > 0).then(|| Duration::from_millis(timeout));
-        locks.lock(&self.services.env, self.id, table, mode, timeout, &*self.cancel).await
+        Box::pin(locks.lock(&self.services.env, self.id, table, mode, timeout, &*self.cancel)).await
     }
 
     pub(crate) fn eval_context(&self, params: Arc<[Datum]>) -> Arc<EvalContext> {
@@ -131,7 +132,7 @@ impl Session {
 
     pub(crate) fn exec_context(&self, params: Arc<[Datum]>) -> Result<ExecContext> {
         let open = self.open.as_ref().ok_or_else(|| SqlError::internal("statement outside a transaction"))?;
-        Ok(ExecContext {
+        Ok(ExecContext::new(ExecShared {
             env: self.services.env.clone(),
             txn: open.txn.clone(),
             eval: self.eval_context(params),
@@ -142,7 +143,7 @@ impl Session {
             )),
             row_ids: self.services.row_ids.clone(),
             memory: self.services.memory.statement(self.services.options.statement_memory_bytes),
-        })
+        }))
     }
 
     /// Columns a client sees, for a plan.
@@ -216,7 +217,7 @@ impl Session {
             Progress::Ready => {
                 let Some(planned) = &statement.planned else {
                     portal.progress = Progress::Done;
-                    return self.run_utility(&statement.parsed, &portal.params, out).await;
+                    return Box::pin(self.run_utility(&statement.parsed, &portal.params, out)).await;
                 };
                 self.ensure_transaction()?;
                 let mut stream =
@@ -260,7 +261,7 @@ impl Session {
     ) -> Result<Box<dyn RowStream>> {
         let planned = self.lock_and_revalidate(parsed, declared, planned).await?;
         if let PlannedBody::Explain { inner, options } = &planned.body {
-            return self.explain(inner, *options, params.clone()).await;
+            return Box::pin(self.explain(inner, *options, params.clone())).await;
         }
         let open = self.open.as_mut().ok_or_else(|| SqlError::internal("statement outside a transaction"))?;
         open.used = true;

@@ -93,6 +93,34 @@ pub struct Client {
     session: Session,
 }
 
+#[allow(dead_code, reason = "not every test binary prepares statements")]
+impl Client {
+    /// Parse.
+    pub async fn prepare(&mut self, name: &str, sql: &str) {
+        self.session.parse(name, sql, &[]).await.expect("the statement is right");
+        self.session.sync().await.expect("nothing to fail");
+    }
+
+    /// Bind, Execute and Sync, with `value` for the parameter if there is one.
+    pub async fn execute(&mut self, name: &str, value: &str) {
+        let wanted = self.session.statement(name).expect("it was prepared").params.len();
+        let values = vec![Some(Bytes::copy_from_slice(value.as_bytes())); wanted];
+        self.session.bind("", name, &values, &|_| false).await.expect("the parameter is right");
+        self.session.execute("", 0, &mut Text::default()).await.expect("the statement runs");
+        self.session.sync().await.expect("it commits");
+    }
+
+    /// Forgets every prepared statement.
+    pub async fn discard(&mut self) {
+        assert_eq!(self.run("DEALLOCATE ALL").await, "");
+    }
+
+    /// Bytes of the future of an execution.
+    pub fn execution_future_bytes(&mut self) -> usize {
+        size_of_val(&self.session.execute("", 0, &mut Text::default()))
+    }
+}
+
 impl Client {
     /// The rows of the last statements, or `ERROR sqlstate: message`.
     pub async fn run(&mut self, sql: &str) -> String {

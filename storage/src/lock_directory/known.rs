@@ -133,11 +133,8 @@ impl Known {
         if start >= end {
             return;
         }
-        let gone: Vec<Box<[u8]>> = self
-            .listed
-            .range::<[u8], _>((Bound::Included(start), Bound::Excluded(end)))
-            .cloned()
-            .collect();
+        let gone: Vec<Box<[u8]>> =
+            self.listed.range::<[u8], _>((Bound::Included(start), Bound::Excluded(end))).cloned().collect();
         for key in gone {
             self.listed.remove(&key);
         }

@@ -7,7 +7,7 @@ use super::{MICROS_PER_DAY, MICROS_PER_SECOND, TIMESTAMP_INFINITY, TIMESTAMP_NEG
 use crate::{Result, SqlError, SqlState};
 
 /// A session's or a literal's time zone.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum TimeZone {
     /// Seconds east of Greenwich, and the name to show (`<+02>-02`).
     Fixed {
