@@ -326,6 +326,9 @@ impl Function {
     pub fn default_values(&self) -> Vec<Datum> {
         match self.name {
             "parse_ident" => vec![Datum::Bool(true)],
+            "jsonb_set" => vec![Datum::Bool(true)],
+            "jsonb_insert" => vec![Datum::Bool(false)],
+            "jsonb_set_lax" => vec![Datum::Bool(true), Datum::text("use_json_null")],
             "make_interval" => {
                 let mut values = vec![Datum::Int4(0); self.defaults.saturating_sub(1)];
                 values.push(Datum::Float8(0.0));

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use basalt_types::json::Json;
 use basalt_types::{Array, Datum, Interval, Numeric, Oid, Result, SqlError};
 use bytes::Bytes;
 
@@ -262,6 +263,24 @@ macro_rules! text_results {
 }
 
 text_results!(String, &str, Arc<str>);
+
+impl<'a> FromDatum<'a> for &'a Json {
+    const OID: Oid = Oid::JSONB;
+    #[inline]
+    fn from_datum(datum: &'a Datum) -> Result<Self> {
+        match datum {
+            Datum::Jsonb(value) => Ok(value),
+            other => Err(mismatch("jsonb", other)),
+        }
+    }
+}
+
+impl IntoDatum for Json {
+    const OID: Oid = Oid::JSONB;
+    fn into_datum(self) -> Result<Datum> {
+        Ok(Datum::jsonb(self))
+    }
+}
 
 impl IntoDatum for Vec<u8> {
     const OID: Oid = Oid::BYTEA;

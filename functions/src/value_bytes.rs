@@ -12,6 +12,7 @@ pub fn heap_bytes(value: &Datum) -> usize {
             array.elements.iter().map(|item| each + heap_bytes(item)).sum::<usize>()
                 + array.dimensions.len() * 16
         }
+        Datum::Jsonb(value) => value.heap_bytes() + 16,
         Datum::Record(fields) => fields.iter().map(|field| each + heap_bytes(field)).sum(),
         _ => 0,
     }

@@ -2,7 +2,7 @@
 
 use std::task::{Context, Poll, ready};
 
-use basalt_types::{Datum, IoSettings, Result, SqlError, SqlState};
+use basalt_types::{Datum, IoSettings, Oid, Result, SqlError, SqlState};
 use bytes::{BufMut, Bytes};
 use parking_lot::Mutex;
 use pgwire::messages::{
@@ -247,7 +247,8 @@ pub(crate) fn describe_fields(fields: &[Field], format: impl Fn(&Field) -> Forma
             field.column,
             field.ty.oid.0,
             size,
-            field.ty.typmod,
+            // A record's modifier says which record it is; nobody outside can read it.
+            if field.ty.oid == Oid::RECORD { -1 } else { field.ty.typmod },
             format(field).code(),
         )
     });

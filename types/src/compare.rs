@@ -31,6 +31,7 @@ impl Datum {
             (Self::TimestampTz(a), Self::TimestampTz(b)) => a.cmp(b),
             (Self::Interval(a), Self::Interval(b)) => a.compare(b),
             (Self::Uuid(a), Self::Uuid(b)) => a.cmp(b),
+            (Self::Jsonb(a), Self::Jsonb(b)) => a.compare(b),
             (Self::Array(a), Self::Array(b)) => compare_arrays(a, b),
             (Self::Record(a), Self::Record(b)) => compare_sequences(a, b),
             // Different types: the binder has made them equal, so this only has to be a total order.
@@ -65,6 +66,7 @@ impl Datum {
             Self::TimestampTz(value) => value.hash(state),
             Self::Interval(value) => value.hash_value(state),
             Self::Uuid(value) => value.hash(state),
+            Self::Jsonb(value) => value.hash_value(state),
             Self::Array(array) => {
                 array.dimensions.hash(state);
                 for element in &array.elements {
@@ -101,6 +103,7 @@ impl Datum {
             Self::Uuid(_) => 16,
             Self::Array(_) => 17,
             Self::Record(_) => 18,
+            Self::Jsonb(_) => 19,
         }
     }
 }

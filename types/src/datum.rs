@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::json::Json;
 use crate::{Interval, Numeric, Oid};
 
 /// A value, NULL included. The variant does not always determine the SQL type:
@@ -39,6 +40,7 @@ pub enum Datum {
     TimestampTz(i64),
     Interval(Interval),
     Uuid([u8; 16]),
+    Jsonb(Arc<Json>),
     Array(Arc<Array>),
     Record(Arc<[Datum]>),
 }
@@ -67,6 +69,10 @@ pub type Row = Vec<Datum>;
 impl Datum {
     pub fn text(value: impl Into<Arc<str>>) -> Self {
         Self::Text(value.into())
+    }
+
+    pub fn jsonb(value: Json) -> Self {
+        Self::Jsonb(Arc::new(value))
     }
 
     pub fn is_null(&self) -> bool {

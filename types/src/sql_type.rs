@@ -126,6 +126,7 @@ types! {
     REGROLE = 4096, "regrole", "regrole", Numeric, false, 4, array 4097;
     REGNAMESPACE = 4089, "regnamespace", "regnamespace", Numeric, false, 4, array 4090;
     UUID = 2950, "uuid", "uuid", UserDefined, false, 16, array 2951;
+    JSONB = 3802, "jsonb", "jsonb", UserDefined, false, -1, array 3807;
     RECORD = 2249, "record", "record", Pseudo, false, -1, array 2287;
     CSTRING = 2275, "cstring", "cstring", Pseudo, false, -2, array 1263;
     ANY = 2276, "any", "\"any\"", Pseudo, false, 4, array 0;

@@ -9,6 +9,7 @@ mod boolean;
 mod collect;
 mod count;
 mod extremum;
+mod json;
 mod ordered_set;
 mod regression;
 mod sum;
@@ -29,6 +30,7 @@ pub fn register(builder: &mut Builder) {
     regression::register(builder);
     collect::register(builder);
     ordered_set::register(builder);
+    json::register(builder);
 }
 
 /// An accumulator met a value or a state that its declaration excludes.

@@ -9,6 +9,7 @@ mod datetime_arithmetic;
 mod float;
 mod format;
 mod integer;
+pub mod json;
 mod numeric;
 mod overlaps;
 mod pattern;
@@ -38,5 +39,6 @@ pub fn register(builder: &mut Builder) {
     text::register(builder);
     pattern::register(builder);
     array::register(builder);
+    json::register(builder);
     session::register(builder);
 }

@@ -1,6 +1,7 @@
 //! Set-returning functions: rows made one at a time.
 
 mod array;
+mod json;
 mod pattern;
 mod series;
 
@@ -13,6 +14,7 @@ pub fn register(builder: &mut Builder) {
     series::register(builder);
     array::register(builder);
     pattern::register(builder);
+    json::register(builder);
 }
 
 /// No rows: what a strict set-returning function gives for a NULL argument.

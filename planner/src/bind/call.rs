@@ -146,7 +146,7 @@ impl Binder<'_> {
                 for (field, _) in bound {
                     fields.push(self.settle_unknown(field)?);
                 }
-                Ok(Expr::Row { fields, ty: SqlType::RECORD })
+                Ok(super::row::row_of(fields))
             }
             "nullif" => {
                 let [(left, left_span), (right, right_span)] = <[_; 2]>::try_from(bound).map_err(|_| {
@@ -220,6 +220,7 @@ impl Binder<'_> {
             };
             converted.push(arg);
         }
+        complete(candidate, &mut converted);
         Ok((converted, SqlType::new(signature.returns, -1)))
     }
 
@@ -285,6 +286,28 @@ impl Binder<'_> {
             FunctionKind::Aggregate(_) | FunctionKind::Window(_) => {
                 Err(SqlError::internal(format!("{name} was taken for a scalar function")))
             }
+        }
+    }
+}
+
+/// Adds the defaults of arguments that were left out, and makes one array of those that a variadic array collects
+/// (functions of VARIADIC "any" read their list themselves).
+fn complete(candidate: &Candidate, args: &mut Vec<Expr>) {
+    let function = candidate.function;
+    if candidate.is_expanded() {
+        let element = function.variadic.map(|element| SqlType::new(element, -1));
+        if let Some(array) = element.filter(|element| element.oid != Oid::ANY).and_then(SqlType::array) {
+            let elements = args.split_off(function.args.len() - 1);
+            args.push(Expr::Array { elements, ty: array });
+        }
+        return;
+    }
+    let given = args.len();
+    let missing = function.args.len() - given;
+    let defaults = function.default_values();
+    if let Some(first) = defaults.len().checked_sub(missing) {
+        for (value, oid) in defaults.into_iter().skip(first).zip(&function.args[given..]) {
+            args.push(Expr::literal(value, SqlType::new(*oid, -1)));
         }
     }
 }

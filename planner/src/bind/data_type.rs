@@ -52,6 +52,7 @@ pub fn bind_type(data_type: &DataType) -> Result<SqlType> {
         DataType::Date => SqlType::DATE,
         DataType::Uuid => SqlType::UUID,
         DataType::JSON => SqlType::JSON,
+        DataType::JSONB => SqlType::JSONB,
         DataType::Regclass => SqlType::REGCLASS,
         DataType::Trigger => SqlType::TRIGGER,
         DataType::Time(precision, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => {

@@ -20,6 +20,13 @@ pub(crate) struct Candidate {
     expanded: bool,
 }
 
+impl Candidate {
+    /// The last parameter was repeated for the arguments.
+    pub fn is_expanded(&self) -> bool {
+        self.expanded
+    }
+}
+
 pub(crate) fn function(name: &str, types: &[Oid]) -> Found<Candidate> {
     let count = types.len();
     let mut candidates: Vec<Candidate> = Vec::new();

@@ -1,6 +1,7 @@
 //! Row constructors and their comparison, field by field.
 
-use basalt_types::{Result, SqlError, SqlState, SqlType};
+use basalt_types::record_shape::record_type;
+use basalt_types::{Result, SqlError, SqlState};
 use sqlparser::ast::{self, BinaryOperator, Spanned};
 
 use super::{Binder, expr::operator_name, scope::Env};
@@ -25,6 +26,13 @@ fn fields(expr: &ast::Expr) -> Option<Vec<&ast::Expr>> {
     }
 }
 
+/// A row whose fields have no names of their own.
+pub(super) fn row_of(fields: Vec<Expr>) -> Expr {
+    let shape = fields.iter().enumerate().map(|(index, field)| (format!("f{}", index + 1), field.ty()));
+    let ty = record_type(shape.collect());
+    Expr::Row { fields, ty }
+}
+
 impl Binder<'_> {
     pub(super) fn row(&mut self, items: &[ast::Expr], env: &Env<'_>) -> Result<Expr> {
         let mut fields = Vec::with_capacity(items.len());
@@ -32,7 +40,7 @@ impl Binder<'_> {
             let bound = self.expr(item, env)?;
             fields.push(self.settle_unknown(bound)?);
         }
-        Ok(Expr::Row { fields, ty: SqlType::RECORD })
+        Ok(row_of(fields))
     }
 
     /// A comparison of two row constructors; `None` when neither side is one.

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use basalt_types::{Oid, Result, SqlError, SqlState, SqlType};
+use basalt_types::record_shape::record_type;
+use basalt_types::{Oid, Result, SqlError, SqlState};
 use sqlparser::{ast::Ident, tokenizer::Span};
 
 use super::{Binder, names::fold};
@@ -144,15 +145,9 @@ impl Relation {
         if self.scalar && self.columns.len() == 1 {
             return self.columns[0].expr.clone();
         }
-        Expr::Row {
-            fields: self
-                .columns
-                .iter()
-                .filter(|column| !column.hidden)
-                .map(|column| column.expr.clone())
-                .collect(),
-            ty: SqlType::RECORD,
-        }
+        let shown = || self.columns.iter().filter(|column| !column.hidden);
+        let shape = shown().map(|column| (column.name.clone(), column.expr.ty())).collect();
+        Expr::Row { fields: shown().map(|column| column.expr.clone()).collect(), ty: record_type(shape) }
     }
 }
 

@@ -35,7 +35,7 @@ pub enum Kind {
     Uuid,
     Numeric,
     Interval,
-    /// Arrays and records.
+    /// Arrays, records and jsonb.
     Stored,
 }
 
@@ -67,7 +67,7 @@ impl Kind {
             Oid::UUID => Self::Uuid,
             Oid::NUMERIC => Self::Numeric,
             Oid::INTERVAL => Self::Interval,
-            Oid::RECORD => Self::Stored,
+            Oid::JSONB | Oid::RECORD => Self::Stored,
             Oid::OID
             | Oid::XID
             | Oid::REGPROC

@@ -249,5 +249,5 @@ fn damaged(what: &str) -> SqlError {
 
 /// The type with oid `oid` orders equal to how its key encoding orders.
 pub fn is_indexable(oid: Oid) -> bool {
-    !matches!(oid, Oid::JSON | Oid::RECORD | Oid::UNKNOWN | Oid::VOID | Oid::PG_NODE_TREE)
+    !matches!(oid, Oid::JSON | Oid::JSONB | Oid::RECORD | Oid::UNKNOWN | Oid::VOID | Oid::PG_NODE_TREE)
 }

@@ -18,6 +18,7 @@
 //! | `21` | numeric, see `Numeric::encode_key` |
 //! | `22` | array: elements as columns, `00`, dimension count, lengths and lower bounds (4 bytes each) |
 //! | `23` | record: fields as columns, `00` |
+//! | `24` | jsonb: its order key (`Json::push_order_key`) escaped and ended as text is |
 //! | `7E` | NULL, no body |
 //!
 //! Floats: the bits with the sign bit flipped when positive, all bits flipped when negative; NaN is the largest.
@@ -42,6 +43,7 @@ const TAG_BYTES: u8 = 0x20;
 const TAG_NUMERIC: u8 = 0x21;
 const TAG_ARRAY: u8 = 0x22;
 const TAG_RECORD: u8 = 0x23;
+const TAG_JSONB: u8 = 0x24;
 const TAG_NULL: u8 = 0x7e;
 const END: u8 = 0x00;
 
@@ -117,6 +119,12 @@ fn encode_ascending(out: &mut BytesMut, value: &Datum) {
         Datum::Numeric(value) => {
             out.put_u8(TAG_NUMERIC);
             value.encode_key(out);
+        }
+        Datum::Jsonb(value) => {
+            out.put_u8(TAG_JSONB);
+            let mut key = BytesMut::new();
+            value.push_order_key(&mut key);
+            encode_bytes(out, &key);
         }
         Datum::Array(array) => {
             out.put_u8(TAG_ARRAY);
@@ -301,7 +309,7 @@ impl<'a> Reader<'a> {
             length @ (TAG_BYTE | TAG_TWO | TAG_FOUR | TAG_EIGHT | TAG_SIXTEEN) => {
                 self.advance(usize::from(length))?;
             }
-            TAG_BYTES => self.skip_bytes()?,
+            TAG_BYTES | TAG_JSONB => self.skip_bytes()?,
             TAG_NUMERIC => self.skip_numeric()?,
             TAG_ARRAY => {
                 while self.peek()? != END {

@@ -1,7 +1,7 @@
 //! One column's bytes within a stored row. Numbers are little-endian.
 //!
 //! bool and `"char"` 1 byte; int2 2; int4, date, oid, float4 4; int8, time, timestamps, float8 8; uuid 16; interval 16
-//! (months, days, microseconds); numeric as `Numeric::store`; text and bytea as they are. An array is its dimension
+//! (months, days, microseconds); numeric as `Numeric::store`; text and bytea as they are; jsonb as its text. An array is its dimension
 //! count (1 byte), element type (4), length and lower bound per dimension (4 + 4), then per element a length word
 //! (`FFFFFFFF` for NULL) and bytes. A record is its field count (4), then per field type oid (4), length word, bytes.
 
@@ -10,6 +10,7 @@ use std::sync::Arc;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::corrupted;
+use crate::json::parse_json;
 use crate::{Array, Datum, Interval, Numeric, Oid, Result, SqlError, SqlType};
 
 const NULL_LENGTH: u32 = u32::MAX;
@@ -32,6 +33,7 @@ pub(super) fn put_value(out: &mut BytesMut, value: &Datum) {
         }
         Datum::Float8(value) => out.put_f64_le(*value),
         Datum::Uuid(value) => out.put_slice(value),
+        Datum::Jsonb(value) => out.put_slice(value.to_string().as_bytes()),
         Datum::Interval(value) => {
             out.put_i32_le(value.months);
             out.put_i32_le(value.days);
@@ -94,6 +96,7 @@ fn natural_type(value: &Datum) -> Oid {
         Datum::TimestampTz(_) => Oid::TIMESTAMPTZ,
         Datum::Interval(_) => Oid::INTERVAL,
         Datum::Uuid(_) => Oid::UUID,
+        Datum::Jsonb(_) => Oid::JSONB,
         Datum::Array(array) => {
             SqlType::new(array.element_type, -1).array().map_or(Oid::ANYARRAY, |sql_type| sql_type.oid)
         }
@@ -162,6 +165,7 @@ pub(super) fn get_value(owner: &Bytes, bytes: &[u8], sql_type: SqlType, depth: u
             })
         }
         Oid::UUID => Datum::Uuid(fixed(bytes)?),
+        Oid::JSONB => Datum::jsonb(parse_json(read_text(bytes)?).map_err(|_| malformed())?),
         Oid::RECORD => get_record(owner, bytes, depth)?,
         _ if sql_type.element().is_some() => get_array(owner, bytes, depth)?,
         _ => Datum::Oid(Oid(u32::from_le_bytes(fixed(bytes)?))),

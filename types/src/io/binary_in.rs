@@ -11,6 +11,7 @@ use crate::datetime::{
     DATE_INFINITY, DATE_NEGATIVE_INFINITY, MICROS_PER_DAY, TIMESTAMP_INFINITY, TIMESTAMP_NEGATIVE_INFINITY,
     date_out_of_range, is_valid_date, is_valid_timestamp, timestamp_out_of_range,
 };
+use crate::json::parse_json;
 use crate::{Array, Datum, Interval, Numeric, Oid, Result, SqlError, SqlState, SqlType};
 
 /// Records within records.
@@ -87,6 +88,13 @@ fn receive(sql_type: SqlType, input: &[u8], depth: usize) -> Result<Datum> {
             json::validate_json(text)?;
             Datum::text(text)
         }
+        Oid::JSONB => match input {
+            [1, body @ ..] => Datum::jsonb(parse_json(text(body)?)?),
+            [version, ..] => {
+                return Err(SqlError::internal(format!("unsupported jsonb version number {version}")));
+            }
+            [] => return Err(insufficient()),
+        },
         Oid::BYTEA => Datum::Bytea(Bytes::copy_from_slice(input)),
         Oid::DATE => {
             let days = i32::from_be_bytes(fixed(input)?);

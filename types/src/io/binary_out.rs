@@ -28,6 +28,11 @@ pub fn binary_out(value: &Datum, sql_type: SqlType, out: &mut BytesMut) {
             out.put_i32(value.months);
         }
         Datum::Uuid(value) => out.put_slice(value),
+        Datum::Jsonb(value) => {
+            // The version of the format, then text.
+            out.put_u8(1);
+            out.put_slice(value.to_string().as_bytes());
+        }
         Datum::Array(array) => {
             let element = sql_type.element().unwrap_or(SqlType::new(array.element_type, -1));
             out.put_i32(array.dimensions.len() as i32);

@@ -5,7 +5,7 @@ use super::text_out::text_out;
 use crate::{Datum, IoSettings, Oid, SqlType};
 
 /// The type under which a value inside an anonymous record is written.
-pub(super) fn natural_type(value: &Datum) -> SqlType {
+pub fn natural_type(value: &Datum) -> SqlType {
     match value {
         Datum::Null | Datum::Text(_) => SqlType::TEXT,
         Datum::Bool(_) => SqlType::BOOL,
@@ -24,6 +24,7 @@ pub(super) fn natural_type(value: &Datum) -> SqlType {
         Datum::TimestampTz(_) => SqlType::TIMESTAMPTZ,
         Datum::Interval(_) => SqlType::INTERVAL,
         Datum::Uuid(_) => SqlType::UUID,
+        Datum::Jsonb(_) => SqlType::JSONB,
         Datum::Array(array) => {
             SqlType::new(array.element_type, -1).array().unwrap_or(SqlType::new(Oid::ANYARRAY, -1))
         }

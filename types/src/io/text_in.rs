@@ -2,6 +2,7 @@
 
 use super::{LengthRule, apply_typmod, array, bytea, float, json};
 use crate::datetime;
+use crate::json::parse_json;
 use crate::{Datum, IoSettings, Numeric, Oid, Result, SqlError, SqlState, SqlType};
 
 /// Bytes of a `name`, without PostgreSQL's terminating NUL.
@@ -31,6 +32,7 @@ pub fn text_in(sql_type: SqlType, input: &str, settings: &IoSettings) -> Result<
             json::validate_json(input)?;
             Datum::text(input)
         }
+        Oid::JSONB => Datum::jsonb(parse_json(input)?),
         Oid::OID | Oid::XID => Datum::Oid(Oid(parse_oid(input)?)),
         Oid::REGTYPE => match crate::type_name::type_by_sql_name(input) {
             Some(found) => Datum::Oid(found.oid),

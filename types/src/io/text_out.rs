@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::{array, bytea, float, record};
 use crate::datetime;
+use crate::json::push_json_text;
 use crate::{Datum, IoSettings, Oid, SqlType};
 
 /// Appends the text form of a non-NULL value (nothing for NULL).
@@ -30,6 +31,7 @@ pub fn text_out(value: &Datum, sql_type: SqlType, settings: &IoSettings, out: &m
         Datum::TimestampTz(value) => datetime::format_timestamptz(*value, &settings.time_zone, out),
         Datum::Interval(value) => datetime::format_interval(value, out),
         Datum::Uuid(value) => format_uuid(value, out),
+        Datum::Jsonb(value) => push_json_text(value, out),
         Datum::Array(value) => array::format_array(value, sql_type, settings, out),
         Datum::Record(fields) => record::format_record(fields, settings, out),
     }
