@@ -1,6 +1,6 @@
 //! What planning must know of the database. The descriptors themselves are owned and stored by the layer above.
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use basalt_types::{Oid, Result, SqlType};
 
@@ -21,6 +21,11 @@ pub struct Table {
     /// `indexes[0]` is the primary index. Empty for views and virtual tables.
     pub indexes: Vec<Index>,
     pub checks: Vec<Check>,
+    pub foreign_keys: Vec<ForeignKey>,
+    /// COMMENT ON, by column id; 0 for the relation itself.
+    pub comments: BTreeMap<u32, String>,
+    /// Of a temporary table.
+    pub on_commit: OnCommit,
     /// The next free column and index ids, never reused.
     pub next_column_id: u32,
     pub next_index_id: u32,
@@ -37,7 +42,76 @@ pub enum TableKind {
     },
     /// Rows are made by the session (pg_catalog, information_schema).
     Virtual,
-    Sequence,
+    Sequence(Sequence),
+    /// The rows of a query, stored when it was last refreshed.
+    Materialized {
+        query: String,
+        /// `false` after WITH NO DATA: reading it fails.
+        populated: bool,
+    },
+}
+
+impl TableKind {
+    /// Rows are entries of the key space.
+    pub fn is_stored(&self) -> bool {
+        matches!(self, Self::Table | Self::Materialized { .. })
+    }
+}
+
+/// The parameters of a sequence. Its current value is kept beside the catalog, because it changes without transactions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sequence {
+    /// smallint, integer or bigint.
+    pub ty: SqlType,
+    pub start: i64,
+    pub increment: i64,
+    pub min: i64,
+    pub max: i64,
+    pub cache: i64,
+    pub cycle: bool,
+    /// The column (table oid and column id) that it goes with.
+    pub owner: Option<(Oid, u32)>,
+    /// Rises with every ALTER SEQUENCE: a value that was kept for another one means nothing.
+    pub generation: u32,
+    /// The value at which this generation begins, and whether it has been given already.
+    pub first: (i64, bool),
+}
+
+/// What COMMIT does to a temporary table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnCommit {
+    #[default]
+    Preserve,
+    DeleteRows,
+    Drop,
+}
+
+/// A FOREIGN KEY constraint of the table that refers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForeignKey {
+    /// Its `pg_constraint` oid.
+    pub oid: Oid,
+    pub name: String,
+    /// Column ids, paired with `referenced_columns`.
+    pub columns: Vec<u32>,
+    pub referenced: Oid,
+    pub referenced_columns: Vec<u32>,
+    pub on_delete: ReferentialAction,
+    pub on_update: ReferentialAction,
+    /// MATCH FULL: all or none of the columns are NULL.
+    pub match_full: bool,
+    pub deferrable: bool,
+    pub initially_deferred: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReferentialAction {
+    #[default]
+    NoAction,
+    Restrict,
+    Cascade,
+    SetNull,
+    SetDefault,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -102,6 +176,17 @@ impl Table {
         self.columns.iter().position(|column| column.id == id)
     }
 
+    /// Position of the unique index over exactly these columns, in any order.
+    pub fn unique_index(&self, columns: &[u32]) -> Option<usize> {
+        let mut wanted = columns.to_vec();
+        wanted.sort_unstable();
+        self.indexes.iter().position(|index| {
+            let mut own: Vec<u32> = index.columns.iter().map(|column| column.column).collect();
+            own.sort_unstable();
+            index.unique && own == wanted
+        })
+    }
+
     pub fn column_named(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.name == name)
     }
@@ -130,4 +215,9 @@ pub trait Catalog: Send + Sync {
     fn table(&self, name: &QualifiedName) -> Result<Option<Arc<Table>>>;
     /// A type by name that is not built in (none yet), for a proper error.
     fn type_exists(&self, schema: Option<&str>, name: &str) -> bool;
+    /// A stored relation by oid.
+    fn table_by_id(&self, id: Oid) -> Option<Arc<Table>>;
+    /// Tables that a change of `table` reads or changes through foreign keys. An insertion only looks at those it
+    /// refers to.
+    fn related(&self, table: &Table, inserts_only: bool) -> Vec<Arc<Table>>;
 }

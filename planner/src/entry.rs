@@ -39,21 +39,19 @@ fn plan_statement(
     let (plan, fields, kind) = match sql {
         Statement::Query(query) => match query.body.as_ref() {
             // WITH … INSERT and the like.
-            SetExpr::Insert(Statement::Insert(insert)) => {
-                let (plan, fields) = binder.insert(insert, query.with.as_ref())?;
-                (plan, fields, Some(DmlKind::Insert))
-            }
-            SetExpr::Update(Statement::Update(update)) => {
-                let (plan, fields) = binder.update(update, query.with.as_ref())?;
-                (plan, fields, Some(DmlKind::Update))
-            }
-            SetExpr::Delete(Statement::Delete(delete)) => {
-                let (plan, fields) = binder.delete(delete, query.with.as_ref())?;
-                (plan, fields, Some(DmlKind::Delete))
+            SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) => {
+                let kind = match query.body.as_ref() {
+                    SetExpr::Insert(_) => DmlKind::Insert,
+                    SetExpr::Update(_) => DmlKind::Update,
+                    _ => DmlKind::Delete,
+                };
+                let (plan, fields) = binder.data_change(query)?;
+                (plan, fields, Some(kind))
             }
             _ => {
                 let bound = binder.query(query, None)?;
-                (bound.plan, bound.fields, None)
+                // A query whose WITH clause changes data.
+                (bound.plan, bound.fields, binder.changes_data.then_some(DmlKind::Select))
             }
         },
         Statement::Insert(insert) => {
@@ -82,7 +80,7 @@ fn finish(
     settings: &PlanSettings<'_>,
 ) -> Result<Planned> {
     let params = binder.finished_params()?;
-    let plan = Arc::new(optimize(plan, settings));
+    let plan = Arc::new(optimize(plan, settings)?);
     let body = match kind {
         None => PlannedBody::Query(plan),
         Some(kind) => PlannedBody::Dml { plan, kind },

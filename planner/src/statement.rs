@@ -35,7 +35,8 @@ pub struct Planned {
 pub enum PlannedBody {
     /// SELECT, VALUES, TABLE.
     Query(Arc<Plan>),
-    /// INSERT, UPDATE, DELETE, with or without RETURNING. The plan's root is the DML node.
+    /// INSERT, UPDATE, DELETE, with or without RETURNING (the plan's root is the DML node, or WITH around it), and
+    /// queries whose WITH clause changes data.
     Dml {
         plan: Arc<Plan>,
         kind: DmlKind,
@@ -55,6 +56,7 @@ pub enum DmlKind {
     Insert,
     Update,
     Delete,
+    Select,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,7 +1,10 @@
 //! Functions that need the catalog: `pg_get_indexdef`, `pg_table_is_visible`, names of reg* values.
 
 use basalt_functions::{Function, FunctionKind, Volatility, registry};
-use basalt_planner::{Index, Table, TableKind, catalog::QualifiedName};
+use basalt_planner::{
+    Index, Table, TableKind,
+    catalog::{ForeignKey, QualifiedName, ReferentialAction},
+};
 use basalt_types::{Datum, Oid, Result, SqlError, SqlState, SqlType, format_type, sql_type};
 
 use crate::{
@@ -29,7 +32,14 @@ pub fn call(
             let known = id == POSTGRES_ROLE;
             Datum::text(if known { "postgres".to_owned() } else { format!("unknown (OID={id})") })
         }),
-        "pg_get_expr" => args.first().cloned().unwrap_or_default(),
+        "pg_get_expr" => match args.first() {
+            Some(Datum::Text(text)) => Datum::text(shown_default(view, text)),
+            other => other.cloned().unwrap_or_default(),
+        },
+        "currval" => return Some(current_value(session, view, args)),
+        "pg_get_serial_sequence" => return Some(serial_sequence(view, args)),
+        "obj_description" => argument(args, 0).map_or(Datum::Null, |id| comment(view, id, 0)),
+        "col_description" => argument(args, 0).map_or(Datum::Null, |id| comment(view, id, integer(args, 1))),
         "pg_get_indexdef" => match argument(args, 0).and_then(|id| view.snapshot.index(id)) {
             Some((table, position)) => {
                 // The pretty form names the schema only where it must.
@@ -44,7 +54,9 @@ pub fn call(
         }
         "pg_get_viewdef" => match argument(args, 0).and_then(|id| view.snapshot.tables.get(&id)) {
             Some(table) => match &table.kind {
-                TableKind::View { query } => Datum::text(format!(" {query};")),
+                TableKind::View { query } | TableKind::Materialized { query, .. } => {
+                    Datum::text(format!(" {query};"))
+                }
                 _ => Datum::Null,
             },
             None => Datum::Null,
@@ -80,19 +92,15 @@ pub fn call(
                 Datum::text(types.collect::<Vec<_>>().join(", "))
             })
         }
-        // There are no comments, no statistics objects, no partitions, no sequences, no functions in SQL.
+        // There are no statistics objects, no partitions, no functions in SQL.
         "pg_get_function_sqlbody"
         | "pg_get_function_arg_default"
         | "pg_get_statisticsobjdef"
-        | "pg_get_replica_identity_index"
-        | "pg_sequence_last_value" => Datum::Null,
-        "obj_description"
-        | "col_description"
-        | "shobj_description"
+        | "pg_get_replica_identity_index" => Datum::Null,
+        "shobj_description"
         | "pg_get_statisticsobjdef_columns"
         | "pg_get_partkeydef"
         | "pg_get_partition_constraintdef"
-        | "pg_get_serial_sequence"
         | "pg_get_triggerdef"
         | "pg_get_ruledef" => Datum::Null,
         "pg_relation_is_publishable" => Datum::Bool(false),
@@ -125,6 +133,73 @@ pub fn call(
         },
         _ => return None,
     }))
+}
+
+/// A stored default as users read it: sequences are kept by oid, so that they can be renamed, and shown by name.
+pub(crate) fn shown_default(view: &CatalogView, text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(end) = rest.find("'::regclass") {
+        let start = rest[..end].rfind('\'').map_or(end, |quote| quote + 1);
+        let name = rest[start..end].parse().ok().and_then(|id| reg_name(view, Oid::REGCLASS, Oid(id)));
+        match name {
+            Some(name) => {
+                shown.push_str(&rest[..start]);
+                shown.push_str(&name.replace('\'', "''"));
+            }
+            None => shown.push_str(&rest[..end]),
+        }
+        shown.push_str("'::regclass");
+        rest = &rest[end + "'::regclass".len()..];
+    }
+    shown.push_str(rest);
+    shown
+}
+
+fn current_value(session: &SessionShared, view: &CatalogView, args: &[Datum]) -> Result<Datum> {
+    let Some(id) = argument(args, 0) else { return Ok(Datum::Null) };
+    let table = view.snapshot.tables.get(&id).ok_or_else(|| {
+        SqlError::new(SqlState::UNDEFINED_TABLE, format!("could not open relation with OID {id}"))
+    })?;
+    crate::sequences::parameters(table)?;
+    let value = session.sequence_values.lock().current.get(&id).copied();
+    value.map(Datum::Int8).ok_or_else(|| {
+        SqlError::new(
+            SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("currval of sequence \"{}\" is not yet defined in this session", table.name),
+        )
+    })
+}
+
+fn serial_sequence(view: &CatalogView, args: &[Datum]) -> Result<Datum> {
+    let (Some(Datum::Text(relation)), Some(Datum::Text(column))) = (args.first(), args.get(1)) else {
+        return Ok(Datum::Null);
+    };
+    let id = resolve_relation(view, relation)?.ok_or_else(|| undefined_object("relation", relation))?;
+    let Some(table) = view.snapshot.tables.get(&id) else { return Ok(Datum::Null) };
+    let column = table.column_named(column).ok_or_else(|| {
+        SqlError::new(
+            SqlState::UNDEFINED_COLUMN,
+            format!("column \"{column}\" of relation \"{}\" does not exist", table.name),
+        )
+    })?;
+    let owned = view.snapshot.tables.values().find(|candidate| {
+        matches!(&candidate.kind, TableKind::Sequence(sequence) if sequence.owner == Some((id, column.id)))
+    });
+    Ok(owned.map_or(Datum::Null, |sequence| {
+        Datum::text(format!("{}.{}", quote(&sequence.schema), quote(&sequence.name)))
+    }))
+}
+
+fn comment(view: &CatalogView, id: Oid, attnum: i32) -> Datum {
+    let Some(table) = view.snapshot.tables.get(&id) else { return Datum::Null };
+    let column = match usize::try_from(attnum) {
+        Ok(0) => Some(0),
+        Ok(number) => table.columns.get(number - 1).map(|column| column.id),
+        Err(_) => None,
+    };
+    let comment = column.and_then(|column| table.comments.get(&column));
+    comment.map_or(Datum::Null, |comment| Datum::text(comment.as_str()))
 }
 
 /// CREATE FUNCTION as `pg_get_functiondef` words it.
@@ -187,7 +262,7 @@ fn relation_bytes(session: &SessionShared, view: &CatalogView, id: Oid) -> i64 {
         Some((table, _)) => table.id,
         None => id,
     };
-    if view.table_by_id(table).is_none_or(|table| !matches!(table.kind, TableKind::Table)) {
+    if view.table_by_id(table).is_none_or(|table| !table.kind.is_stored()) {
         return 0;
     }
     let span = crate::layout::table_span(table);
@@ -241,10 +316,53 @@ fn constraint_definition(view: &CatalogView, id: Oid) -> Option<String> {
         return Some(format!("{kind} ({})", columns.join(", ")));
     }
     view.snapshot.tables.values().find_map(|table| {
+        if let Some(key) = table.foreign_keys.iter().find(|key| key.oid == id) {
+            return foreign_key_definition(view, table, key);
+        }
         let mut checks = table.checks.iter().enumerate();
         let (_, check) = checks.find(|(position, _)| check_oid(table.id, *position) == id)?;
         Some(format!("CHECK ({})", check.expression))
     })
+}
+
+fn foreign_key_definition(view: &CatalogView, table: &Table, key: &ForeignKey) -> Option<String> {
+    let referenced = view.snapshot.tables.get(&key.referenced)?;
+    let list = |table: &Table, ids: &[u32]| {
+        let columns = ids.iter().filter_map(|id| table.column(*id)).map(|column| quote(&column.name));
+        columns.collect::<Vec<_>>().join(", ")
+    };
+    let mut text = format!(
+        "FOREIGN KEY ({}) REFERENCES {}({})",
+        list(table, &key.columns),
+        reg_name(view, Oid::REGCLASS, referenced.id)?,
+        list(referenced, &key.referenced_columns)
+    );
+    if key.match_full {
+        text.push_str(" MATCH FULL");
+    }
+    for (event, action) in [("UPDATE", key.on_update), ("DELETE", key.on_delete)] {
+        if action != ReferentialAction::NoAction {
+            text.push_str(&format!(" ON {event} {}", action_words(action)));
+        }
+    }
+    if key.deferrable {
+        text.push_str(" DEFERRABLE");
+    }
+    if key.initially_deferred {
+        text.push_str(" INITIALLY DEFERRED");
+    }
+    Some(text)
+}
+
+/// As SQL writes a referential action.
+pub(crate) fn action_words(action: ReferentialAction) -> &'static str {
+    match action {
+        ReferentialAction::NoAction => "NO ACTION",
+        ReferentialAction::Restrict => "RESTRICT",
+        ReferentialAction::Cascade => "CASCADE",
+        ReferentialAction::SetNull => "SET NULL",
+        ReferentialAction::SetDefault => "SET DEFAULT",
+    }
 }
 
 /// Resolves the text of a reg* literal.

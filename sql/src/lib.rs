@@ -10,6 +10,7 @@ pub mod locks;
 pub mod output;
 pub mod plan_cache;
 pub mod row_ids;
+pub mod sequences;
 pub mod services;
 pub mod session;
 pub mod virtual_tables;

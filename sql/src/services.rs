@@ -19,6 +19,7 @@ use crate::{
     locks::TableLocks,
     plan_cache::PlanCache,
     row_ids::RowIds,
+    sequences::Sequences,
     virtual_tables::VirtualSchema,
 };
 
@@ -95,6 +96,7 @@ pub struct SqlServices {
     pub locks: TableLocks,
     pub memory: MemoryBudget,
     pub plans: PlanCache,
+    pub sequences: Sequences,
     pub row_ids: Arc<RowIds>,
     pub virtual_schema: Arc<VirtualSchema>,
     pub vectorized: Option<Arc<dyn Vectorized>>,
@@ -117,10 +119,11 @@ impl SqlServices {
     ) -> Result<Arc<Self>> {
         let catalog = CatalogStore::open(client.clone()).await?;
         let start_micros = env.clock.wall_micros() - POSTGRES_EPOCH_UNIX_MICROS;
-        Ok(Arc::new(Self {
+        let services = Arc::new(Self {
             row_ids: Arc::new(RowIds::new(&env)),
             memory: MemoryBudget::node(options.node_memory_bytes),
             plans: PlanCache::new(options.plan_cache_entries_max),
+            sequences: Sequences::default(),
             env,
             client,
             options,
@@ -133,7 +136,10 @@ impl SqlServices {
             start_micros,
             row_deltas: RwLock::default(),
             next_session: AtomicU64::new(1),
-        }))
+        });
+        // Temporary tables of sessions that a crash ended.
+        crate::ddl::temporary::clear(&services, None).await?;
+        Ok(services)
     }
 
     pub fn next_session_id(&self) -> u64 {

@@ -102,12 +102,26 @@ impl Binder<'_> {
                 span,
             ));
         }
-        let asts = self.plain_args(list, name, span)?;
-        let mut args = Vec::with_capacity(asts.len());
-        for arg in asts {
-            args.push((self.expr(arg, env)?, arg.span()));
-        }
+        let args = self.named_or_plain_args(&list.args, name, span, env)?;
         self.call_function(name, args, span)
+    }
+
+    /// Bound arguments of a call that may use names.
+    pub(super) fn named_or_plain_args(
+        &mut self,
+        args: &[FunctionArg],
+        name: &str,
+        span: Span,
+        env: &Env<'_>,
+    ) -> Result<Vec<(Expr, Span)>> {
+        if args.iter().any(|arg| matches!(arg, FunctionArg::Named { .. } | FunctionArg::ExprNamed { .. })) {
+            return self.named_args(args, name, span, env);
+        }
+        let mut bound = Vec::with_capacity(args.len());
+        for arg in self.plain_list(args, name, span)? {
+            bound.push((self.expr(arg, env)?, arg.span()));
+        }
+        Ok(bound)
     }
 
     /// The arguments of a call that takes neither names nor `*`.
@@ -117,8 +131,11 @@ impl Binder<'_> {
         name: &str,
         span: Span,
     ) -> Result<Vec<&'e ast::Expr>> {
-        list.args
-            .iter()
+        self.plain_list(&list.args, name, span)
+    }
+
+    fn plain_list<'e>(&self, args: &'e [FunctionArg], name: &str, span: Span) -> Result<Vec<&'e ast::Expr>> {
+        args.iter()
             .map(|arg| match arg {
                 FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Ok(expr),
                 FunctionArg::Unnamed(FunctionArgExpr::Wildcard) => Err(self.error_at(

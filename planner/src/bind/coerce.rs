@@ -104,11 +104,16 @@ impl Binder<'_> {
     fn read_literal(&mut self, text: &str, ty: SqlType, span: Span) -> Result<Expr> {
         let value = match ty.oid {
             Oid::REGCLASS | Oid::REGTYPE | Oid::REGPROC | Oid::REGROLE | Oid::REGNAMESPACE => {
-                self.cacheable = false;
-                match text.parse::<u32>() {
-                    Ok(number) => Ok(Datum::Oid(Oid(number))),
-                    Err(_) => self.eval.session.resolve_reg(ty.oid, text).map(Datum::Oid),
+                let found = match text.parse::<u32>() {
+                    Ok(number) => Ok(Oid(number)),
+                    Err(_) => self.eval.session.resolve_reg(ty.oid, text),
+                };
+                let stored = found.as_ref().ok().filter(|_| ty.oid == Oid::REGCLASS);
+                match stored.and_then(|id| self.catalog.table_by_id(*id)) {
+                    Some(table) => self.depend(&table),
+                    None => self.cacheable = false,
                 }
+                found.map(Datum::Oid)
             }
             _ => {
                 if matches!(ty.oid, Oid::DATE | Oid::TIME | Oid::TIMESTAMP | Oid::TIMESTAMPTZ) {

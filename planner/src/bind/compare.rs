@@ -87,6 +87,16 @@ impl Binder<'_> {
         high: &ast::Expr,
         env: &Env<'_>,
     ) -> Result<Expr> {
+        if let ast::Expr::Function(function) = low
+            && matches!(function.name.0.as_slice(), [ast::ObjectNamePart::Identifier(name)] if name.value == crate::parse::SYMMETRIC)
+            && let ast::FunctionArguments::List(list) = &function.args
+            && let [ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(low))] = list.args.as_slice()
+        {
+            let forwards = self.between(input, negated, low, high, env)?;
+            let backwards = self.between(input, negated, high, low, env)?;
+            let both = vec![forwards, backwards];
+            return Ok(if negated { Expr::And(both) } else { Expr::Or(both) });
+        }
         let value = self.expr(input, env)?;
         let low_value = self.expr(low, env)?;
         let (first, second) = if negated { ("<", ">") } else { (">=", "<=") };

@@ -6,7 +6,10 @@
 use std::ops::ControlFlow;
 
 use basalt_types::{Oid, Result, SqlError, SqlState, SqlType, format_type};
-use sqlparser::ast::{self, CteAsMaterialized, SetExpr, SetOperator, SetQuantifier};
+use sqlparser::{
+    ast::{self, CteAsMaterialized, SetExpr, SetOperator, SetQuantifier},
+    tokenizer::Span,
+};
 
 use super::{Binder, Bound, names::fold, plan, scope::Env};
 use crate::{
@@ -25,6 +28,8 @@ pub(crate) struct Cte {
     definition: Option<Plan>,
     uses: usize,
     materialized: Option<bool>,
+    /// It changes data: it runs whether it is read or not, once and to its end.
+    changes: bool,
 }
 
 impl Binder<'_> {
@@ -40,7 +45,24 @@ impl Binder<'_> {
                 ));
             }
             let saved = std::mem::take(&mut self.collected);
-            let bound = if with.recursive && refers_to(&cte.query, &name) {
+            let changes = matches!(
+                cte.query.body.as_ref(),
+                SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_)
+            );
+            if changes && (parent.is_some() || self.depth > 2) {
+                return Err(self.error_at(
+                    SqlState::FEATURE_NOT_SUPPORTED,
+                    "WITH clause containing a data-modifying statement must be at the top level",
+                    cte.alias.name.span,
+                ));
+            }
+            let bound = if changes {
+                self.changes_data = true;
+                self.data_change(&cte.query).and_then(|(plan, mut fields)| {
+                    self.name_columns(&mut fields, cte)?;
+                    Ok(Bound { plan, fields })
+                })
+            } else if with.recursive && refers_to(&cte.query, &name) {
                 self.recursive(cte, &name, parent)
             } else {
                 self.query(&cte.query, parent).and_then(|mut bound| {
@@ -61,9 +83,21 @@ impl Binder<'_> {
                 definition: Some(bound.plan),
                 uses: 0,
                 materialized,
+                changes,
             });
         }
         Ok(())
+    }
+
+    /// INSERT, UPDATE or DELETE in the place of a query, with the WITH clause before it.
+    pub(crate) fn data_change(&mut self, query: &ast::Query) -> Result<(Plan, Vec<Field>)> {
+        let with = query.with.as_ref();
+        match query.body.as_ref() {
+            SetExpr::Insert(ast::Statement::Insert(insert)) => self.insert(insert, with),
+            SetExpr::Update(ast::Statement::Update(update)) => self.update(update, with),
+            SetExpr::Delete(ast::Statement::Delete(delete)) => self.delete(delete, with),
+            _ => Err(SqlError::internal("not a change of data")),
+        }
     }
 
     fn name_columns(&self, fields: &mut [Field], cte: &ast::Cte) -> Result<()> {
@@ -129,6 +163,7 @@ impl Binder<'_> {
             definition: None,
             uses: 0,
             materialized: None,
+            changes: false,
         });
         let step = self.set_expr(right, false, parent);
         self.ctes.pop();
@@ -173,15 +208,22 @@ impl Binder<'_> {
     }
 
     /// A reference to a common table expression, the innermost of that name.
-    pub(super) fn cte_reference(&mut self, name: &str) -> Option<Bound> {
-        let position = self.ctes.iter().rposition(|cte| cte.name == name)?;
+    pub(super) fn cte_reference(&mut self, name: &str, span: Span) -> Result<Option<Bound>> {
+        let Some(position) = self.ctes.iter().rposition(|cte| cte.name == name) else { return Ok(None) };
+        if self.ctes[position].changes && self.ctes[position].fields.is_empty() {
+            return Err(self.error_at(
+                SqlState::FEATURE_NOT_SUPPORTED,
+                format!("WITH query \"{name}\" does not have a RETURNING clause"),
+                span,
+            ));
+        }
         let ids: Vec<_> =
             self.ctes[position].types.clone().into_iter().map(|ty| (self.new_id(), ty)).collect();
         let cte = &mut self.ctes[position];
         cte.uses += 1;
         let fields =
             cte.fields.iter().map(|field| Field { table: Oid(0), attnum: 0, ..field.clone() }).collect();
-        Some(Bound { plan: plan(PlanNode::CteScan { cte: cte.id }, ids), fields })
+        Ok(Some(Bound { plan: plan(PlanNode::CteScan { cte: cte.id }, ids), fields }))
     }
 
     /// Ends the scope of the expressions after `first`: each is put in place or kept beside the body.
@@ -190,10 +232,11 @@ impl Binder<'_> {
             let Some(cte) = self.ctes.pop() else { return };
             let Some(mut definition) = cte.definition else { continue };
             // Unread definitions are not run, as in PostgreSQL; their own references count no more.
-            if cte.uses == 0 {
+            if cte.uses == 0 && !cte.changes {
                 continue;
             }
-            let inline = cte.uses == 1 && cte.materialized != Some(true) && !has_volatile(&definition);
+            let inline =
+                cte.uses == 1 && !cte.changes && cte.materialized != Some(true) && !has_volatile(&definition);
             if inline {
                 let mut slot = Some(&mut definition);
                 let mut replaced = false;

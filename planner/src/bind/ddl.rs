@@ -84,6 +84,44 @@ pub fn bind_check(
     Ok(BoundCheck { expr, columns })
 }
 
+/// The value of a column after ALTER COLUMN … TYPE, over the table's columns. `using` was written by the user.
+pub fn bind_conversion(
+    text: &str,
+    table: &Arc<Table>,
+    column: &str,
+    target: SqlType,
+    using: bool,
+    catalog: &dyn Catalog,
+    settings: &PlanSettings<'_>,
+) -> Result<BoundCheck> {
+    let mut binder = Binder::new(catalog, settings, Source::new(text));
+    let columns: Vec<ColumnId> = table.columns.iter().map(|_| binder.new_id()).collect();
+    let scope = Scope::of(row_relation(table, &table.name, &columns));
+    let value = binder.stored_expression(text, &scope, Clause::UpdateSet)?;
+    if crate::optimize::has_subquery(&value) {
+        return Err(SqlError::new(
+            SqlState::FEATURE_NOT_SUPPORTED,
+            "cannot use subquery in transform expression",
+        ));
+    }
+    let expr = binder.coerce_or(value, target, CastContext::Assignment, Span::empty(), |_| {
+        let name = basalt_types::format_type(target);
+        if using {
+            return SqlError::new(
+                SqlState::DATATYPE_MISMATCH,
+                format!("result of USING clause for column \"{column}\" cannot be cast automatically to type {name}"),
+            )
+            .with_hint("You might need to add an explicit cast.");
+        }
+        SqlError::new(
+            SqlState::DATATYPE_MISMATCH,
+            format!("column \"{column}\" cannot be cast automatically to type {name}"),
+        )
+        .with_hint(format!("You might need to specify \"USING {column}::{name}\"."))
+    })?;
+    Ok(BoundCheck { expr, columns })
+}
+
 /// An expression without columns, such as an argument of EXECUTE, converted to `ty` when given.
 pub fn bind_expr_without_columns(
     expr: &ast::Expr,

@@ -3,7 +3,7 @@
 use basalt_types::{Result, SqlError};
 use sqlparser::ast::{self, FromTable};
 
-use super::{Binder, Clause, Collected, filter, plan, scope::Env, update::Target};
+use super::{Binder, Bound, Clause, Collected, filter, plan, scope::Env, update::Target};
 use crate::{Plan, PlanNode, plan::Delete, statement::Field};
 
 impl Binder<'_> {
@@ -12,11 +12,18 @@ impl Binder<'_> {
         delete: &ast::Delete,
         with: Option<&ast::With>,
     ) -> Result<(Plan, Vec<Field>)> {
-        if with.is_some()
-            || !delete.tables.is_empty()
-            || !delete.order_by.is_empty()
-            || delete.limit.is_some()
-        {
+        let outer_ctes = self.ctes.len();
+        if let Some(with) = with {
+            self.with_clause(with, None)?;
+        }
+        let (plan, fields) = self.delete_into(delete)?;
+        let mut bound = Bound { plan, fields };
+        self.close_ctes(outer_ctes, &mut bound);
+        Ok((bound.plan, bound.fields))
+    }
+
+    fn delete_into(&mut self, delete: &ast::Delete) -> Result<(Plan, Vec<Field>)> {
+        if !delete.tables.is_empty() || !delete.order_by.is_empty() || delete.limit.is_some() {
             return Err(SqlError::not_supported("this form of DELETE"));
         }
         let (FromTable::WithFromKeyword(items) | FromTable::WithoutKeyword(items)) = &delete.from;

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use basalt_functions::FunctionKind;
 use basalt_types::{Datum, Oid, Result, SqlError, SqlState, SqlType};
 use sqlparser::{
     ast::{self, JoinConstraint, JoinOperator, ObjectName, Spanned, TableAlias, TableFactor},
@@ -10,18 +9,18 @@ use sqlparser::{
 };
 
 use super::{
-    Binder, Bound, Clause, lookup,
+    Binder, Bound, Clause,
     names::{fold, qualified},
-    one_row, plan, project,
+    one_row, plan,
     row::conjunction,
+    rows_from::FunctionItem,
     scope::{Env, Relation, Scope, ScopeColumn},
 };
 use crate::{
     Expr, Plan, PlanNode, Table, TableKind,
     catalog::QualifiedName,
-    expr::CallExpr,
     optimize::free_columns,
-    plan::{Access, JoinKind, Scan},
+    plan::{Access, JoinKind, RowLock, Scan},
 };
 
 /// The system column `tableoid`. It must be NULL in a row that an outer join made up, so it follows a column that is
@@ -206,17 +205,13 @@ impl Binder<'_> {
                 self.function_relation(name, args, alias.as_ref(), *with_ordinality, &lateral_env)
             }
             TableFactor::UNNEST { alias, array_exprs, with_ordinality, .. } => {
-                let [array] = array_exprs.as_slice() else {
-                    return Err(self.at(SqlError::not_supported("unnest of several arrays"), factor.span()));
-                };
-                let array_value = self.in_from(|binder| binder.expr(array, &lateral_env))?;
-                self.table_function(
-                    "unnest",
-                    vec![(array_value, array.span())],
-                    alias.as_ref(),
-                    *with_ordinality,
-                    array.span(),
-                )
+                let mut items = Vec::with_capacity(array_exprs.len());
+                for array in array_exprs {
+                    let value = self.in_from(|binder| binder.expr(array, &lateral_env))?;
+                    let args = vec![(value, array.span())];
+                    items.push(FunctionItem { name: "unnest".to_owned(), args, span: array.span() });
+                }
+                self.functions_relation(items, alias.as_ref(), *with_ordinality)
             }
             TableFactor::Derived { lateral, subquery, alias, .. } => {
                 let bound = if *lateral {
@@ -286,7 +281,7 @@ impl Binder<'_> {
     }
 
     /// The column names of an alias: `t(a, b)`.
-    fn rename_columns(&self, relation: &mut Relation, alias: &TableAlias) -> Result<()> {
+    pub(super) fn rename_columns(&self, relation: &mut Relation, alias: &TableAlias) -> Result<()> {
         let visible = relation.columns.iter().filter(|column| !column.hidden).count();
         if alias.columns.len() > visible {
             return Err(self.error_at(
@@ -309,7 +304,7 @@ impl Binder<'_> {
     fn named_relation(&mut self, name: &ObjectName, alias: Option<&TableAlias>) -> Result<(Plan, Scope)> {
         let name_parts = qualified(name)?;
         if name_parts.schema.is_none()
-            && let Some(found) = self.cte_reference(&name_parts.name)
+            && let Some(found) = self.cte_reference(&name_parts.name, name.span())?
         {
             let label = alias.map_or_else(|| name_parts.name.clone(), |alias| fold(&alias.name));
             return self.derived(found, label, alias);
@@ -376,7 +371,14 @@ impl Binder<'_> {
         let schema = label.is_none().then(|| table.schema.clone());
         let label = label.unwrap_or_else(|| table.name.clone());
         let node = match table.kind {
-            TableKind::Table => PlanNode::Scan(Box::new(Scan {
+            TableKind::Materialized { populated: false, .. } => {
+                return Err(SqlError::new(
+                    SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
+                    format!("materialized view \"{}\" has not been populated", table.name),
+                )
+                .with_hint("Use the REFRESH MATERIALIZED VIEW command."));
+            }
+            TableKind::Table | TableKind::Materialized { .. } => PlanNode::Scan(Box::new(Scan {
                 table: Arc::clone(table),
                 alias: label.as_str().into(),
                 index: 0,
@@ -430,80 +432,13 @@ impl Binder<'_> {
         env: &Env<'_>,
     ) -> Result<(Plan, Scope)> {
         let function = super::folded(name)?.pop().unwrap_or_default();
-        let mut bound = Vec::with_capacity(args.len());
-        for arg in args {
-            let ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expr)) = arg else {
-                return Err(self.at(SqlError::not_supported("named argument notation"), name.span()));
-            };
-            bound.push((self.in_from(|binder| binder.expr(expr, env))?, expr.span()));
+        if function == crate::parse::ROWS_FROM {
+            let items = self.rows_from_items(args, name.span(), env)?;
+            return self.functions_relation(items, alias, ordinality);
         }
-        self.table_function(&function, bound, alias, ordinality, name.span())
-    }
-
-    fn table_function(
-        &mut self,
-        name: &str,
-        args: Vec<(Expr, Span)>,
-        alias: Option<&TableAlias>,
-        ordinality: bool,
-        span: Span,
-    ) -> Result<(Plan, Scope)> {
-        let is_set =
-            lookup::functions(name).any(|function| matches!(function.kind, FunctionKind::Set { .. }));
-        if !is_set {
-            if ordinality {
-                return Err(self.at(SqlError::not_supported("WITH ORDINALITY of a scalar function"), span));
-            }
-            let value = self.in_from(|binder| binder.call_function(name, args, span))?;
-            let (id, ty) = (self.new_id(), value.ty());
-            let label = alias.map_or_else(|| name.to_owned(), |alias| fold(&alias.name));
-            let column = ScopeColumn {
-                name: label.clone(),
-                expr: Expr::Column { id, ty },
-                origin: (Oid(0), 0),
-                hidden: false,
-            };
-            let mut relation =
-                Relation { alias: label, schema: None, table: None, columns: vec![column], scalar: true };
-            if let Some(alias) = alias {
-                self.rename_columns(&mut relation, alias)?;
-            }
-            return Ok((project(one_row(), vec![(id, value)]), Scope::of(relation)));
-        }
-        let (function, args, ty) = self.resolve_call(name, args, span)?;
-        let FunctionKind::Set { columns: declared, .. } = &function.kind else {
-            return Err(self.at(SqlError::not_supported(format!("function {name} in FROM")), span));
-        };
-        let label = alias.map_or_else(|| name.to_owned(), |alias| fold(&alias.name));
-        let mut outputs: Vec<(String, SqlType)> = if declared.len() <= 1 {
-            let declared_name = declared.first().map_or("", |(name, _)| *name);
-            let column = if declared_name.is_empty() { label.clone() } else { declared_name.to_owned() };
-            vec![(column, ty)]
-        } else {
-            declared.iter().map(|(name, oid)| ((*name).to_owned(), SqlType::new(*oid, -1))).collect()
-        };
-        let scalar = outputs.len() == 1 && !ordinality;
-        if ordinality {
-            outputs.push(("ordinality".to_owned(), SqlType::INT8));
-        }
-        let mut layout = Vec::with_capacity(outputs.len());
-        let mut columns = Vec::with_capacity(outputs.len());
-        for (name, ty) in outputs {
-            let id = self.new_id();
-            layout.push((id, ty));
-            columns.push(ScopeColumn {
-                name,
-                expr: Expr::Column { id, ty },
-                origin: (Oid(0), 0),
-                hidden: false,
-            });
-        }
-        let call = Box::new(CallExpr { function, args, ty, operator: None });
-        let mut relation = Relation { alias: label, schema: None, table: None, columns, scalar };
-        if let Some(alias) = alias {
-            self.rename_columns(&mut relation, alias)?;
-        }
-        Ok((plan(PlanNode::FunctionScan { call, ordinality }, layout), Scope::of(relation)))
+        let span = name.span();
+        let args = self.in_from(|binder| binder.named_or_plain_args(args, &function, span, env))?;
+        self.functions_relation(vec![FunctionItem { name: function, args, span }], alias, ordinality)
     }
 
     /// FOR UPDATE and FOR SHARE: the scans of the named tables lock what they read.
@@ -512,11 +447,9 @@ impl Binder<'_> {
         input: &mut Plan,
         locks: &[ast::LockClause],
         scope: &Scope,
-    ) -> Result<()> {
+    ) -> Result<Vec<Vec<RowLock>>> {
+        let mut above = Vec::new();
         for lock in locks {
-            if lock.nonblock.is_some() {
-                return Err(SqlError::not_supported("NOWAIT or SKIP LOCKED"));
-            }
             let only = match &lock.of {
                 None => None,
                 Some(name) => {
@@ -531,9 +464,28 @@ impl Binder<'_> {
                     Some(label)
                 }
             };
-            lock_scans(input, only.as_deref(), lock.lock_type == ast::LockType::Update);
+            let exclusive = lock.lock_type == ast::LockType::Update;
+            match &lock.nonblock {
+                None => lock_scans(input, only.as_deref(), exclusive),
+                // These must not wait while they read: the rows are locked above the whole query.
+                Some(nonblock) => {
+                    let mut rows = Vec::new();
+                    lockable(input, only.as_deref(), &mut rows);
+                    let locks = rows
+                        .into_iter()
+                        .map(|(table, key)| RowLock {
+                            table,
+                            key,
+                            exclusive,
+                            nowait: *nonblock == ast::NonBlock::Nowait,
+                            skip_locked: *nonblock == ast::NonBlock::SkipLocked,
+                        })
+                        .collect();
+                    above.push(locks);
+                }
+            }
         }
-        Ok(())
+        Ok(above)
     }
 }
 
@@ -545,6 +497,22 @@ fn lock_scans(input: &mut Plan, only: Option<&str>, exclusive: bool) {
     }
     for child in crate::optimize::inputs_mut(&mut input.node) {
         lock_scans(child, only, exclusive);
+    }
+}
+
+/// Tables whose rows a query gives, with the ids of their primary keys.
+fn lockable(plan: &Plan, only: Option<&str>, out: &mut Vec<(Arc<Table>, Vec<crate::ColumnId>)>) {
+    if let PlanNode::Scan(scan) = &plan.node
+        && only.is_none_or(|only| *scan.alias == *only)
+    {
+        let key = scan.table.primary().columns.iter().filter_map(|part| {
+            let position = scan.table.position(part.column)?;
+            scan.columns.iter().find(|(_, column)| *column == position).map(|(id, _)| *id)
+        });
+        out.push((scan.table.clone(), key.collect()));
+    }
+    for child in crate::optimize::inputs(&plan.node) {
+        lockable(child, only, out);
     }
 }
 

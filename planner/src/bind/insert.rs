@@ -11,7 +11,7 @@ use sqlparser::{
 };
 
 use super::{
-    Binder, Clause, Collected,
+    Binder, Bound, Clause, Collected,
     names::{fold, qualified},
     plan, project,
     scope::{Env, Relation, Scope, ScopeColumn},
@@ -28,12 +28,18 @@ impl Binder<'_> {
         insert: &ast::Insert,
         with: Option<&ast::With>,
     ) -> Result<(Plan, Vec<Field>)> {
-        if with.is_some()
-            || insert.or.is_some()
-            || insert.overwrite
-            || insert.replace_into
-            || !insert.assignments.is_empty()
-        {
+        let outer_ctes = self.ctes.len();
+        if let Some(with) = with {
+            self.with_clause(with, None)?;
+        }
+        let (plan, fields) = self.insert_into(insert)?;
+        let mut bound = Bound { plan, fields };
+        self.close_ctes(outer_ctes, &mut bound);
+        Ok((bound.plan, bound.fields))
+    }
+
+    fn insert_into(&mut self, insert: &ast::Insert) -> Result<(Plan, Vec<Field>)> {
+        if insert.or.is_some() || insert.replace_into || !insert.assignments.is_empty() {
             return Err(SqlError::not_supported("this form of INSERT"));
         }
         let TableObject::TableName(name) = &insert.table else {
@@ -42,6 +48,12 @@ impl Binder<'_> {
         let table = self.writable(name, "insert into")?;
         let targets = self.insert_columns(&table, &insert.columns)?;
         let mut defaults = Defaults::default();
+        // OVERRIDING SYSTEM VALUE and OVERRIDING USER VALUE, as the rewriter puts them.
+        defaults.overriding = match (insert.overwrite, insert.has_table_keyword) {
+            (true, false) => Overriding::System,
+            (true, true) => Overriding::User,
+            (false, _) => Overriding::Nothing,
+        };
         let source = match &insert.source {
             None => self.default_row(&table, &mut defaults)?,
             Some(query) => match query.body.as_ref() {
@@ -78,9 +90,18 @@ impl Binder<'_> {
     pub(super) fn writable(&mut self, name: &ast::ObjectName, verb: &str) -> Result<Arc<Table>> {
         let table = self.table(&qualified(name)?, name.span())?;
         let error = match &table.kind {
-            TableKind::Table => return Ok(table),
+            TableKind::Table => {
+                for related in self.catalog.related(&table, verb == "insert into") {
+                    self.depend(&related);
+                }
+                return Ok(table);
+            }
+            TableKind::Materialized { .. } => SqlError::new(
+                SqlState::WRONG_OBJECT_TYPE,
+                format!("cannot change materialized view \"{}\"", table.name),
+            ),
             TableKind::View { .. } => SqlError::not_supported(format!("{verb} a view")),
-            TableKind::Sequence => SqlError::new(
+            TableKind::Sequence(_) => SqlError::new(
                 SqlState::WRONG_OBJECT_TYPE,
                 format!("cannot change sequence \"{}\"", table.name),
             ),
@@ -170,8 +191,11 @@ impl Binder<'_> {
             for (position, place) in place.iter().enumerate() {
                 full.push(match place.and_then(|index| row.content.get(index)) {
                     Some(expr) if is_default(expr) => self.default_value(table, position, defaults)?,
+                    Some(_) if defaults.ignores(table, position) => {
+                        self.default_value(table, position, defaults)?
+                    }
                     Some(expr) => {
-                        self.refuse_identity(table, position)?;
+                        self.refuse_identity(table, position, defaults)?;
                         let value = self.expr(expr, &env)?;
                         self.assign(table, position, value, expr.span())?
                     }
@@ -184,9 +208,9 @@ impl Binder<'_> {
         Ok(self.rows_for(table, rows))
     }
 
-    fn refuse_identity(&self, table: &Table, position: usize) -> Result<()> {
+    fn refuse_identity(&self, table: &Table, position: usize, defaults: &Defaults) -> Result<()> {
         let column = &table.columns[position];
-        if column.identity_always == Some(true) {
+        if column.identity_always == Some(true) && defaults.overriding != Overriding::System {
             return Err(SqlError::new(
                 SqlState(*b"428C9"),
                 format!("cannot insert a non-DEFAULT value into column \"{}\"", column.name),
@@ -250,8 +274,11 @@ impl Binder<'_> {
         for position in 0..table.columns.len() {
             let written = targets.iter().position(|target| *target == position);
             let value = match written.and_then(|index| source.columns.get(index).copied()) {
+                Some(_) if defaults.ignores(table, position) => {
+                    self.default_value(table, position, defaults)?
+                }
                 Some((id, ty)) => {
-                    self.refuse_identity(table, position)?;
+                    self.refuse_identity(table, position, defaults)?;
                     self.assign(table, position, Expr::Column { id, ty }, query.span())?
                 }
                 None => self.default_value(table, position, defaults)?,
@@ -289,12 +316,12 @@ impl Binder<'_> {
         let Some(text) = &column.default else {
             return Ok(Expr::literal(Datum::Null, column.ty));
         };
-        if let Some(known) = defaults.0.get(&position) {
+        if let Some(known) = defaults.bound.get(&position) {
             return Ok(known.clone());
         }
         let value = self.stored_expression(text, &Scope::default(), Clause::Default)?;
         let value = self.assign(table, position, value, Span::empty())?;
-        defaults.0.insert(position, value.clone());
+        defaults.bound.insert(position, value.clone());
         Ok(value)
     }
 
@@ -432,9 +459,28 @@ impl Binder<'_> {
     }
 }
 
+/// What INSERT does with values for identity columns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Overriding {
+    #[default]
+    Nothing,
+    System,
+    User,
+}
+
 /// Bound defaults by column position.
 #[derive(Default)]
-pub(super) struct Defaults(BTreeMap<usize, Expr>);
+pub(super) struct Defaults {
+    bound: BTreeMap<usize, Expr>,
+    overriding: Overriding,
+}
+
+impl Defaults {
+    /// OVERRIDING USER VALUE: an identity column takes its default whatever is written.
+    fn ignores(&self, table: &Table, position: usize) -> bool {
+        self.overriding == Overriding::User && table.columns[position].identity_always.is_some()
+    }
+}
 
 pub(super) fn is_default(expr: &ast::Expr) -> bool {
     matches!(expr, ast::Expr::Identifier(ident) if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default"))

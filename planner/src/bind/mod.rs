@@ -19,11 +19,13 @@ mod group;
 mod insert;
 mod literal;
 mod lookup;
+mod named_arguments;
 mod names;
 mod output_name;
 mod query;
 mod resolve;
 mod row;
+mod rows_from;
 mod scope;
 mod select;
 mod set_operation;
@@ -43,8 +45,8 @@ use sqlparser::tokenizer::Span;
 pub(crate) use coerce::type_name;
 pub use data_type::{bind_type, is_serial};
 pub use ddl::{
-    BoundCheck, CopyTargets, bind_check, bind_column_default, bind_copy_targets, bind_expr_without_columns,
-    bind_view_query, plan_table_scan,
+    BoundCheck, CopyTargets, bind_check, bind_column_default, bind_conversion, bind_copy_targets,
+    bind_expr_without_columns, bind_view_query, plan_table_scan,
 };
 pub use names::{fold, folded, qualified};
 pub use tables::required_tables;
@@ -152,6 +154,8 @@ pub(crate) struct Binder<'a> {
     pub ctes: Vec<cte::Cte>,
     /// Aliases of FROM items that the subquery in FROM being bound stands beside and cannot see.
     pub hidden_relations: Vec<String>,
+    /// Some WITH query changes data.
+    pub changes_data: bool,
     next_column: u32,
     next_cte: u32,
     depth: usize,
@@ -174,6 +178,7 @@ impl<'a> Binder<'a> {
             collected: Collected::default(),
             ctes: Vec::new(),
             hidden_relations: Vec::new(),
+            changes_data: false,
             next_column: 0,
             next_cte: 0,
             depth: 0,

@@ -4,7 +4,7 @@ use basalt_types::{Result, SqlError, SqlState};
 use sqlparser::ast::{self, LimitClause, OrderByKind, SetExpr, Spanned};
 
 use super::{Binder, Bound, plan, scope::Env, scope::Scope};
-use crate::{Expr, PlanNode, statement::Field};
+use crate::{Expr, PlanNode, expr::AggregateCall, plan::WindowCall, statement::Field};
 
 /// What stands around a query's body.
 pub(super) struct Tail<'q> {
@@ -155,8 +155,8 @@ impl Binder<'_> {
         }
         let one = ast::Expr::Value(ast::Value::Number("1".into(), false).with_empty_span());
         if let Some(fetch) = &query.fetch {
-            if fetch.with_ties || fetch.percent {
-                return Err(SqlError::not_supported("FETCH FIRST WITH TIES or PERCENT"));
+            if fetch.percent {
+                return Err(SqlError::new(SqlState::SYNTAX_ERROR, "syntax error at or near \"percent\""));
             }
             limit = Some(fetch.quantity.as_ref().unwrap_or(&one));
         }
@@ -174,11 +174,61 @@ impl Binder<'_> {
             None => None,
         };
         self.collected = saved;
+        let ties = query.fetch.as_ref().is_some_and(|fetch| fetch.with_ties);
+        if ties && let Some(limit) = limit {
+            return self.limit_with_ties(bound, limit, offset);
+        }
         if limit.is_some() || offset.is_some() {
             let columns = bound.plan.columns.clone();
             let input = std::mem::replace(&mut bound.plan, super::one_row());
             bound.plan = plan(PlanNode::Limit { input: Box::new(input), limit, offset }, columns);
         }
+        Ok(())
+    }
+
+    /// FETCH FIRST … WITH TIES: rows whose rank is not beyond the last row's.
+    fn limit_with_ties(&mut self, bound: &mut Bound, limit: Expr, offset: Option<Expr>) -> Result<()> {
+        // Hidden sort columns are removed above the sort.
+        let sorted = match &bound.plan.node {
+            PlanNode::Project { input, .. } => &input.node,
+            node => node,
+        };
+        let PlanNode::Sort { keys, .. } = sorted else {
+            return Err(SqlError::new(
+                SqlState::SYNTAX_ERROR,
+                "WITH TIES cannot be specified without ORDER BY clause",
+            ));
+        };
+        let keys = keys.clone();
+        let output = bound.plan.columns.clone();
+        let input = match std::mem::replace(&mut bound.plan, super::one_row()) {
+            crate::Plan { node: PlanNode::Project { input, .. }, .. } => *input,
+            plan => plan,
+        };
+        let empty = sqlparser::tokenizer::Span::empty();
+        let (function, args, ty) = self.resolve_call("rank", vec![], empty)?;
+        let rank = self.new_id();
+        let call = WindowCall {
+            aggregate: AggregateCall { function, args, distinct: false, order_by: vec![], filter: None, ty },
+            partition_by: vec![],
+            order_by: keys,
+            frame: super::window::default_frame(),
+        };
+        let mut columns = input.columns.clone();
+        columns.push((rank, ty));
+        let ranked = plan(PlanNode::Window { input: Box::new(input), calls: vec![(rank, call)] }, columns);
+        let last = match &offset {
+            Some(offset) => self.binary("+", limit, offset.clone(), empty, empty)?,
+            None => limit,
+        };
+        let within = self.binary("<=", Expr::Column { id: rank, ty }, last, empty, empty)?;
+        let mut result = super::filter(ranked, within);
+        if offset.is_some() {
+            let columns = result.columns.clone();
+            result = plan(PlanNode::Limit { input: Box::new(result), limit: None, offset }, columns);
+        }
+        let kept = output.iter().map(|(id, ty)| (*id, Expr::Column { id: *id, ty: *ty })).collect();
+        bound.plan = super::project(result, kept);
         Ok(())
     }
 

@@ -50,12 +50,16 @@ impl Binder<'_> {
     ) -> Result<Bound> {
         refuse_foreign_clauses(select)?;
         let (mut input, scope) = self.bind_from(&select.from, parent)?;
-        self.lock_rows(&mut input, tail.locks, &scope)?;
+        let row_locks = self.lock_rows(&mut input, tail.locks, &scope)?;
         let env = Env { scope: &scope, parent };
         if let Some(condition) = &select.selection {
             let predicate =
                 self.in_clause(Clause::Where, |binder| binder.condition(condition, "WHERE", &env))?;
             input = filter(input, predicate);
+        }
+        for locks in row_locks {
+            let columns = input.columns.clone();
+            input = plan(PlanNode::LockRows { input: Box::new(input), locks }, columns);
         }
         self.collected.references.clear();
         self.named_windows(&select.named_window, &env)?;
@@ -339,7 +343,7 @@ fn lock_conflict(what: &str) -> SqlError {
 fn refuse_foreign_clauses(select: &ast::Select) -> Result<()> {
     let foreign = [
         (select.top.is_some(), "TOP"),
-        (select.into.is_some(), "SELECT INTO"),
+        (select.into.is_some(), "SELECT INTO in this place"),
         (!select.lateral_views.is_empty(), "LATERAL VIEW"),
         (select.prewhere.is_some(), "PREWHERE"),
         (!select.connect_by.is_empty(), "CONNECT BY"),

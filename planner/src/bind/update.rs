@@ -6,7 +6,7 @@ use basalt_types::{Result, SqlError, SqlState};
 use sqlparser::ast::{self, AssignmentTarget, Spanned, TableFactor, UpdateTableFromKind};
 
 use super::{
-    Binder, Clause, Collected, filter,
+    Binder, Bound, Clause, Collected, filter,
     from::nested_loop,
     insert::{Defaults, is_default, row_relation},
     names::fold,
@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     ColumnId, Expr, Plan, PlanNode, Table,
+    expr::SubqueryKind,
     plan::{JoinKind, Update},
     statement::Field,
 };
@@ -64,7 +65,18 @@ impl Binder<'_> {
         update: &ast::Update,
         with: Option<&ast::With>,
     ) -> Result<(Plan, Vec<Field>)> {
-        if with.is_some() || update.or.is_some() || !update.order_by.is_empty() || update.limit.is_some() {
+        let outer_ctes = self.ctes.len();
+        if let Some(with) = with {
+            self.with_clause(with, None)?;
+        }
+        let (plan, fields) = self.update_into(update)?;
+        let mut bound = Bound { plan, fields };
+        self.close_ctes(outer_ctes, &mut bound);
+        Ok((bound.plan, bound.fields))
+    }
+
+    fn update_into(&mut self, update: &ast::Update) -> Result<(Plan, Vec<Field>)> {
+        if update.or.is_some() || !update.order_by.is_empty() || update.limit.is_some() {
             return Err(SqlError::not_supported("this form of UPDATE"));
         }
         let mut target = self.dml_target(&update.table, "UPDATE")?;
@@ -111,30 +123,10 @@ impl Binder<'_> {
     ) -> Result<Vec<(usize, Expr)>> {
         let mut assigned: Vec<(usize, Expr)> = Vec::with_capacity(items.len());
         for item in items {
-            let (names, values): (Vec<&ast::ObjectName>, Vec<&ast::Expr>) = match &item.target {
-                AssignmentTarget::ColumnName(name) => (vec![name], vec![&item.value]),
+            let (names, values): (Vec<&ast::ObjectName>, Vec<Source<'_>>) = match &item.target {
+                AssignmentTarget::ColumnName(name) => (vec![name], vec![Source::Syntax(&item.value)]),
                 AssignmentTarget::Tuple(names) => {
-                    let values = match &item.value {
-                        ast::Expr::Tuple(values) => values.iter().collect(),
-                        ast::Expr::Nested(value) if names.len() == 1 => vec![value.as_ref()],
-                        value if names.len() == 1 => vec![value],
-                        ast::Expr::Subquery(_) => {
-                            return Err(self.at(
-                                SqlError::not_supported("UPDATE of several columns from one subquery"),
-                                item.value.span(),
-                            ));
-                        }
-                        _ => {
-                            return Err(self.at(
-                                SqlError::new(
-                                    SqlState::FEATURE_NOT_SUPPORTED,
-                                    "source for a multiple-column UPDATE item must be a sub-SELECT or ROW() expression",
-                                ),
-                                item.value.span(),
-                            ));
-                        }
-                    };
-                    (names.iter().collect(), values)
+                    (names.iter().collect(), self.row_sources(&item.value, names.len(), env)?)
                 }
             };
             if names.len() != values.len() {
@@ -153,28 +145,90 @@ impl Binder<'_> {
                         format!("multiple assignments to same column \"{label}\""),
                     ));
                 }
-                let bound = if is_default(value) {
-                    self.default_value(table, position, defaults)?
-                } else {
-                    if table.columns[position].identity_always == Some(true) {
-                        return Err(self.at(
-                            SqlError::new(
-                                SqlState(*b"428C9"),
-                                format!("column \"{label}\" can only be updated to DEFAULT"),
-                            )
-                            .with_detail(format!(
-                                "Column \"{label}\" is an identity column defined as GENERATED ALWAYS."
-                            )),
-                            name.span(),
-                        ));
+                let default = matches!(&value, Source::Syntax(value) if is_default(value));
+                if !default && table.columns[position].identity_always == Some(true) {
+                    return Err(self.at(
+                        SqlError::new(
+                            SqlState(*b"428C9"),
+                            format!("column \"{label}\" can only be updated to DEFAULT"),
+                        )
+                        .with_detail(format!(
+                            "Column \"{label}\" is an identity column defined as GENERATED ALWAYS."
+                        )),
+                        name.span(),
+                    ));
+                }
+                let bound = match value {
+                    Source::Syntax(_) if default => self.default_value(table, position, defaults)?,
+                    Source::Syntax(value) => {
+                        let bound = self.expr(value, env)?;
+                        self.assign(table, position, bound, value.span())?
                     }
-                    let bound = self.expr(value, env)?;
-                    self.assign(table, position, bound, value.span())?
+                    Source::Bound(bound) => self.assign(table, position, bound, item.value.span())?,
                 };
                 assigned.push((position, bound));
             }
         }
         Ok(assigned)
+    }
+}
+
+/// A value of SET.
+enum Source<'e> {
+    Syntax(&'e ast::Expr),
+    Bound(Expr),
+}
+
+impl Binder<'_> {
+    /// The values of `SET (a, b) = …`: a row, or a subquery of as many columns.
+    fn row_sources<'e>(
+        &mut self,
+        value: &'e ast::Expr,
+        count: usize,
+        env: &Env<'_>,
+    ) -> Result<Vec<Source<'e>>> {
+        match value {
+            ast::Expr::Tuple(values) => Ok(values.iter().map(Source::Syntax).collect()),
+            ast::Expr::Function(function)
+                if super::folded(&function.name)?.as_slice() == ["row"]
+                    && matches!(function.args, ast::FunctionArguments::List(_)) =>
+            {
+                let ast::FunctionArguments::List(list) = &function.args else {
+                    return Err(SqlError::internal("ROW without a list"));
+                };
+                let values = self.plain_args(list, "row", function.name.span())?;
+                Ok(values.into_iter().map(Source::Syntax).collect())
+            }
+            ast::Expr::Subquery(query) => {
+                let bound = self.subplan(query, env)?;
+                if bound.plan.columns.len() != count {
+                    return Err(self.error_at(
+                        SqlState::SYNTAX_ERROR,
+                        "number of columns does not match number of values",
+                        value.span(),
+                    ));
+                }
+                // Each column is a subquery of its own, over the same plan.
+                Ok(bound
+                    .plan
+                    .columns
+                    .clone()
+                    .into_iter()
+                    .map(|(id, ty)| {
+                        let plan = super::project(bound.plan.clone(), vec![(id, Expr::Column { id, ty })]);
+                        let one = Bound { plan, fields: Vec::new() };
+                        Source::Bound(self.subquery_expr(SubqueryKind::Scalar, one, ty))
+                    })
+                    .collect())
+            }
+            ast::Expr::Nested(inner) if count == 1 => Ok(vec![Source::Syntax(inner)]),
+            value if count == 1 => Ok(vec![Source::Syntax(value)]),
+            value => Err(self.error_at(
+                SqlState::FEATURE_NOT_SUPPORTED,
+                "source for a multiple-column UPDATE item must be a sub-SELECT or ROW() expression",
+                value.span(),
+            )),
+        }
     }
 }
 

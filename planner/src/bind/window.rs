@@ -21,7 +21,7 @@ pub(crate) struct Definition {
     frame: Option<Frame>,
 }
 
-fn default_frame() -> Frame {
+pub(super) fn default_frame() -> Frame {
     Frame {
         mode: FrameMode::Range,
         start: FrameBound::UnboundedPreceding,
@@ -144,8 +144,9 @@ impl Binder<'_> {
     }
 
     fn window_definition(&mut self, spec: &WindowSpec, span: Span, env: &Env<'_>) -> Result<Definition> {
-        let base = spec.window_name.as_ref().map(|name| self.named_window(name)).transpose()?;
-        if let (Some(_), Some(name)) = (&base, &spec.window_name) {
+        let (exclude, base_name) = exclusion(spec.window_name.as_ref());
+        let base = base_name.as_ref().map(|name| self.named_window(name)).transpose()?;
+        if let (Some(_), Some(name)) = (&base, &base_name) {
             let shown = fold(name);
             if !spec.partition_by.is_empty() {
                 return Err(self.error_at(
@@ -178,7 +179,7 @@ impl Binder<'_> {
             Ok(())
         })?;
         let frame = match &spec.window_frame {
-            Some(frame) => Some(self.frame(frame, &order_by, span, env)?),
+            Some(frame) => Some(Frame { exclude, ..self.frame(frame, &order_by, span, env)? }),
             None => None,
         };
         Ok(Definition { partition_by, order_by, frame })
@@ -272,6 +273,28 @@ impl Binder<'_> {
         }
         Ok(Frame { mode, start, end, exclude: FrameExclude::NoOthers })
     }
+}
+
+/// What a frame excludes and the window's own base name, which the rewriter has joined.
+fn exclusion(name: Option<&ast::Ident>) -> (FrameExclude, Option<ast::Ident>) {
+    let Some(name) = name else { return (FrameExclude::NoOthers, None) };
+    let Some((what, base)) =
+        name.value.strip_prefix(crate::parse::EXCLUDE).and_then(|rest| rest.split_once('\u{1}'))
+    else {
+        return (FrameExclude::NoOthers, Some(name.clone()));
+    };
+    let exclude = match what {
+        "current row" => FrameExclude::CurrentRow,
+        "group" => FrameExclude::Group,
+        "ties" => FrameExclude::Ties,
+        _ => FrameExclude::NoOthers,
+    };
+    let base = (!base.is_empty()).then(|| ast::Ident {
+        value: base.to_owned(),
+        quote_style: Some('"'),
+        span: name.span,
+    });
+    (exclude, base)
 }
 
 /// The type of a RANGE offset for an ordering column.

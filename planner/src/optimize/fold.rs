@@ -1,21 +1,29 @@
 //! Constant folding.
 //!
-//! Only immutable calls over literals are computed, and only when that succeeds: an error stays where it is and is
-//! raised by the execution that reaches it (a CASE branch may never).
+//! Only immutable calls over literals are computed. A constant that fails fails the statement, whether a row would ever
+//! reach it or not, as in PostgreSQL; what a constant condition before it makes unreachable is not computed.
 
 use std::sync::Arc;
 
 use basalt_functions::{Call, EvalContext, Volatility};
-use basalt_types::{Datum, SqlType, apply_typmod};
+use basalt_types::{Datum, Result, SqlType, apply_typmod};
 
 use super::walk::{children_mut, exprs_mut, inputs_mut};
 use crate::{Expr, Plan};
 
-pub(super) fn fold_plan(plan: &mut Plan, context: &EvalContext) {
-    exprs_mut(&mut plan.node, &mut |expr| fold(expr, context));
+/// Fails when a constant part of the plan does, as PostgreSQL's planner does.
+pub(super) fn fold_plan(plan: &mut Plan, context: &EvalContext) -> Result<()> {
+    let mut result = Ok(());
+    exprs_mut(&mut plan.node, &mut |expr| {
+        if result.is_ok() {
+            result = fold(expr, context);
+        }
+    });
+    result?;
     for input in inputs_mut(&mut plan.node) {
-        fold_plan(input, context);
+        fold_plan(input, context)?;
     }
+    Ok(())
 }
 
 fn literal(expr: &Expr) -> Option<&Datum> {
@@ -29,17 +37,66 @@ fn boolean(value: Option<bool>) -> Expr {
     Expr::literal(value.map_or(Datum::Null, Datum::Bool), SqlType::BOOL)
 }
 
-pub(super) fn fold(expr: &mut Expr, context: &EvalContext) {
-    if let Expr::Subquery(subquery) = expr {
-        fold_plan(Arc::make_mut(&mut subquery.plan), context);
+pub(super) fn fold(expr: &mut Expr, context: &EvalContext) -> Result<()> {
+    match expr {
+        Expr::Subquery(subquery) => fold_plan(Arc::make_mut(&mut subquery.plan), context)?,
+        // Parts that a constant before them makes unreachable are not computed.
+        Expr::Case { branches, otherwise, .. } => {
+            let mut reached = true;
+            for (condition, result) in branches.iter_mut() {
+                if !reached {
+                    break;
+                }
+                fold(condition, context)?;
+                match literal(condition) {
+                    Some(Datum::Bool(true)) => {
+                        fold(result, context)?;
+                        reached = false;
+                    }
+                    Some(Datum::Bool(false) | Datum::Null) => {}
+                    _ => fold(result, context)?,
+                }
+            }
+            if reached && let Some(otherwise) = otherwise {
+                fold(otherwise, context)?;
+            }
+        }
+        Expr::Coalesce { args, .. } => {
+            for arg in args.iter_mut() {
+                fold(arg, context)?;
+                if literal(arg).is_some_and(|value| !value.is_null()) {
+                    break;
+                }
+            }
+        }
+        Expr::And(_) | Expr::Or(_) => {
+            let ends = matches!(expr, Expr::Or(_));
+            if let Expr::And(list) | Expr::Or(list) = expr {
+                for part in list.iter_mut() {
+                    fold(part, context)?;
+                    if matches!(literal(part), Some(Datum::Bool(value)) if *value == ends) {
+                        break;
+                    }
+                }
+            }
+        }
+        _ => {
+            let mut result = Ok(());
+            children_mut(expr, &mut |child| {
+                if result.is_ok() {
+                    result = fold(child, context);
+                }
+            });
+            result?;
+        }
     }
-    children_mut(expr, &mut |child| fold(child, context));
-    if let Some(folded) = folded(expr, context) {
+    if let Some(folded) = folded(expr, context)? {
         *expr = folded;
     }
+    Ok(())
 }
 
-fn folded(expr: &mut Expr, context: &EvalContext) -> Option<Expr> {
+fn folded(expr: &mut Expr, context: &EvalContext) -> Result<Option<Expr>> {
     match expr {
         Expr::Call(call) => {
             // A strict function of NULL is NULL whatever its other arguments are; they are not computed.
@@ -48,20 +105,21 @@ fn folded(expr: &mut Expr, context: &EvalContext) -> Option<Expr> {
                 && call.function.strict
                 && call.args.iter().any(|arg| literal(arg).is_some_and(Datum::is_null))
             {
-                return Some(Expr::literal(Datum::Null, call.ty));
+                return Ok(Some(Expr::literal(Datum::Null, call.ty)));
             }
-            if call.function.volatility != Volatility::Immutable {
-                return None;
+            if call.function.volatility != Volatility::Immutable || !scalar {
+                return Ok(None);
             }
-            let args: Vec<Datum> =
-                call.args.iter().map(|arg| literal(arg).cloned()).collect::<Option<_>>()?;
+            let args: Option<Vec<Datum>> = call.args.iter().map(|arg| literal(arg).cloned()).collect();
+            let Some(args) = args else { return Ok(None) };
             let arg_types: Vec<SqlType> = call.args.iter().map(Expr::ty).collect();
             let site = Call { context, arg_types: &arg_types, return_type: call.ty };
-            call.function.call(&site, &args).ok().map(|value| Expr::literal(value, call.ty))
+            let value = call.function.call(&site, &args)?;
+            Ok(Some(Expr::literal(value, call.ty)))
         }
         Expr::Cast { input, to, method, .. } => {
             let source = input.ty();
-            let value = literal(input)?;
+            let Some(value) = literal(input) else { return Ok(None) };
             // Reading and writing text may depend on settings and the clock.
             let immutable = match method {
                 basalt_functions::CastMethod::Function(function) => {
@@ -71,20 +129,27 @@ fn folded(expr: &mut Expr, context: &EvalContext) -> Option<Expr> {
                 basalt_functions::CastMethod::InOut => value.is_null(),
             };
             if !immutable {
-                return None;
+                return Ok(None);
             }
             let site = Call { context, arg_types: &[source], return_type: *to };
-            method.apply(&site, value).ok().map(|value| Expr::literal(value, *to))
+            Ok(Some(Expr::literal(method.apply(&site, value)?, *to)))
         }
         Expr::Coerce { input, to, explicit } => {
-            let value = literal(input)?.clone();
+            let Some(value) = literal(input).cloned() else { return Ok(None) };
             let rule = if *explicit {
                 basalt_types::LengthRule::ExplicitCast
             } else {
                 basalt_types::LengthRule::Assignment
             };
-            apply_typmod(value, *to, rule).ok().map(|value| Expr::literal(value, *to))
+            Ok(Some(Expr::literal(apply_typmod(value, *to, rule)?, *to)))
         }
+        other => Ok(logic(other)),
+    }
+}
+
+/// Constructs whose constants never fail.
+fn logic(expr: &mut Expr) -> Option<Expr> {
+    match expr {
         Expr::And(list) => connective(list, true),
         Expr::Or(list) => connective(list, false).or_else(|| in_list(list)),
         Expr::Not(input) => match literal(input)? {

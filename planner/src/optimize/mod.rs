@@ -16,17 +16,18 @@ use std::sync::Arc;
 
 pub use same::same;
 pub(crate) use same::same_aggregate;
-pub(crate) use walk::{any as any_expr, children_mut, columns_of, has_subquery, inputs_mut, replace_cte};
-pub use walk::{exprs, free_columns, has_volatile, inputs, reads_cte};
+pub use walk::any as any_expr;
+pub(crate) use walk::{children_mut, columns_of, has_subquery, inputs_mut, replace_cte};
+pub use walk::{exprs, free_columns, has_volatile, inputs, is_volatile, reads_cte};
 
 use crate::{Expr, Plan, PlanNode, bind::PlanSettings};
 
 /// Makes a bound plan fast.
-pub(crate) fn optimize(mut plan: Plan, settings: &PlanSettings<'_>) -> Plan {
-    fold::fold_plan(&mut plan, settings.eval);
+pub(crate) fn optimize(mut plan: Plan, settings: &PlanSettings<'_>) -> basalt_types::Result<Plan> {
+    fold::fold_plan(&mut plan, settings.eval)?;
     let mut plan = rewrite(plan);
     prune::prune_root(&mut plan);
-    plan
+    Ok(plan)
 }
 
 /// Pushdown, joins, access paths and order, of this plan and of those in its subqueries.

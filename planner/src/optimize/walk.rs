@@ -144,7 +144,7 @@ fn typed_columns(expr: &Expr, into: &mut Vec<(ColumnId, SqlType)>) {
 }
 
 /// Whether any part satisfies `test`.
-pub(crate) fn any<'e>(expr: &'e Expr, test: &mut dyn FnMut(&'e Expr) -> bool) -> bool {
+pub fn any<'e>(expr: &'e Expr, test: &mut dyn FnMut(&'e Expr) -> bool) -> bool {
     if test(expr) {
         return true;
     }
@@ -154,7 +154,7 @@ pub(crate) fn any<'e>(expr: &'e Expr, test: &mut dyn FnMut(&'e Expr) -> bool) ->
 }
 
 /// Calls a volatile function, or holds a subquery that does.
-pub(crate) fn is_volatile(expr: &Expr) -> bool {
+pub fn is_volatile(expr: &Expr) -> bool {
     any(expr, &mut |part| match part {
         Expr::Call(call) => call.function.volatility == Volatility::Volatile,
         Expr::Subquery(subquery) => has_volatile(&subquery.plan),

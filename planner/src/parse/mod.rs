@@ -7,6 +7,7 @@
 mod nesting;
 mod position;
 mod rewrite;
+mod sequence;
 mod syntax_error;
 mod utility;
 
@@ -22,7 +23,20 @@ use sqlparser::{
 
 pub(crate) use nesting::too_deep;
 pub use position::Source;
-pub use utility::{FetchCount, Utility};
+pub use sequence::SequenceOptions;
+pub use utility::{FetchCount, RelationChange, RelationKind, Utility};
+
+// Clauses that the grammar lacks travel through it in names that no client writes.
+/// A call around the first bound of BETWEEN SYMMETRIC.
+pub(crate) const SYMMETRIC: &str = "\u{1}symmetric";
+/// Before the exclusion of a frame, in the name of its window.
+pub(crate) const EXCLUDE: &str = "\u{1}exclude ";
+/// The function in the place of ROWS FROM.
+pub(crate) const ROWS_FROM: &str = "\u{1}rows from";
+/// Before the options of a LIKE clause, in the name of a column whose type is the table's name.
+pub const LIKE: &str = "\u{1}like";
+/// The storage option in the place of WITH NO DATA.
+pub const NO_DATA: &str = "\u{1}no data";
 
 /// Nested levels that the grammar may recurse into.
 const RECURSION_LIMIT: usize = 300;
@@ -68,6 +82,26 @@ pub fn parse_expression(sql: &str) -> Result<(ast::Expr, Source)> {
     let expr = parser.parse_expr().map_err(|error| syntax_error::translate(error, &parser, &source))?;
     expect_end(&parser, &source)?;
     Ok((expr, source))
+}
+
+/// An expression over one table with a column under another name.
+pub fn rename_column(sql: &str, table: &str, old: &str, new: &str) -> Result<String> {
+    let (mut expr, _) = parse_expression(sql)?;
+    let is_old = |ident: &ast::Ident| crate::bind::fold(ident) == old;
+    let _ = ast::visit_expressions_mut(&mut expr, |expr| {
+        match expr {
+            ast::Expr::Identifier(ident) if is_old(ident) => *ident = ast::Ident::with_quote('"', new),
+            ast::Expr::CompoundIdentifier(parts) => {
+                let of_table = parts.len() < 2 || crate::bind::fold(&parts[parts.len() - 2]) == table;
+                if let Some(last) = parts.last_mut().filter(|last| of_table && is_old(last)) {
+                    *last = ast::Ident::with_quote('"', new);
+                }
+            }
+            _ => {}
+        }
+        std::ops::ControlFlow::<()>::Continue(())
+    });
+    Ok(expr.to_string())
 }
 
 fn parse_one(tokens: &[TokenWithSpan], source: &Source) -> Result<ParsedStatement> {

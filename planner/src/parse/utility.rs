@@ -6,7 +6,7 @@ use sqlparser::{
     tokenizer::{Token, TokenWithSpan},
 };
 
-use super::{ParsedStatement, Source, parse_one, syntax_error};
+use super::{ParsedStatement, Source, parse_one, sequence::SequenceOptions, syntax_error};
 use crate::catalog::QualifiedName;
 
 #[derive(Clone, Debug)]
@@ -56,8 +56,54 @@ pub enum Utility {
     Close {
         name: Option<String>,
     },
+    /// `SET CONSTRAINTS {ALL | name, …} {DEFERRED | IMMEDIATE}`; no names mean all.
+    SetConstraints {
+        names: Vec<String>,
+        deferred: bool,
+    },
     /// `REINDEX` and `CLUSTER` do nothing here.
     Reindex,
+    CreateSequence {
+        name: QualifiedName,
+        temporary: bool,
+        if_not_exists: bool,
+        options: SequenceOptions,
+    },
+    AlterSequence {
+        name: QualifiedName,
+        if_exists: bool,
+        options: SequenceOptions,
+    },
+    /// `REFRESH MATERIALIZED VIEW name [WITH [NO] DATA]`.
+    Refresh {
+        name: QualifiedName,
+        with_data: bool,
+    },
+    /// `ALTER kind name RENAME TO x` and its kin, for every kind of relation.
+    AlterRelation {
+        kind: RelationKind,
+        name: QualifiedName,
+        if_exists: bool,
+        change: RelationChange,
+    },
+}
+
+/// The kind of relation that ALTER names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RelationKind {
+    Table,
+    View,
+    MaterializedView,
+    Sequence,
+    Index,
+}
+
+/// A change that any relation may undergo.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RelationChange {
+    RenameTo(String),
+    SetSchema(String),
+    OwnerTo,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +112,7 @@ pub enum FetchCount {
     All,
 }
 
-struct Tokens<'a> {
+pub(super) struct Tokens<'a> {
     tokens: &'a [TokenWithSpan],
     at: usize,
     source: &'a Source,
@@ -97,6 +143,18 @@ pub(super) fn parse(tokens: &[TokenWithSpan], source: &Source) -> Result<Option<
                 Utility::Close { name: Some(stream.name()?) }
             }
         }
+        "create" => {
+            let temporary = stream.accept("temp") || stream.accept("temporary");
+            if !stream.accept("sequence") {
+                return Ok(None);
+            }
+            stream.create_sequence(temporary)?
+        }
+        "alter" => match stream.alter()? {
+            Some(utility) => utility,
+            None => return Ok(None),
+        },
+        "refresh" => stream.refresh()?,
         "reindex" | "cluster" => {
             stream.at = tokens.len();
             Utility::Reindex
@@ -108,42 +166,46 @@ pub(super) fn parse(tokens: &[TokenWithSpan], source: &Source) -> Result<Option<
 }
 
 impl Tokens<'_> {
-    fn peek(&self) -> Option<&Token> {
+    pub(super) fn peek(&self) -> Option<&Token> {
         self.tokens.get(self.at).map(|token| &token.token)
     }
 
-    fn error(&self) -> basalt_types::SqlError {
+    pub(super) fn error(&self) -> basalt_types::SqlError {
         match self.tokens.get(self.at) {
             Some(token) => syntax_error::near(token, self.source),
             None => syntax_error::at_end(self.source),
         }
     }
 
+    pub(super) fn advance(&mut self) {
+        self.at += 1;
+    }
+
     fn end(&self) -> Result<()> {
         if self.at >= self.tokens.len() { Ok(()) } else { Err(self.error()) }
     }
 
-    fn is(&self, word: &str) -> bool {
+    pub(super) fn is(&self, word: &str) -> bool {
         matches!(self.peek(), Some(Token::Word(found)) if found.quote_style.is_none() && found.value.eq_ignore_ascii_case(word))
     }
 
-    fn accept(&mut self, word: &str) -> bool {
+    pub(super) fn accept(&mut self, word: &str) -> bool {
         let found = self.is(word);
         self.at += usize::from(found);
         found
     }
 
-    fn accept_token(&mut self, token: &Token) -> bool {
+    pub(super) fn accept_token(&mut self, token: &Token) -> bool {
         let found = self.peek() == Some(token);
         self.at += usize::from(found);
         found
     }
 
-    fn expect(&mut self, word: &str) -> Result<()> {
+    pub(super) fn expect(&mut self, word: &str) -> Result<()> {
         if self.accept(word) { Ok(()) } else { Err(self.error()) }
     }
 
-    fn name(&mut self) -> Result<String> {
+    pub(super) fn name(&mut self) -> Result<String> {
         match self.peek() {
             Some(Token::Word(word)) => {
                 let name =
@@ -165,7 +227,7 @@ impl Tokens<'_> {
         Ok(name)
     }
 
-    fn table(&mut self) -> Result<QualifiedName> {
+    pub(super) fn table(&mut self) -> Result<QualifiedName> {
         let mut parts = vec![self.name()?];
         while self.accept_token(&Token::Period) {
             parts.push(self.name()?);
@@ -203,6 +265,66 @@ impl Tokens<'_> {
         }
     }
 
+    /// ALTER of a relation where the grammar lacks the form.
+    fn alter(&mut self) -> Result<Option<Utility>> {
+        let kind = if self.accept("table") {
+            RelationKind::Table
+        } else if self.accept("view") {
+            RelationKind::View
+        } else if self.accept("materialized") {
+            self.expect("view")?;
+            RelationKind::MaterializedView
+        } else if self.accept("sequence") {
+            let start = self.at;
+            if let Some(utility) = self.alter_sequence()? {
+                return Ok(Some(utility));
+            }
+            self.at = start;
+            RelationKind::Sequence
+        } else if self.accept("index") {
+            RelationKind::Index
+        } else {
+            return Ok(None);
+        };
+        let if_exists = self.accept("if");
+        if if_exists {
+            self.expect("exists")?;
+        }
+        self.accept("only");
+        let name = self.table()?;
+        let change = if self.accept("rename") {
+            if !self.accept("to") {
+                return Ok(None);
+            }
+            RelationChange::RenameTo(self.name()?)
+        } else if self.accept("set") {
+            if !self.accept("schema") {
+                return Ok(None);
+            }
+            RelationChange::SetSchema(self.name()?)
+        } else if self.accept("owner") {
+            self.expect("to")?;
+            self.name()?;
+            RelationChange::OwnerTo
+        } else {
+            return Ok(None);
+        };
+        Ok((self.at == self.tokens.len()).then_some(Utility::AlterRelation { kind, name, if_exists, change }))
+    }
+
+    fn refresh(&mut self) -> Result<Utility> {
+        self.expect("materialized")?;
+        self.expect("view")?;
+        self.accept("concurrently");
+        let name = self.table()?;
+        let mut with_data = true;
+        if self.accept("with") {
+            with_data = !self.accept("no");
+            self.expect("data")?;
+        }
+        Ok(Utility::Refresh { name, with_data })
+    }
+
     fn show(&mut self) -> Result<Utility> {
         let name = if self.accept("transaction") {
             self.expect("isolation")?;
@@ -226,10 +348,10 @@ impl Tokens<'_> {
         if !local {
             self.accept("session");
         }
-        if ["transaction", "characteristics", "role", "authorization", "constraints"]
-            .iter()
-            .any(|word| self.is(word))
-        {
+        if !local && self.accept("constraints") {
+            return self.set_constraints().map(Some);
+        }
+        if ["transaction", "characteristics", "role", "authorization"].iter().any(|word| self.is(word)) {
             return Ok(None);
         }
         let name = if self.accept("time") {
@@ -256,6 +378,23 @@ impl Tokens<'_> {
             self.accept("local");
         }
         Ok(Some(Utility::Set { local, name, values }))
+    }
+
+    fn set_constraints(&mut self) -> Result<Utility> {
+        let mut names = Vec::new();
+        if !self.accept("all") {
+            loop {
+                names.push(self.table()?.name);
+                if !self.accept_token(&Token::Comma) {
+                    break;
+                }
+            }
+        }
+        let deferred = self.accept("deferred");
+        if !deferred {
+            self.expect("immediate")?;
+        }
+        Ok(Utility::SetConstraints { names, deferred })
     }
 
     fn value(&mut self) -> Result<String> {

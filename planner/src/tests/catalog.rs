@@ -17,6 +17,14 @@ impl Catalog for Memory {
         Ok(self.0.get(&name.name).cloned())
     }
 
+    fn table_by_id(&self, _: Oid) -> Option<Arc<Table>> {
+        None
+    }
+
+    fn related(&self, _: &Table, _: bool) -> Vec<Arc<Table>> {
+        Vec::new()
+    }
+
     fn type_exists(&self, _schema: Option<&str>, _name: &str) -> bool {
         false
     }
@@ -118,6 +126,9 @@ pub fn table(
         columns,
         indexes,
         checks: vec![],
+        foreign_keys: Vec::new(),
+        comments: Default::default(),
+        on_commit: Default::default(),
         row_estimate: Some(rows),
     })
 }

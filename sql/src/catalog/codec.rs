@@ -3,9 +3,12 @@
 //! Strings and lists carry a u32 length; numbers are big-endian; options are a presence byte and the value.
 //! A new field gets a new version byte; old versions stay readable.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
-use basalt_planner::{Column, Index, IndexColumn, Table, TableKind, catalog::Check};
+use basalt_planner::{
+    Column, Index, IndexColumn, Table, TableKind,
+    catalog::{Check, ForeignKey, OnCommit, ReferentialAction, Sequence},
+};
 use basalt_types::{
     Datum, Oid, Result, SqlError, SqlState, SqlType,
     codec::row::{RowEncoder, RowView},
@@ -14,7 +17,8 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::snapshot::{Database, Descriptor, Schema};
 
-const VERSION: u8 = 1;
+/// Version 2 adds foreign keys, comments, ON COMMIT and sequences to tables.
+const VERSION: u8 = 2;
 const KIND_DATABASE: u8 = 1;
 const KIND_SCHEMA: u8 = 2;
 const KIND_TABLE: u8 = 3;
@@ -45,7 +49,7 @@ pub fn encode(descriptor: &Descriptor) -> Bytes {
 pub fn decode(bytes: &Bytes) -> Result<Descriptor> {
     let mut input = Input(bytes.clone());
     let version = input.u8()?;
-    if version != VERSION {
+    if !(1..=VERSION).contains(&version) {
         return Err(damaged(format!("unknown descriptor version {version}")));
     }
     let descriptor = match input.u8()? {
@@ -55,7 +59,7 @@ pub fn decode(bytes: &Bytes) -> Result<Descriptor> {
             database: input.oid()?,
             name: input.string()?,
         })),
-        KIND_TABLE => Descriptor::Table(Arc::new(decode_table(&mut input)?)),
+        KIND_TABLE => Descriptor::Table(Arc::new(decode_table(&mut input, version)?)),
         kind => return Err(damaged(format!("unknown descriptor kind {kind}"))),
     };
     if input.0.has_remaining() {
@@ -78,7 +82,15 @@ fn encode_table(out: &mut BytesMut, table: &Table) {
             put_string(out, query);
         }
         TableKind::Virtual => out.put_u8(2),
-        TableKind::Sequence => out.put_u8(3),
+        TableKind::Sequence(sequence) => {
+            out.put_u8(3);
+            encode_sequence(out, sequence);
+        }
+        TableKind::Materialized { query, populated } => {
+            out.put_u8(4);
+            put_string(out, query);
+            put_bool(out, *populated);
+        }
     }
     put_list(out, &table.columns, encode_column);
     put_list(out, &table.indexes, encode_index);
@@ -89,10 +101,95 @@ fn encode_table(out: &mut BytesMut, table: &Table) {
     out.put_u32(table.next_column_id);
     out.put_u32(table.next_index_id);
     put_option(out, table.row_estimate.as_ref(), |out, rows| out.put_f64(*rows));
+    put_list(out, &table.foreign_keys, encode_foreign_key);
+    let comments: Vec<(u32, &String)> = table.comments.iter().map(|(id, text)| (*id, text)).collect();
+    put_list(out, &comments, |out, (id, text)| {
+        out.put_u32(*id);
+        put_string(out, text);
+    });
+    out.put_u8(table.on_commit as u8);
 }
 
-fn decode_table(input: &mut Input) -> Result<Table> {
-    Ok(Table {
+fn encode_sequence(out: &mut BytesMut, sequence: &Sequence) {
+    out.put_u32(sequence.ty.oid.0);
+    for number in [sequence.start, sequence.increment, sequence.min, sequence.max, sequence.cache] {
+        out.put_i64(number);
+    }
+    put_bool(out, sequence.cycle);
+    put_option(out, sequence.owner.as_ref(), |out, (table, column)| {
+        out.put_u32(table.0);
+        out.put_u32(*column);
+    });
+    out.put_u32(sequence.generation);
+    out.put_i64(sequence.first.0);
+    put_bool(out, sequence.first.1);
+}
+
+fn decode_sequence(input: &mut Input) -> Result<Sequence> {
+    Ok(Sequence {
+        ty: SqlType::new(input.oid()?, -1),
+        start: input.i64()?,
+        increment: input.i64()?,
+        min: input.i64()?,
+        max: input.i64()?,
+        cache: input.i64()?,
+        cycle: input.bool()?,
+        owner: input.option(|input| Ok((input.oid()?, input.u32()?)))?,
+        generation: input.u32()?,
+        first: (input.i64()?, input.bool()?),
+    })
+}
+
+fn encode_foreign_key(out: &mut BytesMut, key: &ForeignKey) {
+    out.put_u32(key.oid.0);
+    put_string(out, &key.name);
+    put_list(out, &key.columns, |out, column| out.put_u32(*column));
+    out.put_u32(key.referenced.0);
+    put_list(out, &key.referenced_columns, |out, column| out.put_u32(*column));
+    out.put_u8(key.on_delete as u8);
+    out.put_u8(key.on_update as u8);
+    for flag in [key.match_full, key.deferrable, key.initially_deferred] {
+        put_bool(out, flag);
+    }
+}
+
+fn decode_foreign_key(input: &mut Input) -> Result<ForeignKey> {
+    Ok(ForeignKey {
+        oid: input.oid()?,
+        name: input.string()?,
+        columns: input.list(Input::u32)?,
+        referenced: input.oid()?,
+        referenced_columns: input.list(Input::u32)?,
+        on_delete: decode_action(input)?,
+        on_update: decode_action(input)?,
+        match_full: input.bool()?,
+        deferrable: input.bool()?,
+        initially_deferred: input.bool()?,
+    })
+}
+
+fn decode_action(input: &mut Input) -> Result<ReferentialAction> {
+    Ok(match input.u8()? {
+        0 => ReferentialAction::NoAction,
+        1 => ReferentialAction::Restrict,
+        2 => ReferentialAction::Cascade,
+        3 => ReferentialAction::SetNull,
+        4 => ReferentialAction::SetDefault,
+        action => return Err(damaged(format!("unknown referential action {action}"))),
+    })
+}
+
+fn decode_on_commit(input: &mut Input) -> Result<OnCommit> {
+    Ok(match input.u8()? {
+        0 => OnCommit::Preserve,
+        1 => OnCommit::DeleteRows,
+        2 => OnCommit::Drop,
+        action => return Err(damaged(format!("unknown action at commit {action}"))),
+    })
+}
+
+fn decode_table(input: &mut Input, version: u8) -> Result<Table> {
+    let mut table = Table {
         id: input.oid()?,
         version: input.u64()?,
         database: input.oid()?,
@@ -103,7 +200,8 @@ fn decode_table(input: &mut Input) -> Result<Table> {
             0 => TableKind::Table,
             1 => TableKind::View { query: input.string()? },
             2 => TableKind::Virtual,
-            3 => TableKind::Sequence,
+            3 => TableKind::Sequence(decode_sequence(input)?),
+            4 => TableKind::Materialized { query: input.string()?, populated: input.bool()? },
             kind => return Err(damaged(format!("unknown table kind {kind}"))),
         },
         columns: input.list(decode_column)?,
@@ -112,7 +210,16 @@ fn decode_table(input: &mut Input) -> Result<Table> {
         next_column_id: input.u32()?,
         next_index_id: input.u32()?,
         row_estimate: input.option(|input| Ok(f64::from_bits(input.u64()?)))?,
-    })
+        foreign_keys: Vec::new(),
+        comments: BTreeMap::new(),
+        on_commit: OnCommit::Preserve,
+    };
+    if version >= 2 {
+        table.foreign_keys = input.list(decode_foreign_key)?;
+        table.comments = input.list(|input| Ok((input.u32()?, input.string()?)))?.into_iter().collect();
+        table.on_commit = decode_on_commit(input)?;
+    }
+    Ok(table)
 }
 
 fn encode_column(out: &mut BytesMut, column: &Column) {
@@ -222,6 +329,11 @@ impl Input {
     fn u64(&mut self) -> Result<u64> {
         self.need(8)?;
         Ok(self.0.get_u64())
+    }
+
+    fn i64(&mut self) -> Result<i64> {
+        self.need(8)?;
+        Ok(self.0.get_i64())
     }
 
     fn oid(&mut self) -> Result<Oid> {

@@ -1,6 +1,9 @@
 //! All descriptors at one point.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use basalt_planner::Table;
 use basalt_types::Oid;
@@ -46,6 +49,8 @@ pub struct CatalogSnapshot {
     relations: BTreeMap<(Oid, String), Oid>,
     /// Index oid to its table.
     index_tables: BTreeMap<Oid, Oid>,
+    /// Tables with foreign keys, by the table that they refer to.
+    referring: BTreeMap<Oid, BTreeSet<Oid>>,
 }
 
 impl CatalogSnapshot {
@@ -66,6 +71,9 @@ impl CatalogSnapshot {
                         self.index_tables.insert(index.oid, table.id);
                     }
                 }
+                for key in &table.foreign_keys {
+                    self.referring.entry(key.referenced).or_default().insert(table.id);
+                }
                 self.tables.insert(table.id, table);
             }
         }
@@ -84,6 +92,11 @@ impl CatalogSnapshot {
             for index in &old.indexes {
                 self.relations.remove(&(old.schema_id, index.name.clone()));
                 self.index_tables.remove(&index.oid);
+            }
+            for key in &old.foreign_keys {
+                if let Some(tables) = self.referring.get_mut(&key.referenced) {
+                    tables.remove(&table);
+                }
             }
         }
     }
@@ -112,6 +125,12 @@ impl CatalogSnapshot {
         let table = self.tables.get(self.index_tables.get(&oid)?)?;
         let position = table.indexes.iter().position(|index| index.oid == oid)?;
         Some((table, position))
+    }
+
+    /// Tables with foreign keys that refer to the table; it may be among them.
+    pub fn referring(&self, table: Oid) -> impl Iterator<Item = &Arc<Table>> {
+        let ids = self.referring.get(&table).into_iter().flatten();
+        ids.filter_map(|id| self.tables.get(id))
     }
 
     pub fn tables_in_schema(&self, schema: Oid) -> impl Iterator<Item = &Arc<Table>> {

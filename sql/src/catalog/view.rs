@@ -1,6 +1,6 @@
 //! The catalog as one statement sees it: a snapshot, the session's database and search path, and the virtual tables.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use basalt_planner::{Catalog, Table, catalog::QualifiedName};
 use basalt_types::{Oid, Result, SqlError, SqlState};
@@ -19,6 +19,8 @@ pub struct CatalogView {
     /// `pg_catalog` stands somewhere in the written path, at this place; else it is searched first.
     pub explicit_pg_catalog: Option<usize>,
     pub virtual_schema: Arc<VirtualSchema>,
+    /// The session's schema of temporary tables, searched before all others.
+    pub temporary: Option<Oid>,
 }
 
 impl CatalogView {
@@ -27,6 +29,7 @@ impl CatalogView {
         match name {
             "pg_catalog" => Some(PG_CATALOG_SCHEMA),
             "information_schema" => Some(INFORMATION_SCHEMA),
+            "pg_temp" => self.temporary,
             name => self.snapshot.schema_named(self.database, name).map(|schema| schema.id),
         }
     }
@@ -41,7 +44,7 @@ impl CatalogView {
 
     /// The schema where an unqualified CREATE puts its object.
     pub fn creation_schema(&self) -> Result<Oid> {
-        self.search_path.first().copied().ok_or_else(|| {
+        self.search_path.iter().copied().find(|schema| Some(*schema) != self.temporary).ok_or_else(|| {
             SqlError::new(SqlState::INVALID_SCHEMA_NAME, "no schema has been selected to create in")
         })
     }
@@ -51,6 +54,9 @@ impl CatalogView {
         let mut schemas = self.search_path.clone();
         let place = self.explicit_pg_catalog.unwrap_or(0).min(schemas.len());
         schemas.insert(place, PG_CATALOG_SCHEMA);
+        if let Some(temporary) = self.temporary {
+            schemas.insert(0, temporary);
+        }
         schemas
     }
 
@@ -93,6 +99,33 @@ impl Catalog for CatalogView {
             let stored = self.snapshot.table_named(schema, &name.name);
             stored.or_else(|| self.virtual_schema.table(schema, &name.name)).cloned()
         })
+    }
+
+    fn table_by_id(&self, id: Oid) -> Option<Arc<Table>> {
+        self.snapshot.tables.get(&id).cloned()
+    }
+
+    fn related(&self, table: &Table, inserts_only: bool) -> Vec<Arc<Table>> {
+        let parents = |table: &Table| -> Vec<Arc<Table>> {
+            let ids = table.foreign_keys.iter().map(|key| key.referenced);
+            ids.filter_map(|id| self.snapshot.tables.get(&id).cloned()).collect()
+        };
+        let mut found = parents(table);
+        if inserts_only {
+            return found;
+        }
+        let mut seen = BTreeSet::from([table.id]);
+        let mut waiting = vec![table.id];
+        while let Some(id) = waiting.pop() {
+            for child in self.snapshot.referring(id) {
+                if seen.insert(child.id) {
+                    found.extend(parents(child));
+                    found.push(child.clone());
+                    waiting.push(child.id);
+                }
+            }
+        }
+        found
     }
 
     fn type_exists(&self, _schema: Option<&str>, _name: &str) -> bool {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use basalt_planner::{Catalog, Table, TableKind, catalog::QualifiedName};
+use basalt_planner::{Catalog, Table, catalog::QualifiedName};
 use basalt_types::{Result, SqlError, SqlState};
 
 use super::row_count::count_entries;
@@ -27,7 +27,7 @@ pub(crate) async fn run(session: &mut Session, tables: &[QualifiedName], analyze
     }
     let implicit = session.open.is_none();
     session.ensure_transaction()?;
-    for table in targets.iter().filter(|table| table.kind == TableKind::Table) {
+    for table in targets.iter().filter(|table| table.kind.is_stored()) {
         session.lock_table(table.id, TableLockMode::Shared).await?;
         let Some(table) = session.catalog_snapshot().tables.get(&table.id).cloned() else { continue };
         let rows = count_entries(session, index_span(table.id, table.primary().id)).await?;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use basalt_planner::{Index, IndexColumn, Table, TableKind};
+use basalt_planner::{Index, IndexColumn, Table};
 use basalt_types::{Result, SqlError, SqlState};
 use sqlparser::ast::CreateIndex;
 
@@ -25,7 +25,7 @@ pub(super) async fn run(session: &mut Session, create: &CreateIndex) -> Result<S
         )));
     }
     let table = session.table_named(&create.table_name)?;
-    if table.kind != TableKind::Table {
+    if !table.kind.is_stored() {
         return Err(SqlError::new(
             SqlState::WRONG_OBJECT_TYPE,
             format!("cannot create index on relation \"{}\"", table.name),

@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
-use basalt_planner::{Column, Table, TableKind, parse::ParsedStatement};
+use basalt_planner::{Column, Planned, Table, catalog::OnCommit, parse::ParsedStatement};
 use basalt_types::{Datum, Oid, Result, SqlError, SqlState, SqlType};
 use sqlparser::ast::{self, CreateTable, Statement};
 
 use super::{
-    names,
+    foreign_key::{self, NewForeignKey},
+    like, names, new_relation,
+    sequence::{self, OwnedSequence},
     table_definition::{self as definition, Constraint, KeyConstraint, NewCheck},
 };
-use crate::{Session, error::sql_error, layout::EntryCodec, output::NoticeLevel};
+use crate::{Session, exec::write::TableWriter};
 
 pub(super) async fn run(
     session: &mut Session,
@@ -19,63 +21,74 @@ pub(super) async fn run(
 ) -> Result<String> {
     refuse_unsupported(create)?;
     let name = names::qualified(&create.name)?;
-    let view = session.catalog_view();
-    let schema = match &name.schema {
-        Some(schema) => view.schema(schema).ok_or_else(|| {
-            SqlError::new(SqlState::INVALID_SCHEMA_NAME, format!("schema \"{schema}\" does not exist"))
-        })?,
-        None => view.creation_schema()?,
+    let mut table = new_relation::begin(session, &name, create.temporary).await?;
+    table.on_commit = match &create.on_commit {
+        None | Some(ast::OnCommit::PreserveRows) => OnCommit::Preserve,
+        Some(ast::OnCommit::DeleteRows) => OnCommit::DeleteRows,
+        Some(ast::OnCommit::Drop) => OnCommit::Drop,
     };
-    if schema == crate::catalog::PG_CATALOG_SCHEMA || schema == crate::catalog::INFORMATION_SCHEMA {
+    if table.on_commit != OnCommit::Preserve && !create.temporary {
         return Err(SqlError::new(
-            SqlState::INSUFFICIENT_PRIVILEGE,
-            format!("permission denied for schema {}", view.schema_name(schema).unwrap_or_default()),
+            SqlState::INVALID_TABLE_DEFINITION,
+            "ON COMMIT can only be used on temporary tables",
         ));
     }
-    if view.snapshot.relation_named(schema, &name.name).is_some() {
-        if create.if_not_exists {
-            session.notice(
-                NoticeLevel::Notice,
-                SqlState::DUPLICATE_TABLE,
-                format!("relation \"{}\" already exists, skipping", name.name),
-            );
-            return Ok("CREATE TABLE".to_owned());
-        }
-        return Err(SqlError::new(
-            SqlState::DUPLICATE_TABLE,
-            format!("relation \"{}\" already exists", name.name),
-        ));
+    if new_relation::is_taken(session, &table, create.if_not_exists)? {
+        return Ok(if create.query.is_some() { "CREATE TABLE AS" } else { "CREATE TABLE" }.to_owned());
     }
-    let mut table = Table {
-        id: session.services.catalog.allocate_oid().await?,
-        version: 0,
-        database: session.database.id,
-        schema_id: schema,
-        schema: view.schema_name(schema).unwrap_or_default().to_owned(),
-        name: name.name,
-        kind: TableKind::Table,
-        columns: Vec::new(),
-        indexes: Vec::new(),
-        checks: Vec::new(),
-        next_column_id: 1,
-        next_index_id: 1,
-        row_estimate: None,
-    };
     if let Some(query) = &create.query {
         return create_as(session, table, create, query, params).await;
     }
-    let (keys, checks) = define_columns(session, create, &mut table)?;
-    add_keys(session, &mut table, &keys).await?;
-    for check in &checks {
+    let defined = define_columns(session, create, &mut table)?;
+    add_keys(session, &mut table, &defined.keys).await?;
+    for check in &defined.checks {
         definition::add_check(session, &mut table, check)?;
     }
-    store_new(session, table).await?;
+    let mut sequences = Vec::with_capacity(defined.sequences.len());
+    for (column, owned) in &defined.sequences {
+        let position = table.position(*column).ok_or_else(|| SqlError::internal("a column vanished"))?;
+        sequences.push(sequence::attach(session, &mut table, position, owned).await?);
+    }
+    for new in &defined.foreign_keys {
+        foreign_key::add(session, &mut table, new).await?;
+    }
+    let table = store_new(session, table).await?;
+    for sequence in sequences {
+        store_new(session, sequence).await?;
+    }
+    tell_referenced(session, &table).await?;
     Ok("CREATE TABLE".to_owned())
+}
+
+/// Gives the tables that a new foreign key refers to a new version: plans that change them must now look here.
+pub(super) async fn tell_referenced(session: &mut Session, table: &Arc<Table>) -> Result<()> {
+    let mut told = vec![table.id];
+    for key in &table.foreign_keys {
+        if told.contains(&key.referenced) {
+            continue;
+        }
+        told.push(key.referenced);
+        let Some(referenced) = session.catalog_snapshot().tables.get(&key.referenced).cloned() else {
+            continue;
+        };
+        let referenced = session.lock_for_change(&referenced).await?;
+        session.write_table(Table::clone(&referenced))?;
+    }
+    Ok(())
+}
+
+/// What the definition of a table has besides its columns.
+#[derive(Default)]
+struct Defined {
+    keys: Vec<KeyConstraint>,
+    checks: Vec<NewCheck>,
+    foreign_keys: Vec<NewForeignKey>,
+    /// By column id.
+    sequences: Vec<(u32, OwnedSequence)>,
 }
 
 fn refuse_unsupported(create: &CreateTable) -> Result<()> {
     let unsupported = [
-        (create.temporary, "CREATE TEMPORARY TABLE"),
         (create.external, "CREATE EXTERNAL TABLE"),
         (create.like.is_some(), "CREATE TABLE LIKE"),
         (create.inherits.is_some(), "table inheritance"),
@@ -88,28 +101,31 @@ fn refuse_unsupported(create: &CreateTable) -> Result<()> {
     }
 }
 
-fn define_columns(
-    session: &Session,
-    create: &CreateTable,
-    table: &mut Table,
-) -> Result<(Vec<KeyConstraint>, Vec<NewCheck>)> {
-    let mut keys = Vec::new();
-    let mut checks = Vec::new();
+fn define_columns(session: &Session, create: &CreateTable, table: &mut Table) -> Result<Defined> {
+    let mut defined = Defined::default();
     for column in &create.columns {
+        if let Some(like) = like::clause(column) {
+            let source = session.table_named(&like.table)?;
+            like::copy(session, &source, &like, table, &mut defined.keys, &mut defined.checks)?;
+            continue;
+        }
         let parts = definition::column(session, column, table.next_column_id)?;
         table.next_column_id += 1;
+        defined.sequences.extend(parts.sequence.map(|owned| (parts.column.id, owned)));
         table.columns.push(parts.column);
-        keys.extend(parts.keys);
-        checks.extend(parts.checks);
+        defined.keys.extend(parts.keys);
+        defined.checks.extend(parts.checks);
+        defined.foreign_keys.extend(parts.foreign_keys);
     }
     definition::check_columns(&table.columns)?;
     for constraint in &create.constraints {
         match definition::constraint(constraint)? {
-            Constraint::Key(key) => keys.push(key),
-            Constraint::Check(check) => checks.push(*check),
+            Constraint::Key(key) => defined.keys.push(key),
+            Constraint::Check(check) => defined.checks.push(*check),
+            Constraint::Foreign(key) => defined.foreign_keys.push(*key),
         }
     }
-    Ok((keys, checks))
+    Ok(defined)
 }
 
 /// Names and adds the keys, and the hidden row id when there is no primary key.
@@ -203,23 +219,50 @@ async fn create_as(
     }
     definition::check_columns(&table.columns)?;
     definition::add_row_id(&mut table);
+    let with_data = !has_no_data(create);
     let table = store_new(session, table).await?;
-    let mut stream = session.start(&parsed, &[], &planned, params).await?;
-    let txn = session.open.as_ref().expect("schema changes run in a transaction").txn.clone();
-    let codec = EntryCodec::new(&table, 0);
+    if !with_data {
+        return Ok("CREATE TABLE AS".to_owned());
+    }
+    let rows = fill(session, &table, &parsed, &planned, params).await?;
+    Ok(format!("SELECT {rows}"))
+}
+
+/// WITH NO DATA, as the rewriter puts it.
+fn has_no_data(create: &CreateTable) -> bool {
+    let options = match &create.table_options {
+        ast::CreateTableOptions::With(options) | ast::CreateTableOptions::Plain(options) => options,
+        _ => return false,
+    };
+    options.iter().any(|option| match option {
+        ast::SqlOption::KeyValue { key, .. } => key.value == basalt_planner::parse::NO_DATA,
+        ast::SqlOption::Ident(key) => key.value == basalt_planner::parse::NO_DATA,
+        _ => false,
+    })
+}
+
+/// Writes the rows of a query into a new table without a key of its own.
+pub(super) async fn fill(
+    session: &mut Session,
+    table: &Arc<Table>,
+    parsed: &ParsedStatement,
+    planned: &Arc<Planned>,
+    params: &Arc<[Datum]>,
+) -> Result<u64> {
+    let mut stream = session.start(parsed, &[], planned, params).await?;
+    let context = session.exec_context(params.clone())?;
+    let mut writer = TableWriter::new(table, Vec::new(), context)?;
     let mut rows = 0_u64;
     while let Some(batch) = stream.next_batch().await? {
-        for mut row in batch {
-            row.push(Datum::Int8(session.services.row_ids.next()));
-            let entry = codec.encode(&row)?;
-            txn.put(entry.key, entry.value).map_err(sql_error)?;
-            rows += 1;
-        }
-        txn.flush_if_needed().await.map_err(sql_error)?;
+        let full = batch.into_iter().map(|mut row| {
+            row.push(Datum::Null);
+            row
+        });
+        rows += writer.insert(full.collect()).await?;
         session.cancel.check()?;
     }
     drop(stream);
     let open = session.open.as_mut().expect("schema changes run in a transaction");
     open.row_deltas.push((table.id, i64::try_from(rows).unwrap_or(i64::MAX)));
-    Ok(format!("SELECT {rows}"))
+    Ok(rows)
 }

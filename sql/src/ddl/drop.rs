@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
-use basalt_planner::{Table, TableKind};
-use basalt_types::{Result, SqlError, SqlState};
+use basalt_planner::{Table, TableKind, catalog::Sequence};
+use basalt_types::{Oid, Result, SqlError, SqlState};
 use sqlparser::ast::{ObjectName, ObjectType};
 
-use super::{names, view};
+use super::{
+    foreign_key, names,
+    sequence::{owned_by, sequences_in},
+    view,
+};
 use crate::{Session, output::NoticeLevel};
 
 pub(super) async fn run(
@@ -16,10 +20,15 @@ pub(super) async fn run(
     if_exists: bool,
     cascade: bool,
 ) -> Result<String> {
+    // What is dropped together may depend on each other.
+    let mut together = Vec::new();
+    for name in names {
+        together.extend(session.find_table(name)?.map(|table| table.id));
+    }
     for name in names {
         match kind {
             ObjectType::Index => drop_index(session, name, if_exists).await?,
-            _ => drop_relation(session, kind, name, if_exists, cascade).await?,
+            _ => drop_relation(session, kind, name, if_exists, cascade, &together).await?,
         }
     }
     Ok(format!("DROP {kind}"))
@@ -31,33 +40,55 @@ async fn drop_relation(
     name: &ObjectName,
     if_exists: bool,
     cascade: bool,
+    together: &[Oid],
 ) -> Result<()> {
-    let word = if kind == ObjectType::View { "view" } else { "table" };
+    let word = match kind {
+        ObjectType::View => "view",
+        ObjectType::MaterializedView => "materialized view",
+        ObjectType::Sequence => "sequence",
+        _ => "table",
+    };
     let Some(table) = session.find_table(name)? else {
         return missing(session, word, name, if_exists);
     };
-    let is_view = matches!(table.kind, TableKind::View { .. });
-    if matches!(table.kind, TableKind::Virtual) {
-        return Err(SqlError::new(
-            SqlState::INSUFFICIENT_PRIVILEGE,
-            format!("permission denied: \"{}\" is a system catalog", table.name),
-        ));
-    }
-    if is_view != (kind == ObjectType::View) {
-        let hint =
-            if is_view { "Use DROP VIEW to remove a view." } else { "Use DROP TABLE to remove a table." };
+    let (own_word, hint) = match &table.kind {
+        TableKind::Virtual => {
+            return Err(SqlError::new(
+                SqlState::INSUFFICIENT_PRIVILEGE,
+                format!("permission denied: \"{}\" is a system catalog", table.name),
+            ));
+        }
+        TableKind::Table => ("table", "Use DROP TABLE to remove a table."),
+        TableKind::View { .. } => ("view", "Use DROP VIEW to remove a view."),
+        TableKind::Materialized { .. } => {
+            ("materialized view", "Use DROP MATERIALIZED VIEW to remove a materialized view.")
+        }
+        TableKind::Sequence(_) => ("sequence", "Use DROP SEQUENCE to remove a sequence."),
+    };
+    if own_word != word {
         return Err(SqlError::new(
             SqlState::WRONG_OBJECT_TYPE,
             format!("\"{}\" is not a {word}", table.name),
         )
         .with_hint(hint));
     }
+    if let TableKind::Sequence(sequence) = &table.kind {
+        drop_uses(session, &table, sequence, cascade).await?;
+    }
+    let referring: Vec<_> = foreign_key::referring(session, &table)
+        .into_iter()
+        .filter(|(child, _)| child.id != table.id && !together.contains(&child.id))
+        .collect();
     let dependents = view::dependents(session, &table)?;
-    if !dependents.is_empty() && !cascade {
-        let detail: Vec<String> = dependents
+    let dependents: Vec<_> = dependents.into_iter().filter(|view| !together.contains(&view.id)).collect();
+    if !(dependents.is_empty() && referring.is_empty()) && !cascade {
+        let mut detail: Vec<String> = dependents
             .iter()
             .map(|dependent| format!("view {} depends on {word} {}", dependent.name, table.name))
             .collect();
+        detail.extend(referring.iter().map(|(child, key)| {
+            format!("constraint {} on table {} depends on {word} {}", key.name, child.name, table.name)
+        }));
         return Err(SqlError::new(
             SqlState::DEPENDENT_OBJECTS_STILL_EXIST,
             format!("cannot drop {word} {} because other objects depend on it", table.name),
@@ -73,7 +104,66 @@ async fn drop_relation(
         );
         remove(session, &dependent).await?;
     }
+    for (child, key) in &referring {
+        session.notice(
+            NoticeLevel::Notice,
+            SqlState::SUCCESSFUL_COMPLETION,
+            format!("drop cascades to constraint {} on table {}", key.name, child.name),
+        );
+    }
+    foreign_key::remove(session, referring).await?;
     remove(session, &table).await
+}
+
+/// The defaults that take values from a sequence: its own column's keep it, others go with it after CASCADE.
+async fn drop_uses(
+    session: &mut Session,
+    table: &Arc<Table>,
+    sequence: &Sequence,
+    cascade: bool,
+) -> Result<()> {
+    let snapshot = session.catalog_snapshot();
+    let uses: Vec<(Arc<Table>, u32)> = snapshot
+        .tables
+        .values()
+        .flat_map(|user| user.columns.iter().map(move |column| (user, column)))
+        .filter(|(_, column)| {
+            column.default.as_deref().is_some_and(|default| sequences_in(default).contains(&table.id))
+        })
+        .map(|(user, column)| (user.clone(), column.id))
+        .collect();
+    let error = SqlError::new(
+        SqlState::DEPENDENT_OBJECTS_STILL_EXIST,
+        format!("cannot drop sequence {} because other objects depend on it", table.name),
+    );
+    for (user, column) in uses {
+        let described = user.column(column).ok_or_else(|| SqlError::internal("a column vanished"))?;
+        if described.identity_always.is_some() && sequence.owner == Some((user.id, column)) {
+            return Err(SqlError::new(
+                SqlState::DEPENDENT_OBJECTS_STILL_EXIST,
+                format!(
+                    "cannot drop sequence {} because column {} of table {} requires it",
+                    table.name, described.name, user.name
+                ),
+            )
+            .with_hint(format!("You can drop column {} of table {} instead.", described.name, user.name)));
+        }
+        if !cascade {
+            return Err(error
+                .with_detail(format!(
+                    "default value for column {} of table {} depends on sequence {}",
+                    described.name, user.name, table.name
+                ))
+                .with_hint("Use DROP ... CASCADE to drop the dependent objects too."));
+        }
+        let user = session.lock_for_change(&user).await?;
+        let mut changed = Table::clone(&user);
+        for known in changed.columns.iter_mut().filter(|known| known.id == column) {
+            known.default = None;
+        }
+        session.write_table(changed)?;
+    }
+    Ok(())
 }
 
 /// Removes a table or view with its names and storage.
@@ -82,6 +172,9 @@ pub(super) async fn remove(session: &mut Session, table: &Arc<Table>) -> Result<
         return Ok(());
     }
     let table = session.lock_for_change(table).await?;
+    for owned in owned_by(session, table.id, None) {
+        Box::pin(remove(session, &owned)).await?;
+    }
     session.release_relation_name(table.schema_id, &table.name)?;
     for index in &table.indexes {
         if !index.name.is_empty() {

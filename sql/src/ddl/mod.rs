@@ -3,25 +3,36 @@
 //! Each takes exclusive locks on the tables it changes, writes descriptors (and back-fills indexes) in the session's
 //! transaction, and notes the changes in the transaction's own catalog snapshot. They are published when it commits.
 
+pub mod alter_column;
+pub mod alter_constraint;
 pub mod alter_table;
 pub mod analyze;
 pub mod backfill;
+pub mod comment;
 pub mod create_index;
 pub mod create_table;
 pub mod database;
 pub mod drop;
+pub mod foreign_key;
 pub mod garbage;
+pub mod like;
 pub mod lock_table;
+pub mod materialized;
 pub mod names;
+pub mod new_relation;
+pub mod relation;
+pub mod rewrite;
 pub mod row_count;
 pub mod schema;
+pub mod sequence;
 pub mod table_definition;
+pub mod temporary;
 pub mod truncate;
 pub mod view;
 
 use std::sync::Arc;
 
-use basalt_planner::Table;
+use basalt_planner::{Table, parse::Utility};
 use basalt_types::{Datum, Result, SqlError, SqlState};
 use sqlparser::ast::{ObjectType, Statement};
 
@@ -31,12 +42,50 @@ use crate::{
     locks::TableLockMode,
 };
 
+/// A schema change in one of the two kinds of syntax tree.
+#[derive(Clone, Copy)]
+pub(crate) enum SchemaChange<'a> {
+    Sql(&'a Statement),
+    Own(&'a Utility),
+}
+
+impl SchemaChange<'_> {
+    pub fn name(self) -> String {
+        match self {
+            Self::Sql(statement) => command_name(statement),
+            Self::Own(Utility::CreateSequence { .. }) => "CREATE SEQUENCE".to_owned(),
+            Self::Own(Utility::AlterSequence { .. }) => "ALTER SEQUENCE".to_owned(),
+            Self::Own(Utility::Refresh { .. }) => "REFRESH MATERIALIZED VIEW".to_owned(),
+            Self::Own(_) => "ALTER TABLE".to_owned(),
+        }
+    }
+}
+
 /// Runs a schema change; returns its command tag.
 pub(crate) async fn run(
     session: &mut Session,
-    statement: &Statement,
+    change: SchemaChange<'_>,
     params: &Arc<[Datum]>,
 ) -> Result<String> {
+    match change {
+        SchemaChange::Sql(statement) => run_sql(session, statement, params).await,
+        SchemaChange::Own(Utility::CreateSequence { name, temporary, if_not_exists, options }) => {
+            sequence::create(session, name, *temporary, *if_not_exists, options).await
+        }
+        SchemaChange::Own(Utility::AlterSequence { name, if_exists, options }) => {
+            sequence::alter(session, name, *if_exists, options).await
+        }
+        SchemaChange::Own(Utility::Refresh { name, with_data }) => {
+            materialized::refresh(session, name, *with_data).await
+        }
+        SchemaChange::Own(Utility::AlterRelation { kind, name, if_exists, change }) => {
+            relation::alter(session, *kind, name, *if_exists, change).await
+        }
+        SchemaChange::Own(_) => Err(SqlError::internal("no schema change")),
+    }
+}
+
+async fn run_sql(session: &mut Session, statement: &Statement, params: &Arc<[Datum]>) -> Result<String> {
     match statement {
         Statement::CreateTable(create) => create_table::run(session, create, params).await,
         Statement::CreateIndex(create) => create_index::run(session, create).await,
@@ -44,7 +93,13 @@ pub(crate) async fn run(
         Statement::AlterIndex { name, operation } => {
             alter_table::rename_index(session, name, operation).await
         }
+        Statement::CreateView(create) if create.materialized => {
+            materialized::create(session, create, params).await
+        }
         Statement::CreateView(create) => view::create(session, create).await,
+        Statement::Comment { object_type, object_name, comment, .. } => {
+            comment::run(session, object_type, object_name, comment.as_deref()).await
+        }
         Statement::CreateSchema { schema_name, if_not_exists, .. } => {
             schema::create(session, schema_name, *if_not_exists).await
         }
@@ -52,9 +107,11 @@ pub(crate) async fn run(
         Statement::Drop { object_type, if_exists, names, cascade, .. } => match object_type {
             ObjectType::Database => database::drop(session, names, *if_exists).await,
             ObjectType::Schema => schema::drop(session, names, *if_exists, *cascade).await,
-            ObjectType::Table | ObjectType::View | ObjectType::Index => {
-                drop::run(session, *object_type, names, *if_exists, *cascade).await
-            }
+            ObjectType::Table
+            | ObjectType::View
+            | ObjectType::Index
+            | ObjectType::MaterializedView
+            | ObjectType::Sequence => drop::run(session, *object_type, names, *if_exists, *cascade).await,
             other => Err(SqlError::not_supported(format!("DROP {other}"))),
         },
         Statement::Truncate(truncate) => truncate::run(session, truncate).await,

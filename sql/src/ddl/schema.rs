@@ -5,7 +5,7 @@ use std::sync::Arc;
 use basalt_types::{Result, SqlError, SqlState};
 use sqlparser::ast::{ObjectName, SchemaName};
 
-use super::{drop, names};
+use super::{drop, foreign_key, names};
 use crate::{
     Session,
     catalog::{Descriptor, Schema, store::NameKind},
@@ -72,6 +72,9 @@ pub(super) async fn drop(
             .with_hint("Use DROP ... CASCADE to drop the dependent objects too."));
         }
         for table in &tables {
+            let referring = foreign_key::referring(session, table);
+            let outside = referring.into_iter().filter(|(child, _)| child.schema_id != schema.id);
+            foreign_key::remove(session, outside.collect()).await?;
             drop::remove(session, table).await?;
         }
         let services = session.services.clone();

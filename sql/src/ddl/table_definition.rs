@@ -2,13 +2,17 @@
 
 use basalt_planner::{
     Column, Index, IndexColumn, Table,
-    bind::{bind_check, bind_column_default, bind_type},
+    bind::{bind_check, bind_column_default, bind_type, is_serial},
     catalog::Check,
 };
 use basalt_types::{Oid, Result, SqlError, SqlState, SqlType};
 use sqlparser::ast::{self, ColumnDef, ColumnOption, TableConstraint};
 
-use super::names;
+use super::{
+    foreign_key::{self, NewForeignKey},
+    names,
+    sequence::{self, OwnedSequence},
+};
 use crate::{Session, layout::entry::is_indexable, session::plan_settings};
 
 /// Columns per table, as in PostgreSQL.
@@ -38,6 +42,9 @@ pub(crate) struct ColumnParts {
     pub column: Column,
     pub keys: Vec<KeyConstraint>,
     pub checks: Vec<NewCheck>,
+    pub foreign_keys: Vec<NewForeignKey>,
+    /// Of a serial or identity column.
+    pub sequence: Option<OwnedSequence>,
 }
 
 /// Checks a column definition. The column gets id `id`.
@@ -57,6 +64,8 @@ pub(crate) fn column(session: &Session, definition: &ColumnDef, id: u32) -> Resu
         },
         keys: Vec::new(),
         checks: Vec::new(),
+        foreign_keys: Vec::new(),
+        sequence: is_serial(&definition.data_type).then(OwnedSequence::default),
     };
     for option in &definition.options {
         let constraint_name = option.name.as_ref().map(names::fold);
@@ -82,13 +91,38 @@ pub(crate) fn column(session: &Session, definition: &ColumnDef, id: u32) -> Resu
                 column: Some(name.clone()),
             }),
             ColumnOption::Collation(collation) => check_collation(collation)?,
-            ColumnOption::ForeignKey(_) => return Err(SqlError::not_supported("FOREIGN KEY")),
+            ColumnOption::ForeignKey(key) => {
+                parts.foreign_keys.push(foreign_key::from_syntax(constraint_name, vec![name.clone()], key)?);
+            }
             ColumnOption::Generated { generation_expr: Some(_), .. } => {
                 return Err(SqlError::not_supported("GENERATED column"));
             }
-            ColumnOption::Generated { .. } | ColumnOption::Identity(_) => {
-                return Err(SqlError::not_supported("IDENTITY column"));
+            ColumnOption::Generated { generated_as, sequence_options, .. } => {
+                let always = match generated_as {
+                    ast::GeneratedAs::Always => true,
+                    ast::GeneratedAs::ByDefault => false,
+                    ast::GeneratedAs::ExpStored => {
+                        return Err(SqlError::not_supported("GENERATED column"));
+                    }
+                };
+                if parts.sequence.is_some() || parts.column.default.is_some() {
+                    return Err(SqlError::new(
+                        SqlState::SYNTAX_ERROR,
+                        format!("both default and identity specified for column \"{name}\""),
+                    ));
+                }
+                if !matches!(ty.oid, Oid::INT2 | Oid::INT4 | Oid::INT8) {
+                    return Err(SqlError::new(
+                        SqlState::INVALID_PARAMETER_VALUE,
+                        "identity column type must be smallint, integer, or bigint",
+                    ));
+                }
+                parts.column.identity_always = Some(always);
+                parts.column.not_null = true;
+                let given = sequence_options.as_deref().unwrap_or_default();
+                parts.sequence = Some(OwnedSequence { options: sequence::identity_options(given)? });
             }
+            ColumnOption::Identity(_) => return Err(SqlError::not_supported("IDENTITY column")),
             other => return Err(SqlError::not_supported(format!("column option {other}"))),
         }
     }
@@ -103,9 +137,61 @@ pub(crate) fn default_text(
     column: &str,
 ) -> Result<Option<String>> {
     let eval = session.eval_context(std::sync::Arc::new([]));
-    let text = expr.to_string();
+    let text = default_words(session, expr, ty)?;
     bind_column_default(&text, column, ty, &*session.catalog_view(), &plan_settings(&eval))?;
     Ok((!text.eq_ignore_ascii_case("null")).then_some(text))
+}
+
+/// A default as it is stored, in PostgreSQL's words: a string shows the column's type, a sequence is named by its oid.
+fn default_words(session: &Session, expr: &ast::Expr, ty: SqlType) -> Result<String> {
+    let string = |expr: &ast::Expr| match expr {
+        ast::Expr::Value(value) => value.value.clone().into_string(),
+        _ => None,
+    };
+    let quoted = |text: &str, ty: SqlType| {
+        format!("'{}'::{}", text.replace('\'', "''"), basalt_functions::type_words(ty.oid))
+    };
+    if let Some(text) = string(expr)
+        && !matches!(expr, ast::Expr::Value(value) if matches!(value.value, ast::Value::Number(..)))
+    {
+        return Ok(quoted(&text, ty));
+    }
+    match expr {
+        ast::Expr::Cast { expr: inner, data_type, .. } => {
+            if let Some(text) = string(inner)
+                && let Ok(target) = bind_type(data_type)
+                && target.typmod < 0
+                && !matches!(inner.as_ref(), ast::Expr::Value(value) if matches!(value.value, ast::Value::Number(..)))
+            {
+                return Ok(quoted(&text, target));
+            }
+        }
+        ast::Expr::Function(function) => {
+            let name = names::last_part(&function.name)?;
+            let ast::FunctionArguments::List(list) = &function.args else { return Ok(expr.to_string()) };
+            if let ("nextval", [ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(arg))]) =
+                (name.as_str(), list.args.as_slice())
+            {
+                let literal = match arg {
+                    ast::Expr::Cast { expr, .. } => string(expr),
+                    arg => string(arg),
+                };
+                if let Some(text) = literal
+                    && text.parse::<u32>().is_err()
+                {
+                    let view = session.catalog_view();
+                    let id = crate::catalog_functions::resolve_reg(&view, Oid::REGCLASS, &text)?;
+                    return Ok(format!("nextval('{id}'::regclass)"));
+                }
+            }
+            if list.args.is_empty() && list.clauses.is_empty() && function.over.is_none() {
+                return Ok(format!("{name}()"));
+            }
+        }
+        ast::Expr::Nested(inner) => return default_words(session, inner, ty),
+        _ => {}
+    }
+    Ok(expr.to_string())
 }
 
 fn check_collation(collation: &ast::ObjectName) -> Result<()> {
@@ -115,10 +201,11 @@ fn check_collation(collation: &ast::ObjectName) -> Result<()> {
     }
 }
 
-/// A table-level constraint: a key or a CHECK.
+/// A table-level constraint.
 pub(crate) enum Constraint {
     Key(KeyConstraint),
     Check(Box<NewCheck>),
+    Foreign(Box<NewForeignKey>),
 }
 
 pub(crate) fn constraint(constraint: &TableConstraint) -> Result<Constraint> {
@@ -134,7 +221,11 @@ pub(crate) fn constraint(constraint: &TableConstraint) -> Result<Constraint> {
             expr: (*check.expr).clone(),
             column: None,
         }))),
-        TableConstraint::ForeignKey(_) => Err(SqlError::not_supported("FOREIGN KEY")),
+        TableConstraint::ForeignKey(key) => {
+            let columns = key.columns.iter().map(names::fold).collect();
+            let name = key.name.as_ref().map(names::fold);
+            Ok(Constraint::Foreign(Box::new(foreign_key::from_syntax(name, columns, key)?)))
+        }
         other => Err(SqlError::not_supported(format!("constraint {other}"))),
     }
 }
@@ -253,12 +344,30 @@ pub(crate) fn add_check(session: &Session, table: &mut Table, check: &NewCheck) 
         }
         Some(name) => name.clone(),
         None => {
-            let columns: Vec<&str> = check.column.as_deref().into_iter().collect();
+            let named = check.column.clone().or_else(|| only_column(&check.expr, table));
+            let columns: Vec<&str> = named.as_deref().into_iter().collect();
             names::automatic(&table.name, &columns, "check", is_taken)
         }
     };
     table.checks.push(Check { name, expression: check.expr.to_string() });
     Ok(())
+}
+
+/// The column that an expression reads, if it is one only: it gives a CHECK its name.
+fn only_column(expr: &ast::Expr, table: &Table) -> Option<String> {
+    let mut found = std::collections::BTreeSet::new();
+    let _ = ast::visit_expressions(expr, |part| {
+        let ident = match part {
+            ast::Expr::Identifier(ident) => Some(ident),
+            ast::Expr::CompoundIdentifier(parts) => parts.last(),
+            _ => None,
+        };
+        if let Some(name) = ident.map(names::fold).filter(|name| table.column_named(name).is_some()) {
+            found.insert(name);
+        }
+        std::ops::ControlFlow::<()>::Continue(())
+    });
+    if found.len() == 1 { found.pop_first() } else { None }
 }
 
 /// Limits and duplicate names.

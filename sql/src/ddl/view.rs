@@ -3,39 +3,111 @@
 use std::sync::Arc;
 
 use basalt_planner::{
-    Column, Table, TableKind,
+    Column, Planned, Table, TableKind,
     parse::{ParsedBody, ParsedStatement, Source},
 };
 use basalt_types::{Oid, Result, SqlError, SqlState, SqlType};
-use sqlparser::ast::{CreateView, Statement};
+use sqlparser::ast::{CreateTableOptions, CreateView, Query, SqlOption, Statement};
 
-use super::{create_table, names, table_definition};
-use crate::Session;
+use super::{create_table, names, new_relation, table_definition};
+use crate::{
+    Session,
+    catalog::{CatalogSnapshot, CatalogView, Descriptor},
+    session::plan_settings,
+};
+
+/// How the rewriter notes WITH NO DATA.
+pub(super) use basalt_planner::parse::NO_DATA;
 
 pub(super) async fn create(session: &mut Session, create: &CreateView) -> Result<String> {
-    let unsupported = [
-        (create.materialized, "CREATE MATERIALIZED VIEW"),
-        (create.temporary, "CREATE TEMPORARY VIEW"),
-        (create.or_replace, "CREATE OR REPLACE VIEW"),
-    ];
-    if let Some((_, feature)) = unsupported.iter().find(|(present, _)| *present) {
-        return Err(SqlError::not_supported(*feature));
+    let tag = "CREATE VIEW".to_owned();
+    let mut table = new_relation::begin(session, &names::qualified(&create.name)?, create.temporary).await?;
+    let existing = session.catalog_view().snapshot.table_named(table.schema_id, &table.name).cloned();
+    if !(create.or_replace && existing.is_some()) && new_relation::is_taken(session, &table, false)? {
+        return Ok(tag);
     }
-    let name = names::qualified(&create.name)?;
-    let view = session.catalog_view();
-    let schema = match &name.schema {
-        Some(schema) => view.schema(schema).ok_or_else(|| {
-            SqlError::new(SqlState::INVALID_SCHEMA_NAME, format!("schema \"{schema}\" does not exist"))
-        })?,
-        None => view.creation_schema()?,
+    let (parsed, planned) = plan(session, &create.query)?;
+    table.columns = columns(session, create, &planned)?;
+    table.next_column_id = table.columns.len() as u32 + 1;
+    table.kind = TableKind::View { query: parsed.text.to_string() };
+    match existing {
+        Some(existing) => replace(session, &existing, table).await?,
+        None => {
+            create_table::store_new(session, table).await?;
+        }
+    }
+    Ok(tag)
+}
+
+/// CREATE OR REPLACE VIEW: columns may be added, not changed.
+async fn replace(session: &mut Session, existing: &Arc<Table>, new: Table) -> Result<()> {
+    if !matches!(existing.kind, TableKind::View { .. }) {
+        return Err(SqlError::new(
+            SqlState::WRONG_OBJECT_TYPE,
+            format!("\"{}\" is not a view", existing.name),
+        ));
+    }
+    let existing = session.lock_for_change(existing).await?;
+    if new.columns.len() < existing.columns.len() {
+        return Err(SqlError::new(SqlState::INVALID_TABLE_DEFINITION, "cannot drop columns from view"));
+    }
+    for (old, new) in existing.columns.iter().zip(&new.columns) {
+        if old.name != new.name {
+            return Err(SqlError::new(
+                SqlState::INVALID_TABLE_DEFINITION,
+                format!("cannot change name of view column \"{}\" to \"{}\"", old.name, new.name),
+            )
+            .with_hint("Use ALTER VIEW ... RENAME COLUMN ... to change name of view column instead."));
+        }
+        if old.ty != new.ty {
+            return Err(SqlError::new(
+                SqlState::INVALID_TABLE_DEFINITION,
+                format!(
+                    "cannot change data type of view column \"{}\" from {} to {}",
+                    old.name,
+                    basalt_types::format_type(old.ty),
+                    basalt_types::format_type(new.ty)
+                ),
+            ));
+        }
+    }
+    let mut changed = Table::clone(&existing);
+    changed.kind = new.kind;
+    changed.columns = new.columns;
+    changed.next_column_id = new.next_column_id;
+    session.write_table(changed)?;
+    Ok(())
+}
+
+/// Whether an option stands in the view's list of them.
+pub(super) fn has_option(create: &CreateView, name: &str) -> bool {
+    let options = match &create.options {
+        CreateTableOptions::With(options)
+        | CreateTableOptions::Plain(options)
+        | CreateTableOptions::Options(options) => options,
+        _ => return false,
     };
-    let text: Arc<str> = create.query.to_string().into();
+    options.iter().any(|option| match option {
+        SqlOption::KeyValue { key, .. } => key.value == name,
+        SqlOption::Ident(key) => key.value == name,
+        _ => false,
+    })
+}
+
+/// The query of a view, planned.
+pub(super) fn plan(session: &Session, query: &Query) -> Result<(ParsedStatement, Arc<Planned>)> {
+    let text: Arc<str> = query.to_string().into();
     let parsed = ParsedStatement {
-        body: ParsedBody::Sql(Box::new(Statement::Query(create.query.clone()))),
+        body: ParsedBody::Sql(Box::new(Statement::Query(Box::new(query.clone())))),
         source: Source::new(&text),
-        text: text.clone(),
+        text,
     };
     let planned = session.plan_query(&parsed, &[])?;
+    Ok((parsed, planned))
+}
+
+/// The columns of a view under the names given.
+pub(super) fn columns(_: &Session, create: &CreateView, planned: &Planned) -> Result<Vec<Column>> {
     if create.columns.len() > planned.fields.len() {
         return Err(SqlError::new(
             SqlState::SYNTAX_ERROR,
@@ -58,24 +130,7 @@ pub(super) async fn create(session: &mut Session, create: &CreateView) -> Result
         });
     }
     table_definition::check_columns(&columns)?;
-    let next_column_id = columns.len() as u32 + 1;
-    let table = Table {
-        id: session.services.catalog.allocate_oid().await?,
-        version: 0,
-        database: session.database.id,
-        schema_id: schema,
-        schema: view.schema_name(schema).unwrap_or_default().to_owned(),
-        name: name.name,
-        kind: TableKind::View { query: text.to_string() },
-        columns,
-        indexes: Vec::new(),
-        checks: Vec::new(),
-        next_column_id,
-        next_index_id: 1,
-        row_estimate: None,
-    };
-    create_table::store_new(session, table).await?;
-    Ok("CREATE VIEW".to_owned())
+    Ok(columns)
 }
 
 /// Views of the same database whose query reads `table`.
@@ -83,7 +138,9 @@ pub(super) fn dependents(session: &Session, table: &Table) -> Result<Vec<Arc<Tab
     let snapshot = session.catalog_snapshot();
     let mut dependents = Vec::new();
     for candidate in snapshot.tables.values() {
-        let TableKind::View { query } = &candidate.kind else { continue };
+        let (TableKind::View { query } | TableKind::Materialized { query, .. }) = &candidate.kind else {
+            continue;
+        };
         if candidate.database != table.database || candidate.id == table.id {
             continue;
         }
@@ -98,4 +155,38 @@ pub(super) fn dependents(session: &Session, table: &Table) -> Result<Vec<Arc<Tab
         }
     }
     Ok(dependents)
+}
+
+/// Views that read a column of the table: those that can no longer be bound without it.
+pub(super) fn dependents_of_column(
+    session: &Session,
+    table: &Table,
+    column: &str,
+) -> Result<Vec<Arc<Table>>> {
+    let mut without = Table::clone(table);
+    without.columns.retain(|known| known.name != column);
+    let without = Arc::new(without);
+    let mut found = Vec::new();
+    for view in dependents(session, table)? {
+        let (TableKind::View { query } | TableKind::Materialized { query, .. }) = &view.kind else {
+            continue;
+        };
+        let statements = basalt_planner::parse::parse(query)?;
+        if statements.iter().any(|statement| !session.plans_with(statement, &without)) {
+            found.push(view);
+        }
+    }
+    Ok(found)
+}
+
+impl Session {
+    /// Whether a statement could be planned if a table were another.
+    fn plans_with(&self, statement: &ParsedStatement, table: &Arc<Table>) -> bool {
+        let mut view = CatalogView::clone(&self.catalog_view());
+        let mut snapshot = CatalogSnapshot::clone(&view.snapshot);
+        snapshot.put(Descriptor::Table(table.clone()));
+        view.snapshot = Arc::new(snapshot);
+        let eval = self.eval_context(Arc::new([]));
+        basalt_planner::analyze_and_plan(statement, &view, &plan_settings(&eval)).is_ok()
+    }
 }

@@ -9,14 +9,24 @@ use basalt_env::{BoxFuture, Env};
 use basalt_functions::EvalContext;
 use basalt_planner::{Expr, Plan, Table};
 use basalt_txn::Txn;
-use basalt_types::{Result, Row};
+use basalt_types::{Datum, Result, Row};
 
-use crate::{Cancel, exec::memory::MemoryBudget, row_ids::RowIds};
+use parking_lot::Mutex;
+
+use crate::{
+    Cancel,
+    exec::{
+        memory::MemoryBudget,
+        referential::{Checks, Deferred, Reference},
+    },
+    row_ids::RowIds,
+};
 
 pub mod eval;
 pub(crate) mod key;
 pub mod memory;
 pub(crate) mod operators;
+pub mod referential;
 pub mod scope;
 pub mod write;
 
@@ -64,12 +74,59 @@ pub struct ExecShared {
     pub tables: Arc<dyn VirtualTables>,
     pub row_ids: Arc<RowIds>,
     pub memory: MemoryBudget,
+    /// Checks of foreign keys that wait for the end of the transaction.
+    pub deferred: Arc<Mutex<Deferred>>,
 }
 
-/// Makes the rows of virtual tables (pg_catalog, information_schema) for the executors.
+/// What executors ask of the session: rows of virtual tables (pg_catalog, information_schema) and of sequences.
 pub trait VirtualTables: Send + Sync {
     /// All rows of a virtual table, every column. `filter` is a hint: rows that fail it may be left out.
     fn rows<'a>(&'a self, table: &'a Table, filter: Option<&'a Expr>) -> BoxFuture<'a, Result<Vec<Row>>>;
+    /// The table's own foreign keys.
+    fn references(&self, table: &Arc<Table>) -> Result<Vec<Arc<Reference>>>;
+    /// Foreign keys that refer to the table.
+    fn referring(&self, table: &Arc<Table>) -> Result<Vec<Arc<Reference>>>;
+    /// The table's CHECK constraints.
+    fn checks(&self, table: &Arc<Table>, context: &ExecContext) -> Result<Checks>;
+    /// Defaults of columns by position, for SET DEFAULT.
+    fn defaults(&self, table: &Arc<Table>, positions: &[usize], context: &ExecContext) -> Result<Row>;
+    /// Runs a sequence function.
+    fn sequence<'a>(
+        &'a self,
+        operation: SequenceOperation,
+        args: &'a [Datum],
+    ) -> BoxFuture<'a, Result<Datum>>;
+}
+
+/// Whether the plan's own node (not its inputs) calls a sequence function.
+pub fn uses_sequences(node: &basalt_planner::PlanNode) -> bool {
+    let is_call =
+        |expr: &Expr| matches!(expr, Expr::Call(call) if SequenceOperation::of(call.function.name).is_some());
+    let mut found = false;
+    basalt_planner::exprs(node, &mut |expr| {
+        found = found || basalt_planner::any_expr(expr, &mut |part| is_call(part));
+    });
+    found
+}
+
+/// A function that reads or changes a sequence, which may wait for the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SequenceOperation {
+    Next,
+    Set,
+    LastValue,
+}
+
+impl SequenceOperation {
+    /// By `pg_proc` name.
+    pub fn of(function: &str) -> Option<Self> {
+        match function {
+            "nextval" => Some(Self::Next),
+            "setval" => Some(Self::Set),
+            "pg_sequence_last_value" => Some(Self::LastValue),
+            _ => None,
+        }
+    }
 }
 
 /// A pull-based stream of rows. `None` ends it; batches may have any size ≥ 1.

@@ -20,7 +20,12 @@ use super::{
 use crate::{
     Output,
     ddl::names,
-    exec::{eval, write::TableWriter},
+    exec::{
+        eval::{self, evaluator::RowEvaluator},
+        referential::{self, Consequence, Reference},
+        scope::Scope,
+        write::TableWriter,
+    },
     locks::TableLockMode,
 };
 
@@ -74,6 +79,9 @@ impl Session {
             ));
         }
         self.lock_table(table.id, TableLockMode::Shared).await?;
+        for key in &table.foreign_keys {
+            self.lock_table(key.referenced, TableLockMode::Shared).await?;
+        }
         let table = self.catalog_snapshot().tables.get(&table.id).cloned().unwrap_or(table);
         let positions = copy_columns(&table, columns)?;
         let open = self.open.as_mut().expect("COPY opened a transaction");
@@ -87,19 +95,21 @@ impl Session {
         open.txn.statement();
         let context = self.exec_context(Arc::new([]))?;
         let defaults = self.copy_defaults(&table, &positions, &context.eval)?;
+        let scope = Scope::new(context.clone());
+        let mut evaluator = RowEvaluator::new(defaults.iter().map(|(_, expr)| expr), &[], &scope)?;
         let checks = self.bound_checks(&table, &context.eval)?;
         let mut reader = CopyReader {
             table: &table,
             positions,
-            defaults,
             options,
             io: context.eval.io.clone(),
-            eval: context.eval.clone(),
             fields: Vec::new(),
             line: 0,
             done: false,
         };
         let mut writer = TableWriter::new(&table, checks, context.clone())?;
+        let references = context.tables.references(&table)?;
+        let mut consequences = Vec::new();
         out.copy_in_start(false, reader.positions.len())?;
         let mut splitter = LineSplitter::default();
         let mut batch: Vec<Row> = Vec::new();
@@ -119,16 +129,25 @@ impl Session {
                     },
                     None => break,
                 };
-                if let Some(row) = reader.read(line)? {
+                if let Some(mut row) = reader.read(line)? {
+                    let mut values = Vec::with_capacity(defaults.len());
+                    evaluator.evaluate_all(&scope, &[], &mut values).await?;
+                    for ((position, _), value) in defaults.iter().zip(values) {
+                        row[*position] = value;
+                    }
                     batch.push(row);
                 }
                 if batch.len() >= BATCH_ROWS {
-                    rows += writer.insert(std::mem::take(&mut batch)).await?;
+                    let batch = std::mem::take(&mut batch);
+                    note_references(&references, &batch, &mut consequences);
+                    rows += writer.insert(batch).await?;
                 }
             }
             self.cancel.check()?;
         }
+        note_references(&references, &batch, &mut consequences);
         rows += writer.insert(batch).await?;
+        referential::complete(&context, consequences).await?;
         let open = self.open.as_mut().expect("COPY opened a transaction");
         open.row_deltas.push((table.id, i64::try_from(rows).unwrap_or(i64::MAX)));
         Ok(rows)
@@ -259,10 +278,8 @@ impl Session {
 struct CopyReader<'a> {
     table: &'a Table,
     positions: Vec<usize>,
-    defaults: Vec<(usize, Expr)>,
     options: &'a CopyOptions,
     io: IoSettings,
-    eval: Arc<EvalContext>,
     fields: Vec<Option<String>>,
     line: u64,
     done: bool,
@@ -305,10 +322,13 @@ impl CopyReader<'_> {
                 })?;
             }
         }
-        for (position, default) in &self.defaults {
-            row[*position] = eval::evaluate_constant(default, &self.eval)?;
-        }
         Ok(Some(row))
+    }
+}
+
+fn note_references(references: &[Arc<Reference>], rows: &[Row], out: &mut Vec<Consequence>) {
+    for row in rows {
+        out.extend(references.iter().filter_map(|key| key.refers(row)));
     }
 }
 

@@ -1,6 +1,6 @@
 //! What functions learn of the session.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use basalt_functions::SessionInfo;
 use basalt_types::{Datum, Oid, Result, SqlError, SqlState};
@@ -20,11 +20,30 @@ pub struct SessionShared {
     pub database: Arc<Database>,
     pub pid: i32,
     pub settings: Mutex<Arc<Settings>>,
+    /// What `currval` and `lastval` give.
+    pub sequence_values: Mutex<SequenceValues>,
     /// The catalog as the session last looked at it.
     pub view: Mutex<Option<Arc<CatalogView>>>,
 }
 
+/// Values of sequences as this session last saw them.
+#[derive(Default)]
+pub struct SequenceValues {
+    pub current: BTreeMap<Oid, i64>,
+    /// The sequence that `nextval` was last called for.
+    pub last: Option<Oid>,
+}
+
 impl SessionShared {
+    /// Remembers a value that `nextval` gave or `setval` set.
+    pub fn note_sequence(&self, sequence: Oid, value: i64, given: bool) {
+        let mut values = self.sequence_values.lock();
+        values.current.insert(sequence, value);
+        if given {
+            values.last = Some(sequence);
+        }
+    }
+
     /// The view of the statement that runs.
     pub fn catalog_view(&self) -> Result<Arc<CatalogView>> {
         let view = self.view.lock().clone();
@@ -95,7 +114,8 @@ impl SessionInfo for SessionShared {
     }
 
     fn last_value(&self) -> Option<i64> {
-        None
+        let values = self.sequence_values.lock();
+        values.last.and_then(|sequence| values.current.get(&sequence).copied())
     }
 }
 

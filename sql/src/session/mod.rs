@@ -19,8 +19,8 @@ use basalt_types::{Oid, Result, SqlError, SqlState};
 use parking_lot::Mutex;
 
 pub use bind::{Portal, Prepared};
-pub use info::SessionShared;
 pub(crate) use info::undefined as undefined_object;
+pub use info::{SequenceValues, SessionShared};
 pub use transaction::BlockState;
 
 use crate::{
@@ -57,6 +57,8 @@ pub struct Session {
     pub(crate) statements: BTreeMap<String, Arc<Prepared>>,
     pub(crate) portals: BTreeMap<String, Portal>,
     pub(crate) notices: Vec<Notice>,
+    /// The session has made its schema of temporary tables (which a rollback may have undone).
+    pub(crate) has_temporary: bool,
     /// Reported settings as the client knows them, and the settings they come from.
     reported: Vec<(&'static str, String)>,
     reported_of: Arc<Settings>,
@@ -110,6 +112,7 @@ impl Session {
             database: database.clone(),
             pid: info.pid,
             settings: Mutex::new(settings),
+            sequence_values: Mutex::default(),
             view: Mutex::new(None),
         };
         Ok(Self {
@@ -123,6 +126,7 @@ impl Session {
             statements: BTreeMap::new(),
             portals: BTreeMap::new(),
             notices: Vec::new(),
+            has_temporary: false,
             reported,
             reported_of,
         })
@@ -190,6 +194,12 @@ impl Session {
 
     fn new_view(&self, snapshot: Arc<CatalogSnapshot>) -> CatalogView {
         let names = self.shared.settings.lock().search_path(&self.shared.user);
+        let temporary = if self.has_temporary {
+            let name = crate::ddl::temporary::schema_name(self.id);
+            snapshot.schema_named(self.database.id, &name).map(|schema| schema.id)
+        } else {
+            None
+        };
         let mut search_path = Vec::new();
         let mut explicit_pg_catalog = None;
         for name in names {
@@ -197,6 +207,8 @@ impl Session {
                 explicit_pg_catalog = Some(search_path.len());
             } else if name == "information_schema" {
                 search_path.push(crate::catalog::INFORMATION_SCHEMA);
+            } else if name == "pg_temp" {
+                // Searched first in any case.
             } else if let Some(schema) = snapshot.schema_named(self.database.id, &name) {
                 search_path.push(schema.id);
             }
@@ -208,6 +220,7 @@ impl Session {
             search_path,
             explicit_pg_catalog,
             virtual_schema: self.services.virtual_schema.clone(),
+            temporary,
         }
     }
 
@@ -239,6 +252,20 @@ impl Session {
     pub async fn close(&mut self) {
         self.portals.clear();
         self.abort_transaction().await;
+        self.drop_temporary_tables().await;
+    }
+
+    /// Drops the session's temporary tables; it must have no open transaction.
+    pub(crate) async fn drop_temporary_tables(&mut self) {
+        if !self.has_temporary {
+            return;
+        }
+        let name = crate::ddl::temporary::schema_name(self.id);
+        if let Err(error) = crate::ddl::temporary::clear(&self.services, Some(&name)).await {
+            tracing::warn!(%error, "could not drop temporary tables; the next start will");
+        }
+        self.has_temporary = false;
+        self.forget_view();
     }
 }
 

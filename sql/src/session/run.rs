@@ -143,6 +143,7 @@ impl Session {
             )),
             row_ids: self.services.row_ids.clone(),
             memory: self.services.memory.statement(self.services.options.statement_memory_bytes),
+            deferred: open.deferred.clone(),
         }))
     }
 
@@ -345,7 +346,7 @@ impl Session {
                     out.flush().await?;
                 }
             }
-            let affected = if is_dml { stream.affected() } else { rows };
+            let affected = if counts_changes(planned) { stream.affected() } else { rows };
             drop(stream);
             self.note_affected(planned, affected);
             Ok((affected, held))
@@ -392,8 +393,7 @@ impl Session {
                     out.flush().await?;
                 }
             }
-            let is_dml = matches!(planned.body, PlannedBody::Dml { .. });
-            Ok(if is_dml { stream.affected() } else { rows })
+            Ok(if counts_changes(planned) { stream.affected() } else { rows })
         };
         let affected = with_deadline(timeout, &*cancel, work).await?;
         self.note_affected(planned, affected);
@@ -508,11 +508,17 @@ pub(crate) fn is_plannable(parsed: &ParsedStatement) -> bool {
     }
 }
 
+/// Whether the command tag counts changed rows, not those returned.
+fn counts_changes(planned: &Planned) -> bool {
+    matches!(&planned.body, PlannedBody::Dml { kind, .. } if *kind != DmlKind::Select)
+}
+
 fn dml_name(kind: DmlKind) -> &'static str {
     match kind {
         DmlKind::Insert => "INSERT",
         DmlKind::Update => "UPDATE",
         DmlKind::Delete => "DELETE",
+        DmlKind::Select => "SELECT",
     }
 }
 

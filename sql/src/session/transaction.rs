@@ -8,11 +8,13 @@ use std::sync::Arc;
 use basalt_kv_api::TxnPriority;
 use basalt_txn::{Isolation, Savepoint, Txn, TxnConfig};
 use basalt_types::{Oid, Result, SqlError, SqlState};
+use parking_lot::Mutex;
 
 use super::{Session, settings::Settings};
 use crate::{
     catalog::{CatalogSnapshot, Descriptor},
     error::sql_error,
+    exec::referential::{self, Deferred},
     output::NoticeLevel,
 };
 
@@ -48,6 +50,8 @@ pub(crate) struct OpenTransaction {
     pub settings_session: Arc<Settings>,
     /// Rows added per table, told to the estimates on commit.
     pub row_deltas: Vec<(Oid, i64)>,
+    /// Checks of foreign keys that wait for the commit.
+    pub deferred: Arc<Mutex<Deferred>>,
 }
 
 struct NamedSavepoint {
@@ -56,6 +60,7 @@ struct NamedSavepoint {
     schema_changes: Option<SchemaChanges>,
     settings: (Arc<Settings>, Arc<Settings>),
     row_deltas: usize,
+    deferred: usize,
 }
 
 /// Characteristics of a transaction, as BEGIN and SET TRANSACTION give them.
@@ -98,6 +103,7 @@ impl Session {
             settings_before: settings.clone(),
             settings_session: settings,
             row_deltas: Vec::new(),
+            deferred: Arc::default(),
         });
         Ok(())
     }
@@ -159,6 +165,10 @@ impl Session {
     /// Commits whatever is open; on error everything is rolled back.
     pub(crate) async fn commit_transaction(&mut self) -> Result<()> {
         self.portals.retain(|_, portal| portal.outlives_transaction());
+        if let Err(error) = self.before_commit().await {
+            self.abort_transaction().await;
+            return Err(error);
+        }
         let Some(open) = self.open.take() else {
             self.block = BlockState::Idle;
             return Ok(());
@@ -192,6 +202,27 @@ impl Session {
                 Err(error)
             }
         }
+    }
+
+    /// What belongs to the transaction and must be done last: deferred checks, ON COMMIT of temporary tables.
+    async fn before_commit(&mut self) -> Result<()> {
+        self.run_deferred(true).await?;
+        self.temporary_tables_at_commit().await
+    }
+
+    /// Runs the deferred checks that are due: all of them at the end.
+    pub(crate) async fn run_deferred(&mut self, all: bool) -> Result<()> {
+        let Some(open) = &self.open else { return Ok(()) };
+        let due = {
+            let mut deferred = open.deferred.lock();
+            if deferred.is_empty() {
+                return Ok(());
+            }
+            deferred.take(all)
+        };
+        open.txn.statement();
+        let context = self.exec_context(Arc::new([]))?;
+        referential::verify(&context, due).await
     }
 
     /// Rolls back whatever is open.
@@ -259,6 +290,7 @@ impl Session {
             schema_changes: open.schema_changes.clone(),
             settings: (settings, open.settings_session.clone()),
             row_deltas: open.row_deltas.len(),
+            deferred: open.deferred.lock().len(),
         });
         Ok(())
     }
@@ -279,6 +311,7 @@ impl Session {
         open.txn.rollback_to(&savepoint.point).map_err(sql_error)?;
         open.schema_changes = savepoint.schema_changes.clone();
         open.row_deltas.truncate(savepoint.row_deltas);
+        open.deferred.lock().truncate(savepoint.deferred);
         open.settings_session = savepoint.settings.1.clone();
         let settings = savepoint.settings.0.clone();
         open.savepoints.truncate(position + 1);

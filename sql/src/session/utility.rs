@@ -68,6 +68,12 @@ impl Session {
         out: &mut dyn Output,
     ) -> Result<()> {
         match &parsed.body {
+            ParsedBody::Utility(
+                utility @ (Utility::CreateSequence { .. }
+                | Utility::AlterSequence { .. }
+                | Utility::Refresh { .. }
+                | Utility::AlterRelation { .. }),
+            ) => self.run_ddl(ddl::SchemaChange::Own(utility), params, out).await,
             ParsedBody::Utility(utility) => self.run_own_utility(parsed, utility, out).await,
             ParsedBody::Sql(statement) => self.run_sql_utility(parsed, statement, params, out).await,
         }
@@ -103,6 +109,10 @@ impl Session {
                 ddl::analyze::run(self, tables, *analyze).await?;
                 out.complete(if *vacuum { "VACUUM" } else { "ANALYZE" })
             }
+            Utility::SetConstraints { names, deferred } => {
+                self.set_constraints(names, *deferred).await?;
+                out.complete("SET CONSTRAINTS")
+            }
             Utility::Checkpoint => out.complete("CHECKPOINT"),
             Utility::Reindex => out.complete("REINDEX"),
             Utility::Lock { tables, mode, .. } => {
@@ -114,6 +124,10 @@ impl Session {
                 out.complete("DECLARE CURSOR")
             }
             Utility::Fetch { cursor, count, is_move } => self.fetch(cursor, *count, *is_move, out).await,
+            Utility::CreateSequence { .. }
+            | Utility::AlterSequence { .. }
+            | Utility::Refresh { .. }
+            | Utility::AlterRelation { .. } => Err(SqlError::internal("a schema change is run elsewhere")),
             Utility::Close { name } => {
                 self.close_cursor(name.as_deref())?;
                 out.complete(if name.is_some() { "CLOSE CURSOR" } else { "CLOSE CURSOR ALL" })
@@ -186,13 +200,13 @@ impl Session {
             }
             Statement::Discard { object_type } => self.discard(object_type, out).await,
             Statement::Copy { .. } => self.copy(statement, out).await,
-            _ => self.run_ddl(statement, params, out).await,
+            _ => self.run_ddl(ddl::SchemaChange::Sql(statement), params, out).await,
         }
     }
 
     async fn run_ddl(
         &mut self,
-        statement: &Statement,
+        statement: ddl::SchemaChange<'_>,
         params: &Arc<[Datum]>,
         out: &mut dyn Output,
     ) -> Result<()> {
@@ -201,7 +215,7 @@ impl Session {
         {
             return Err(SqlError::new(
                 SqlState::READ_ONLY_SQL_TRANSACTION,
-                format!("cannot execute {} in a read-only transaction", ddl::command_name(statement)),
+                format!("cannot execute {} in a read-only transaction", statement.name()),
             ));
         }
         let was_idle = self.block == super::BlockState::Idle;
@@ -316,11 +330,23 @@ impl Session {
                 self.portals.clear();
                 Arc::make_mut(&mut self.shared.settings.lock()).reset_all();
                 self.settings_changed(false);
+                *self.shared.sequence_values.lock() = super::SequenceValues::default();
+                self.abort_transaction().await;
+                self.drop_temporary_tables().await;
                 "DISCARD ALL"
             }
             ast::DiscardObject::PLANS => "DISCARD PLANS",
-            ast::DiscardObject::SEQUENCES => "DISCARD SEQUENCES",
-            ast::DiscardObject::TEMP => "DISCARD TEMP",
+            ast::DiscardObject::SEQUENCES => {
+                *self.shared.sequence_values.lock() = super::SequenceValues::default();
+                "DISCARD SEQUENCES"
+            }
+            ast::DiscardObject::TEMP => {
+                if self.open.is_some() && self.has_temporary {
+                    return Err(SqlError::not_supported("DISCARD TEMP inside a transaction block"));
+                }
+                self.drop_temporary_tables().await;
+                "DISCARD TEMP"
+            }
         };
         out.complete(tag)
     }
@@ -412,6 +438,38 @@ impl Session {
             hold: false,
         };
         Box::pin(self.run_portal(&mut portal, 0, out)).await
+    }
+
+    async fn set_constraints(&mut self, names: &[String], deferred: bool) -> Result<()> {
+        let snapshot = self.catalog_snapshot();
+        for name in names {
+            let keys = snapshot.tables.values().flat_map(|table| &table.foreign_keys);
+            match keys.filter(|key| key.name == *name).map(|key| key.deferrable).max() {
+                Some(true) => {}
+                Some(false) => {
+                    return Err(SqlError::new(
+                        SqlState::WRONG_OBJECT_TYPE,
+                        format!("constraint \"{name}\" is not deferrable"),
+                    ));
+                }
+                None => {
+                    return Err(SqlError::new(
+                        SqlState::UNDEFINED_OBJECT,
+                        format!("constraint \"{name}\" does not exist"),
+                    ));
+                }
+            }
+        }
+        let Some(open) = &self.open else {
+            self.notice(
+                NoticeLevel::Warning,
+                SqlState::NO_ACTIVE_SQL_TRANSACTION,
+                "SET CONSTRAINTS can only be used in transaction blocks",
+            );
+            return Ok(());
+        };
+        open.deferred.lock().set(names, deferred);
+        if deferred { Ok(()) } else { self.run_deferred(false).await }
     }
 
     fn range_rows(&self) -> Vec<Vec<Datum>> {

@@ -7,13 +7,19 @@ use super::{
     relations::{all_tables, attnum, columns, named_indexes, relation_kind, stored_tables},
     row::{Rows, text, yes_no},
 };
-use crate::{catalog::CatalogView, session::SessionShared};
+use crate::{
+    catalog::CatalogView,
+    catalog_functions::{action_words, shown_default},
+    session::SessionShared,
+};
 
 pub(super) fn fill(name: &str, out: &mut Rows, session: &SessionShared, view: &CatalogView) {
     let database = &session.database.name;
     match name {
         "tables" => tables(out, database, view),
         "columns" => column_rows(out, database, view),
+        "sequences" => sequences(out, database, view),
+        "referential_constraints" => referential_constraints(out, database, view),
         "schemata" => schemata(out, database, view),
         "views" => views(out, database, view),
         "table_constraints" => table_constraints(out, database, view),
@@ -27,7 +33,7 @@ pub(super) fn fill(name: &str, out: &mut Rows, session: &SessionShared, view: &C
 fn tables(out: &mut Rows, database: &str, view: &CatalogView) {
     for table in all_tables(view) {
         let kind = match table.kind {
-            TableKind::Sequence => continue,
+            TableKind::Sequence(_) | TableKind::Materialized { .. } => continue,
             _ if relation_kind(table) == 'v' => "VIEW",
             _ => "BASE TABLE",
         };
@@ -44,14 +50,18 @@ fn tables(out: &mut Rows, database: &str, view: &CatalogView) {
 
 fn column_rows(out: &mut Rows, database: &str, view: &CatalogView) {
     for table in all_tables(view) {
+        if matches!(table.kind, TableKind::Sequence(_) | TableKind::Materialized { .. }) {
+            continue;
+        }
         for (number, column) in columns(table) {
+            let default = column.default.as_ref().filter(|_| column.identity_always.is_none());
             let mut row = vec![
                 ("table_catalog", text(database)),
                 ("table_schema", text(&table.schema)),
                 ("table_name", text(&table.name)),
                 ("column_name", text(&column.name)),
                 ("ordinal_position", Datum::Int4(i32::from(number))),
-                ("column_default", column.default.as_ref().map_or(Datum::Null, text)),
+                ("column_default", default.map_or(Datum::Null, |default| text(shown_default(view, default)))),
                 ("is_nullable", yes_no(!column.not_null)),
                 ("udt_catalog", text(database)),
                 ("udt_schema", text("pg_catalog")),
@@ -63,8 +73,53 @@ fn column_rows(out: &mut Rows, database: &str, view: &CatalogView) {
                 ("is_updatable", yes_no(table.kind == TableKind::Table)),
             ];
             row.extend(type_columns(column));
+            row.extend(identity_columns(view, table, column));
             out.push(row);
         }
+    }
+}
+
+/// The columns that describe the sequence of an identity column.
+fn identity_columns(view: &CatalogView, table: &Table, column: &Column) -> Vec<(&'static str, Datum)> {
+    let mut row = vec![("identity_cycle", yes_no(false))];
+    let Some(always) = column.identity_always else { return row };
+    row.push(("identity_generation", text(if always { "ALWAYS" } else { "BY DEFAULT" })));
+    let owned = stored_tables(view).find_map(|candidate| match &candidate.kind {
+        TableKind::Sequence(sequence) if sequence.owner == Some((table.id, column.id)) => Some(sequence),
+        _ => None,
+    });
+    if let Some(sequence) = owned {
+        row.push(("identity_start", text(sequence.start.to_string())));
+        row.push(("identity_increment", text(sequence.increment.to_string())));
+        row.push(("identity_maximum", text(sequence.max.to_string())));
+        row.push(("identity_minimum", text(sequence.min.to_string())));
+        row.push(("identity_cycle", yes_no(sequence.cycle)));
+    }
+    row
+}
+
+fn sequences(out: &mut Rows, database: &str, view: &CatalogView) {
+    for table in stored_tables(view) {
+        let TableKind::Sequence(sequence) = &table.kind else { continue };
+        let bits = match sequence.ty.oid {
+            Oid::INT2 => 16,
+            Oid::INT4 => 32,
+            _ => 64,
+        };
+        out.push(vec![
+            ("sequence_catalog", text(database)),
+            ("sequence_schema", text(&table.schema)),
+            ("sequence_name", text(&table.name)),
+            ("data_type", text(format_type(sequence.ty))),
+            ("numeric_precision", Datum::Int4(bits)),
+            ("numeric_precision_radix", Datum::Int4(2)),
+            ("numeric_scale", Datum::Int4(0)),
+            ("start_value", text(sequence.start.to_string())),
+            ("minimum_value", text(sequence.min.to_string())),
+            ("maximum_value", text(sequence.max.to_string())),
+            ("increment", text(sequence.increment.to_string())),
+            ("cycle_option", yes_no(sequence.cycle)),
+        ]);
     }
 }
 
@@ -148,7 +203,8 @@ fn views(out: &mut Rows, database: &str, view: &CatalogView) {
 fn all_constraints(table: &Table) -> Vec<(String, &'static str)> {
     let keys = named_indexes(table).filter(|index| index.constraint);
     let keys = keys.map(|index| (index.name.clone(), if index.primary { "PRIMARY KEY" } else { "UNIQUE" }));
-    let checks = table.checks.iter().map(|check| (check.name.clone(), "CHECK"));
+    let foreign = table.foreign_keys.iter().map(|key| (key.name.clone(), "FOREIGN KEY"));
+    let checks = foreign.chain(table.checks.iter().map(|check| (check.name.clone(), "CHECK")));
     let not_null = columns(table).filter(|(_, column)| column.not_null);
     let not_null =
         not_null.map(|(number, _)| (format!("{}_{}_{number}_not_null", table.schema_id, table.id), "CHECK"));
@@ -158,6 +214,7 @@ fn all_constraints(table: &Table) -> Vec<(String, &'static str)> {
 fn table_constraints(out: &mut Rows, database: &str, view: &CatalogView) {
     for table in stored_tables(view) {
         for (name, kind) in all_constraints(table) {
+            let key = table.foreign_keys.iter().find(|key| key.name == name);
             out.push(vec![
                 ("constraint_catalog", text(database)),
                 ("constraint_schema", text(&table.schema)),
@@ -166,8 +223,8 @@ fn table_constraints(out: &mut Rows, database: &str, view: &CatalogView) {
                 ("table_schema", text(&table.schema)),
                 ("table_name", text(&table.name)),
                 ("constraint_type", text(kind)),
-                ("is_deferrable", yes_no(false)),
-                ("initially_deferred", yes_no(false)),
+                ("is_deferrable", yes_no(key.is_some_and(|key| key.deferrable))),
+                ("initially_deferred", yes_no(key.is_some_and(|key| key.initially_deferred))),
                 ("enforced", yes_no(true)),
             ]);
         }
@@ -176,40 +233,88 @@ fn table_constraints(out: &mut Rows, database: &str, view: &CatalogView) {
 
 fn key_columns(out: &mut Rows, database: &str, view: &CatalogView) {
     for table in stored_tables(view) {
-        for index in named_indexes(table).filter(|index| index.constraint) {
-            for (number, part) in (1..).zip(&index.columns) {
-                let Some(column) = table.column(part.column) else { continue };
+        let mut push = |constraint: &str, columns: Vec<(u32, Datum)>| {
+            for (number, (column, referenced)) in (1..).zip(columns) {
+                let Some(column) = table.column(column) else { continue };
                 out.push(vec![
                     ("constraint_catalog", text(database)),
                     ("constraint_schema", text(&table.schema)),
-                    ("constraint_name", text(&index.name)),
+                    ("constraint_name", text(constraint)),
                     ("table_catalog", text(database)),
                     ("table_schema", text(&table.schema)),
                     ("table_name", text(&table.name)),
                     ("column_name", text(&column.name)),
                     ("ordinal_position", Datum::Int4(number)),
+                    ("position_in_unique_constraint", referenced),
                 ]);
             }
+        };
+        for index in named_indexes(table).filter(|index| index.constraint) {
+            push(&index.name, index.columns.iter().map(|part| (part.column, Datum::Null)).collect());
+        }
+        for key in &table.foreign_keys {
+            let referenced = view.snapshot.tables.get(&key.referenced);
+            let unique = referenced.and_then(|other| {
+                other.unique_index(&key.referenced_columns).map(|position| &other.indexes[position])
+            });
+            let place = |column: u32| {
+                let found =
+                    unique.and_then(|index| index.columns.iter().position(|part| part.column == column));
+                found.map_or(Datum::Null, |place| Datum::Int4(place as i32 + 1))
+            };
+            let columns = key.columns.iter().zip(&key.referenced_columns);
+            push(&key.name, columns.map(|(own, other)| (*own, place(*other))).collect());
+        }
+    }
+}
+
+fn referential_constraints(out: &mut Rows, database: &str, view: &CatalogView) {
+    for table in stored_tables(view) {
+        for key in &table.foreign_keys {
+            let referenced = view.snapshot.tables.get(&key.referenced);
+            let unique = referenced.and_then(|other| {
+                let position = other.unique_index(&key.referenced_columns)?;
+                Some((&other.schema, &other.indexes[position].name))
+            });
+            out.push(vec![
+                ("constraint_catalog", text(database)),
+                ("constraint_schema", text(&table.schema)),
+                ("constraint_name", text(&key.name)),
+                ("unique_constraint_catalog", text(database)),
+                ("unique_constraint_schema", unique.map_or(Datum::Null, |(schema, _)| text(schema))),
+                ("unique_constraint_name", unique.map_or(Datum::Null, |(_, name)| text(name))),
+                ("match_option", text(if key.match_full { "FULL" } else { "NONE" })),
+                ("update_rule", text(action_words(key.on_update))),
+                ("delete_rule", text(action_words(key.on_delete))),
+            ]);
         }
     }
 }
 
 fn constraint_columns(out: &mut Rows, database: &str, view: &CatalogView) {
     for table in stored_tables(view) {
-        for index in named_indexes(table).filter(|index| index.constraint) {
-            let mut parts: Vec<_> = index.columns.iter().collect();
-            parts.sort_by_key(|part| attnum(table, part.column));
-            for part in parts {
-                let Some(column) = table.column(part.column) else { continue };
+        let mut push = |used: &Table, schema: &str, constraint: &str, mut columns: Vec<u32>| {
+            columns.sort_by_key(|column| attnum(used, *column));
+            for column in columns.iter().filter_map(|column| used.column(*column)) {
                 out.push(vec![
                     ("table_catalog", text(database)),
-                    ("table_schema", text(&table.schema)),
-                    ("table_name", text(&table.name)),
+                    ("table_schema", text(&used.schema)),
+                    ("table_name", text(&used.name)),
                     ("column_name", text(&column.name)),
                     ("constraint_catalog", text(database)),
-                    ("constraint_schema", text(&table.schema)),
-                    ("constraint_name", text(&index.name)),
+                    ("constraint_schema", text(schema)),
+                    ("constraint_name", text(constraint)),
                 ]);
+            }
+        };
+        for index in named_indexes(table).filter(|index| index.constraint) {
+            let columns = index.columns.iter().map(|part| part.column).collect();
+            push(table, &table.schema, &index.name, columns);
+        }
+        // A foreign key uses the columns that it refers to.
+        for key in &table.foreign_keys {
+            if let Some(referenced) = view.snapshot.tables.get(&key.referenced) {
+                push(referenced, &table.schema, &key.name, key.referenced_columns.clone());
             }
         }
     }

@@ -8,19 +8,24 @@ mod cluster;
 mod definitions;
 mod information_schema;
 mod registry;
+mod related;
 pub(crate) mod relations;
 mod row;
+mod sequences;
 mod summaries;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use basalt_env::BoxFuture;
 use basalt_planner::{Column, Expr, Table, TableKind};
-use basalt_types::{Oid, Result, Row, SqlType, sql_type};
+use basalt_types::{Datum, Oid, Result, Row, SqlType, sql_type};
 
 use crate::{
     catalog::{CatalogView, INFORMATION_SCHEMA, PG_CATALOG_SCHEMA},
-    exec::VirtualTables,
+    exec::{
+        ExecContext, SequenceOperation, VirtualTables,
+        referential::{Checks, Reference},
+    },
     session::SessionShared,
 };
 use definitions::Definition;
@@ -57,6 +62,9 @@ impl VirtualSchema {
             columns: columns.split(',').zip(1..).map(|(column, id)| parse_column(column, id)).collect(),
             indexes: Vec::new(),
             checks: Vec::new(),
+            foreign_keys: Vec::new(),
+            comments: Default::default(),
+            on_commit: Default::default(),
             next_column_id: 0,
             next_index_id: 0,
             row_estimate: Some(100.0),
@@ -116,6 +124,10 @@ impl SessionTables {
             "pg_attribute" => relations::attributes(&mut out, view),
             "pg_attrdef" => relations::defaults(&mut out, view),
             "pg_index" => relations::indexes(&mut out, view),
+            "pg_sequence" => sequences::parameters(&mut out, view),
+            "pg_depend" => sequences::dependencies(&mut out, view),
+            "pg_description" => sequences::descriptions(&mut out, view),
+            "pg_matviews" => summaries::materialized_views(&mut out, view),
             "pg_constraint" => relations::constraints(&mut out, view),
             "pg_type" => registry::types(&mut out),
             "pg_proc" => registry::functions(&mut out),
@@ -146,6 +158,38 @@ impl SessionTables {
 
 impl VirtualTables for SessionTables {
     fn rows<'a>(&'a self, table: &'a Table, _filter: Option<&'a Expr>) -> BoxFuture<'a, Result<Vec<Row>>> {
-        Box::pin(std::future::ready(Ok(self.make(table))))
+        Box::pin(async move {
+            if let TableKind::Sequence(_) = table.kind {
+                return self.sequence_row(table).await;
+            }
+            if matches!(table.name.as_str(), "pg_sequences") {
+                return self.sequence_rows(table).await;
+            }
+            Ok(self.make(table))
+        })
+    }
+
+    fn references(&self, table: &Arc<Table>) -> Result<Vec<Arc<Reference>>> {
+        self.outgoing(table)
+    }
+
+    fn referring(&self, table: &Arc<Table>) -> Result<Vec<Arc<Reference>>> {
+        self.incoming(table)
+    }
+
+    fn checks(&self, table: &Arc<Table>, context: &ExecContext) -> Result<Checks> {
+        self.bound_checks(table, context)
+    }
+
+    fn defaults(&self, table: &Arc<Table>, positions: &[usize], context: &ExecContext) -> Result<Row> {
+        self.default_values(table, positions, context)
+    }
+
+    fn sequence<'a>(
+        &'a self,
+        operation: SequenceOperation,
+        args: &'a [Datum],
+    ) -> BoxFuture<'a, Result<Datum>> {
+        Box::pin(self.run_sequence(operation, args))
     }
 }

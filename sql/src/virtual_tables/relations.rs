@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use basalt_planner::{Index, Table, TableKind};
+use basalt_planner::{Index, Table, TableKind, catalog::ReferentialAction};
 use basalt_types::{Datum, Oid, SqlType};
 
 use super::row::{FALSE, Rows, TRUE, int2_array, int2_vector, letter, oid, oid_vector, text};
@@ -52,7 +52,8 @@ pub(super) fn relation_kind(table: &Table) -> char {
         TableKind::Virtual if table.id.0 >= FIRST_VIEW => 'v',
         TableKind::Table | TableKind::Virtual => 'r',
         TableKind::View { .. } => 'v',
-        TableKind::Sequence => 'S',
+        TableKind::Sequence(_) => 'S',
+        TableKind::Materialized { .. } => 'm',
     }
 }
 
@@ -83,11 +84,16 @@ pub(super) fn classes(out: &mut Rows, view: &CatalogView) {
     ]);
     for table in all_tables(view) {
         let is_view = relation_kind(table) == 'v';
+        let is_sequence = matches!(table.kind, TableKind::Sequence(_));
+        let populated = !matches!(table.kind, TableKind::Materialized { populated: false, .. });
         out.push(vec![
             ("oid", oid(table.id)),
+            ("relpersistence", letter(if table.schema.starts_with("pg_temp_") { 't' } else { 'p' })),
+            ("relispopulated", Datum::Bool(populated)),
+            ("relhastriggers", Datum::Bool(!table.foreign_keys.is_empty())),
             ("relname", text(&table.name)),
             ("relnamespace", oid(table.schema_id)),
-            ("relam", oid(if is_view { Oid(0) } else { HEAP })),
+            ("relam", oid(if is_view || is_sequence { Oid(0) } else { HEAP })),
             ("relfilenode", oid(if is_view { Oid(0) } else { table.id })),
             ("reltuples", Datum::Float4(table.row_estimate.map_or(-1.0, |rows| rows as f32))),
             ("relhasindex", Datum::Bool(named_indexes(table).next().is_some())),
@@ -163,8 +169,11 @@ pub(super) fn attributes(out: &mut Rows, view: &CatalogView) {
     ]);
     for table in all_tables(view) {
         for (number, column) in columns(table) {
-            let has_default = column.default.is_some();
+            let has_default = column.default.is_some() && column.identity_always.is_none();
             push_attribute(out, table.id, number, &column.name, column.ty, column.not_null, has_default);
+            if let Some(always) = column.identity_always {
+                out.set_last("attidentity", Datum::Char(if always { b'a' } else { b'd' }));
+            }
         }
         for index in named_indexes(table) {
             let ids = index.columns.iter().map(|column| column.column).chain(index.stored.iter().copied());
@@ -178,7 +187,9 @@ pub(super) fn attributes(out: &mut Rows, view: &CatalogView) {
 pub(super) fn defaults(out: &mut Rows, view: &CatalogView) {
     for table in stored_tables(view) {
         for (number, column) in columns(table) {
-            if let Some(default) = &column.default {
+            if let Some(default) = &column.default
+                && column.identity_always.is_none()
+            {
                 out.push(vec![
                     ("oid", oid(default_oid(table.id, number))),
                     ("adrelid", oid(table.id)),
@@ -225,6 +236,16 @@ pub(super) fn indexes(out: &mut Rows, view: &CatalogView) {
     }
 }
 
+fn action_letter(action: ReferentialAction) -> char {
+    match action {
+        ReferentialAction::NoAction => 'a',
+        ReferentialAction::Restrict => 'r',
+        ReferentialAction::Cascade => 'c',
+        ReferentialAction::SetNull => 'n',
+        ReferentialAction::SetDefault => 'd',
+    }
+}
+
 pub(super) fn constraints(out: &mut Rows, view: &CatalogView) {
     out.default(&[
         ("condeferrable", FALSE),
@@ -253,6 +274,30 @@ pub(super) fn constraints(out: &mut Rows, view: &CatalogView) {
                 ("conrelid", oid(table.id)),
                 ("conindid", oid(index.oid)),
                 ("conkey", int2_array(keys)),
+            ]);
+        }
+        for key in &table.foreign_keys {
+            let referenced = view.snapshot.tables.get(&key.referenced);
+            let index = referenced.and_then(|other| {
+                other.unique_index(&key.referenced_columns).map(|position| other.indexes[position].oid)
+            });
+            let others = key.referenced_columns.iter();
+            let others = others.map(|&column| referenced.map_or(0, |other| attnum(other, column)));
+            out.push(vec![
+                ("oid", oid(key.oid)),
+                ("conname", text(&key.name)),
+                ("connamespace", oid(table.schema_id)),
+                ("contype", letter('f')),
+                ("condeferrable", Datum::Bool(key.deferrable)),
+                ("condeferred", Datum::Bool(key.initially_deferred)),
+                ("conrelid", oid(table.id)),
+                ("conindid", oid(index.unwrap_or_default())),
+                ("confrelid", oid(key.referenced)),
+                ("confupdtype", letter(action_letter(key.on_update))),
+                ("confdeltype", letter(action_letter(key.on_delete))),
+                ("confmatchtype", letter(if key.match_full { 'f' } else { 's' })),
+                ("conkey", int2_array(key.columns.iter().map(|&column| attnum(table, column)))),
+                ("confkey", int2_array(others)),
             ]);
         }
         for (position, check) in table.checks.iter().enumerate() {

@@ -36,6 +36,14 @@ impl Rows {
         self.rows.push(row);
     }
 
+    /// Changes the row that was pushed last.
+    pub fn set_last(&mut self, column: &str, value: Datum) {
+        let position = self.positions.get(column).copied();
+        if let Some(row) = self.rows.last_mut() {
+            row[position.expect("a column of the table")] = value;
+        }
+    }
+
     pub fn has(&self, column: &str) -> bool {
         self.positions.contains_key(column)
     }

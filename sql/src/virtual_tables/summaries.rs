@@ -39,6 +39,21 @@ pub(super) fn indexes(out: &mut Rows, view: &CatalogView) {
     }
 }
 
+pub(super) fn materialized_views(out: &mut Rows, view: &CatalogView) {
+    for table in stored_tables(view) {
+        if let TableKind::Materialized { query, populated } = &table.kind {
+            out.push(vec![
+                ("schemaname", text(&table.schema)),
+                ("matviewname", text(&table.name)),
+                ("matviewowner", text("postgres")),
+                ("hasindexes", Datum::Bool(named_indexes(table).next().is_some())),
+                ("ispopulated", Datum::Bool(*populated)),
+                ("definition", text(format!(" {query};"))),
+            ]);
+        }
+    }
+}
+
 pub(super) fn views(out: &mut Rows, view: &CatalogView) {
     for table in stored_tables(view) {
         if let TableKind::View { query } = &table.kind {

@@ -7,7 +7,7 @@ use basalt_planner::{
 };
 use basalt_types::{Datum, Oid, Result, SqlError, SqlType};
 
-use crate::exec::scope::OuterValues;
+use crate::exec::{SequenceOperation, scope::OuterValues};
 
 /// A compiled expression.
 #[derive(Clone, Debug)]
@@ -111,27 +111,41 @@ pub(super) enum Node {
         indexes: Box<[Node]>,
     },
     Row(Box<[Node]>),
-    /// Position in the operator's list of subqueries.
+    /// Position in the operator's list of what it runs itself.
     Subquery(usize),
+    /// A call that waits for the store, by position in the same list.
+    Sequence {
+        position: usize,
+        operation: SequenceOperation,
+        args: Box<[Node]>,
+    },
+}
+
+/// What an operator must run before evaluation can go on.
+#[derive(Clone, Debug)]
+pub(crate) enum Lazy {
+    Subquery(Subquery),
+    /// A call of a sequence function.
+    Sequence,
 }
 
 type Find<'a> = &'a dyn Fn(ColumnId) -> Option<usize>;
 
-/// Compiles `expr`; subqueries are appended to `subqueries`.
+/// Compiles `expr`; what evaluation cannot do by itself is appended to `lazies`.
 pub(crate) fn compile_with(
     expr: &Expr,
     find: Find<'_>,
     outer: &OuterValues,
-    subqueries: &mut Vec<Subquery>,
+    lazies: &mut Vec<Lazy>,
 ) -> Result<Compiled> {
-    let mut compiler = Compiler { find, outer, subqueries };
+    let mut compiler = Compiler { find, outer, lazies };
     Ok(Compiled { node: compiler.node(expr)? })
 }
 
 struct Compiler<'a> {
     find: Find<'a>,
     outer: &'a OuterValues,
-    subqueries: &'a mut Vec<Subquery>,
+    lazies: &'a mut Vec<Lazy>,
 }
 
 impl Compiler<'_> {
@@ -201,8 +215,8 @@ impl Compiler<'_> {
             }
             Expr::Row { fields, .. } => Node::Row(self.nodes(fields)?),
             Expr::Subquery(subquery) => {
-                self.subqueries.push((**subquery).clone());
-                Node::Subquery(self.subqueries.len() - 1)
+                self.lazies.push(Lazy::Subquery((**subquery).clone()));
+                Node::Subquery(self.lazies.len() - 1)
             }
         })
     }
@@ -226,6 +240,11 @@ impl Compiler<'_> {
     }
 
     fn call(&mut self, call: &CallExpr) -> Result<Node> {
+        if let Some(operation) = SequenceOperation::of(call.function.name) {
+            let args = self.nodes(&call.args)?;
+            self.lazies.push(Lazy::Sequence);
+            return Ok(Node::Sequence { position: self.lazies.len() - 1, operation, args });
+        }
         let arg_types = call.args.iter().map(Expr::ty).collect();
         let function = function_call(call.function, arg_types, call.ty)?;
         Ok(Node::Call { call: Box::new(function), args: self.nodes(&call.args)? })

@@ -28,7 +28,9 @@ impl Compiled {
         match self.evaluate_with(context, row, &[]) {
             Ok(value) => Ok(value),
             Err(Interrupt::Error(error)) => Err(error),
-            Err(Interrupt::Subquery(_)) => Err(SqlError::internal("subquery without a value")),
+            Err(Interrupt::Subquery(_) | Interrupt::Sequence(..)) => {
+                Err(SqlError::internal("an expression that waits was evaluated at once"))
+            }
         }
     }
 
@@ -137,6 +139,16 @@ impl Frame<'_> {
                 Some(Some(value)) => Ok(value.clone()),
                 _ => Err(Interrupt::Subquery(*position)),
             },
+            Node::Sequence { position, operation, args } => {
+                if let Some(Some(value)) = self.subqueries.get(*position) {
+                    return Ok(value.clone());
+                }
+                let args = args.iter().map(|arg| self.value(arg)).collect::<Result<Vec<_>, _>>()?;
+                if args.iter().any(Datum::is_null) {
+                    return Ok(Datum::Null);
+                }
+                Err(Interrupt::Sequence(*position, *operation, args))
+            }
         }
     }
 

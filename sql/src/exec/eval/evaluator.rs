@@ -5,7 +5,7 @@ use basalt_types::{Datum, Result, SqlError};
 
 use super::{
     Interrupt,
-    compile::{Compiled, compile_with},
+    compile::{Compiled, Lazy, compile_with},
     subquery::SubqueryRunner,
 };
 use crate::exec::scope::{Layout, Scope};
@@ -13,7 +13,8 @@ use crate::exec::scope::{Layout, Scope};
 /// The expressions of one operator over its input rows.
 pub(crate) struct RowEvaluator {
     exprs: Vec<Compiled>,
-    subqueries: Vec<SubqueryRunner>,
+    /// By position; `None` for calls of sequence functions.
+    subqueries: Vec<Option<SubqueryRunner>>,
     /// Values known for the current row.
     values: Vec<Option<Datum>>,
 }
@@ -25,10 +26,13 @@ impl RowEvaluator {
         scope: &Scope,
     ) -> Result<Self> {
         let find = |id| layout.iter().position(|(column, _)| *column == id);
-        let mut subqueries = Vec::new();
-        let exprs = exprs.into_iter().map(|expr| compile_with(expr, &find, &scope.outer, &mut subqueries));
+        let mut lazies = Vec::new();
+        let exprs = exprs.into_iter().map(|expr| compile_with(expr, &find, &scope.outer, &mut lazies));
         let exprs = exprs.collect::<Result<Vec<_>>>()?;
-        let runners = subqueries.into_iter().map(|subquery| SubqueryRunner::new(subquery, layout, scope));
+        let runners = lazies.into_iter().map(|lazy| match lazy {
+            Lazy::Subquery(subquery) => SubqueryRunner::new(subquery, layout, scope).map(Some),
+            Lazy::Sequence => Ok(None),
+        });
         let subqueries = runners.collect::<Result<Vec<_>>>()?;
         let values = vec![None; subqueries.len()];
         Ok(Self { exprs, subqueries, values })
@@ -54,11 +58,12 @@ impl RowEvaluator {
                 Ok(value) => return Ok(value),
                 Err(Interrupt::Error(error)) => return Err(error),
                 Err(Interrupt::Subquery(position)) => {
-                    let runner = self
-                        .subqueries
-                        .get_mut(position)
-                        .ok_or_else(|| SqlError::internal("subquery out of range"))?;
+                    let runner = self.subqueries.get_mut(position).and_then(Option::as_mut);
+                    let runner = runner.ok_or_else(|| SqlError::internal("subquery out of range"))?;
                     self.values[position] = Some(runner.value(scope, row).await?);
+                }
+                Err(Interrupt::Sequence(position, operation, args)) => {
+                    self.values[position] = Some(scope.context.tables.sequence(operation, &args).await?);
                 }
             }
         }

@@ -17,12 +17,16 @@ use basalt_types::{Datum, Result, SqlError};
 pub use compile::Compiled;
 use compile::compile_with;
 
+use super::SequenceOperation;
+
 /// Why evaluation stopped without a value.
 #[derive(Debug)]
 pub(crate) enum Interrupt {
     Error(SqlError),
     /// The value of this subquery (by position) is needed first.
     Subquery(usize),
+    /// The value of this call of a sequence function (by position) is needed first.
+    Sequence(usize, SequenceOperation, Vec<Datum>),
 }
 
 impl From<SqlError> for Interrupt {
@@ -33,11 +37,11 @@ impl From<SqlError> for Interrupt {
 
 /// Compiles an expression without subqueries over the columns `input`.
 pub fn compile(expr: &Expr, input: &[ColumnId]) -> Result<Compiled> {
-    let mut subqueries = Vec::new();
+    let mut lazies = Vec::new();
     let find = |id: ColumnId| input.iter().position(|column| *column == id);
-    let compiled = compile_with(expr, &find, &Default::default(), &mut subqueries)?;
-    if !subqueries.is_empty() {
-        return Err(SqlError::not_supported("subquery in this place"));
+    let compiled = compile_with(expr, &find, &Default::default(), &mut lazies)?;
+    if !lazies.is_empty() {
+        return Err(SqlError::not_supported("subquery or sequence in this place"));
     }
     Ok(compiled)
 }

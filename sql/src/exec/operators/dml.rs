@@ -3,6 +3,8 @@
 //! The source is read to its end before anything is written (its reads see the statement's start in any case), in
 //! batches that are written as they come; RETURNING rows come out in the order of the source.
 
+use std::sync::Arc;
+
 use basalt_env::BoxFuture;
 use basalt_kv_api::LockStrength;
 use basalt_planner::{
@@ -18,6 +20,7 @@ use crate::{
     exec::{
         RowStream,
         eval::{compile::compile_with, evaluator::RowEvaluator},
+        referential::{self, Consequence, Reference},
         scope::Scope,
         write::TableWriter,
     },
@@ -48,7 +51,37 @@ struct Dml {
     /// Over the new row (the old one for DELETE), followed by the source's row.
     returning: Option<RowEvaluator>,
     affected: u64,
+    /// Foreign keys of the table, and those that refer to it.
+    references: Vec<Arc<Reference>>,
+    referring: Vec<Arc<Reference>>,
+    /// What the changes so far mean for foreign keys; seen to at the end of the statement.
+    consequences: Vec<Consequence>,
     scope: Scope,
+}
+
+impl Dml {
+    fn new(
+        source: Stream,
+        kind: Kind,
+        writer: TableWriter,
+        returning: Option<RowEvaluator>,
+        scope: &Scope,
+    ) -> Result<Self> {
+        let tables = &scope.context.tables;
+        let inserts_only = matches!(kind, Kind::Insert { on_conflict: None });
+        let deletes = matches!(kind, Kind::Delete { .. });
+        Ok(Self {
+            references: if deletes { Vec::new() } else { tables.references(writer.table())? },
+            referring: if inserts_only { Vec::new() } else { tables.referring(writer.table())? },
+            source: Some(source),
+            kind,
+            writer,
+            returning,
+            affected: 0,
+            consequences: Vec::new(),
+            scope: scope.clone(),
+        })
+    }
 }
 
 pub(super) async fn insert(insert: &Insert, scope: &Scope) -> Result<Stream> {
@@ -57,9 +90,9 @@ pub(super) async fn insert(insert: &Insert, scope: &Scope) -> Result<Stream> {
         insert.on_conflict.as_ref().map(|action| conflict_action(action, insert, scope)).transpose()?;
     let writer = writer(&insert.table, &insert.checks, &insert.new, scope)?;
     let returning = returning(&insert.returning, &layout, scope)?;
-    let source = Some(build(&insert.source, scope).await?);
+    let source = build(&insert.source, scope).await?;
     let kind = Kind::Insert { on_conflict };
-    Ok(Box::new(Dml { source, kind, writer, returning, affected: 0, scope: scope.clone() }))
+    Ok(Box::new(Dml::new(source, kind, writer, returning, scope)?))
 }
 
 fn conflict_action(action: &OnConflict, insert: &Insert, scope: &Scope) -> Result<ConflictAction> {
@@ -89,8 +122,8 @@ pub(super) async fn update(update: &Update, scope: &Scope) -> Result<Stream> {
     };
     let writer = writer(&update.table, &update.checks, &update.new, scope)?;
     let returning = returning(&update.returning, &layout, scope)?;
-    let source = Some(build(&update.source, scope).await?);
-    Ok(Box::new(Dml { source, kind, writer, returning, affected: 0, scope: scope.clone() }))
+    let source = build(&update.source, scope).await?;
+    Ok(Box::new(Dml::new(source, kind, writer, returning, scope)?))
 }
 
 pub(super) async fn delete(delete: &Delete, scope: &Scope) -> Result<Stream> {
@@ -99,8 +132,8 @@ pub(super) async fn delete(delete: &Delete, scope: &Scope) -> Result<Stream> {
     let kind = Kind::Delete { old: positions(&delete.old, &delete.source.columns)? };
     let writer = writer(&delete.table, &[], &delete.old, scope)?;
     let returning = returning(&delete.returning, &layout, scope)?;
-    let source = Some(build(&delete.source, scope).await?);
-    Ok(Box::new(Dml { source, kind, writer, returning, affected: 0, scope: scope.clone() }))
+    let source = build(&delete.source, scope).await?;
+    Ok(Box::new(Dml::new(source, kind, writer, returning, scope)?))
 }
 
 fn table_layout(columns: &[basalt_planner::Column], ids: &[ColumnId]) -> Vec<(ColumnId, SqlType)> {
@@ -149,6 +182,7 @@ impl Dml {
                 let mut rows = batch;
                 for row in &mut rows {
                     self.writer.prepare_new(row)?;
+                    self.consequences.extend(self.references.iter().filter_map(|key| key.refers(row)));
                 }
                 let kept = if self.returning.is_some() { rows.clone() } else { Vec::new() };
                 self.affected += self.writer.insert(rows).await?;
@@ -168,6 +202,9 @@ impl Dml {
                     changes.push((before, after));
                 }
                 self.writer.update(&changes).await?;
+                for (before, after) in &changes {
+                    note_update(&self.references, &self.referring, before, after, &mut self.consequences);
+                }
                 self.affected += changes.len() as u64;
                 if self.returning.is_none() {
                     return Ok(Vec::new());
@@ -179,6 +216,7 @@ impl Dml {
                 for row in batch {
                     let before: Row = old.iter().map(|&position| row[position].clone()).collect();
                     self.writer.delete(&before)?;
+                    self.consequences.extend(self.referring.iter().filter_map(|key| key.gone(&before, None)));
                     self.affected += 1;
                     if self.returning.is_some() {
                         deleted.push([before, row].concat());
@@ -197,6 +235,7 @@ impl Dml {
             self.writer.prepare_new(&mut row)?;
             let Some(conflict) = self.writer.find_conflict(std::slice::from_ref(&row)).await? else {
                 self.writer.put(&row)?;
+                self.consequences.extend(self.references.iter().filter_map(|key| key.refers(&row)));
                 self.affected += 1;
                 kept.push(row);
                 continue;
@@ -222,6 +261,7 @@ impl Dml {
             for (position, value) in update.positions.iter().zip(values) {
                 after[*position] = value;
             }
+            note_update(&self.references, &self.referring, &existing, &after, &mut self.consequences);
             self.writer.update(&[(existing, after.clone())]).await?;
             self.affected += 1;
             kept.push(after);
@@ -229,6 +269,18 @@ impl Dml {
         self.scope.context.txn.flush_if_needed().await.map_err(sql_error)?;
         Ok(kept)
     }
+}
+
+fn note_update(
+    references: &[Arc<Reference>],
+    referring: &[Arc<Reference>],
+    before: &[Datum],
+    after: &[Datum],
+    consequences: &mut Vec<Consequence>,
+) {
+    let touched = references.iter().filter(|key| key.touched(before, after));
+    consequences.extend(touched.filter_map(|key| key.refers(after)));
+    consequences.extend(referring.iter().filter_map(|key| key.gone(before, Some(after))));
 }
 
 async fn existing_row(writer: &TableWriter, scope: &Scope, key: &basalt_base::Key) -> Result<Row> {
@@ -250,6 +302,10 @@ impl RowStream for Dml {
                 self.scope.check_cancel()?;
                 let Some(batch) = source.next_batch().await? else {
                     self.source = None;
+                    if !self.consequences.is_empty() {
+                        let consequences = std::mem::take(&mut self.consequences);
+                        referential::complete(&self.scope.context, consequences).await?;
+                    }
                     break;
                 };
                 let rows = self.apply(batch).await?;

@@ -1,5 +1,8 @@
 //! Small changes of the token stream that make PostgreSQL's forms acceptable to the grammar without changing meaning.
 
+mod definition;
+mod query;
+
 use sqlparser::{
     keywords::Keyword,
     tokenizer::{Span, Token, TokenWithSpan},
@@ -23,16 +26,20 @@ fn replaced(token: &TokenWithSpan, with: Token) -> TokenWithSpan {
 pub(super) fn statement(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     match keyword(tokens.first()) {
         Keyword::COPY => copy_options(&mut tokens),
+        Keyword::CREATE => definition::create(&mut tokens),
+        Keyword::ALTER => definition::identity_options(&mut tokens),
         _ if is_word(tokens.first(), "abort") => {
             tokens[0] = replaced(&tokens[0], Token::make_keyword("ROLLBACK"))
         }
-        _ => {}
+        _ => query::select_into(&mut tokens),
     }
+    definition::overriding(&mut tokens);
     expressions(tokens)
 }
 
 /// `COLLATE pg_catalog.default` (the grammar takes no keyword there), and TRIM with nothing before its FROM.
 pub(super) fn expressions(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    query::queries(&mut tokens);
     let mut at = 0;
     while at < tokens.len() {
         if keyword(tokens.get(at)) == Keyword::TRIM {

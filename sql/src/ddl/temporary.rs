@@ -1,0 +1,105 @@
+//! Temporary tables: ordinary ones in a schema of the session, which goes with it.
+//!
+//! The schema is stored like any other, so that temporary tables take part in transactions. A node that ends without
+//! dropping them drops them when it starts again.
+
+use std::sync::Arc;
+
+use basalt_planner::{Table, catalog::OnCommit};
+use basalt_txn::TxnConfig;
+use basalt_types::{Oid, Result};
+
+use super::drop;
+use crate::{
+    Session,
+    catalog::{Descriptor, Schema, store::NameKind},
+    error::sql_error,
+    services::SqlServices,
+};
+
+/// What the names of the schemas begin with.
+pub(crate) const PREFIX: &str = "pg_temp_";
+
+/// The name of a session's schema.
+pub(crate) fn schema_name(session: u64) -> String {
+    format!("{PREFIX}{session}")
+}
+
+/// The session's schema, made when it is first needed.
+pub(super) async fn schema(session: &mut Session) -> Result<Oid> {
+    let name = schema_name(session.id);
+    let database = session.database.id;
+    session.has_temporary = true;
+    if let Some(schema) = session.catalog_snapshot().schema_named(database, &name) {
+        return Ok(schema.id);
+    }
+    let services = session.services.clone();
+    let id = services.catalog.allocate_oid().await?;
+    let open = session.open.as_ref().expect("schema changes run in a transaction");
+    services.catalog.insert_name(&open.txn, database, NameKind::Schema, &name, id).await?;
+    let schema = Descriptor::Schema(Arc::new(Schema { id, database, name }));
+    services.catalog.write(&open.txn, &schema)?;
+    session.change_schema(id, Some(schema))?;
+    session.forget_view();
+    Ok(id)
+}
+
+impl Session {
+    /// Does what ON COMMIT says, as the last part of the transaction.
+    pub(crate) async fn temporary_tables_at_commit(&mut self) -> Result<()> {
+        if !self.has_temporary {
+            return Ok(());
+        }
+        let snapshot = self.catalog_snapshot();
+        let Some(schema) = snapshot.schema_named(self.database.id, &schema_name(self.id)) else {
+            return Ok(());
+        };
+        let tables: Vec<Arc<Table>> = snapshot
+            .tables_in_schema(schema.id)
+            .filter(|table| table.on_commit != OnCommit::Preserve)
+            .cloned()
+            .collect();
+        for table in tables {
+            match table.on_commit {
+                OnCommit::Drop => drop::remove(self, &table).await?,
+                _ => super::truncate::empty(self, &table).await?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Drops the temporary tables of one schema, or of all when the node starts.
+pub(crate) async fn clear(services: &SqlServices, schema: Option<&str>) -> Result<()> {
+    let snapshot = services.catalog.current();
+    let schemas: Vec<Arc<Schema>> = snapshot
+        .schemas
+        .values()
+        .filter(|known| match schema {
+            Some(name) => known.name == name,
+            None => known.name.starts_with(PREFIX),
+        })
+        .cloned()
+        .collect();
+    for schema in schemas {
+        let txn = services.client.begin(TxnConfig::default()).map_err(sql_error)?;
+        let mut changes = Vec::new();
+        for table in snapshot.tables_in_schema(schema.id) {
+            services.catalog.remove_name(&txn, schema.id, NameKind::Relation, &table.name)?;
+            for index in &table.indexes {
+                if !index.name.is_empty() {
+                    services.catalog.remove_name(&txn, schema.id, NameKind::Relation, &index.name)?;
+                }
+                services.catalog.discard_index(&txn, table.id, index.id)?;
+            }
+            services.catalog.delete(&txn, table.id)?;
+            changes.push((table.id, None));
+        }
+        services.catalog.remove_name(&txn, schema.database, NameKind::Schema, &schema.name)?;
+        services.catalog.delete(&txn, schema.id)?;
+        changes.push((schema.id, None));
+        let commit = txn.commit().await.map_err(sql_error)?;
+        services.catalog.publish(&changes, commit);
+    }
+    Ok(())
+}
