@@ -92,7 +92,7 @@ impl Accumulator for Exact {
         }
         // The root has the quotient's scale.
         let scale = variance.scale().unwrap_or(0);
-        variance.sqrt()?.round(scale).map(Datum::Numeric)
+        variance.sqrt_at_scale(scale).map(Datum::Numeric)
     }
 
     fn bytes(&self) -> usize {

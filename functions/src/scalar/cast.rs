@@ -10,6 +10,7 @@ use basalt_types::{
 
 use crate::Call;
 use crate::builder::{Builder, call_scalars, scalars};
+use crate::scalar::datetime_arithmetic::date_and_time;
 use crate::value::{Char, Date, Time, Timestamp, TimestampTz};
 
 pub fn register(builder: &mut Builder) {
@@ -130,6 +131,7 @@ fn to_regclass(call: &Call<'_>, name: &str) -> Result<Datum> {
 fn datetimes(builder: &mut Builder) {
     scalars!(builder, {
         "timestamp(date)" => date_to_timestamp,
+        "timestamp(date,time)" => date_and_time,
         "date(timestamp)" => |a: Timestamp| timestamp_to_date(a.0),
         "time(timestamp)" => |a: Timestamp| time_of(a.0),
         "time(interval)" => |a: Interval| Time(a.micros.rem_euclid(MICROS_PER_DAY)),
@@ -142,6 +144,9 @@ fn datetimes(builder: &mut Builder) {
     call_scalars!(builder, {
         "timestamptz(timestamp)" => |call: &Call<'_>, a: Timestamp| {
             timestamp_to_timestamptz(a.0, &call.context.io.time_zone).map(TimestampTz)
+        },
+        "timestamptz(date,time)" => |call: &Call<'_>, date: Date, time: Time| {
+            timestamp_to_timestamptz(date_and_time(date, time)?.0, &call.context.io.time_zone).map(TimestampTz)
         },
         "timestamp(timestamptz)" => local,
         "timestamptz(date)" => |call: &Call<'_>, a: Date| {

@@ -139,7 +139,9 @@ fn date_micros(date: Date) -> i128 {
     match date.0 {
         i32::MAX => i128::from(i64::MAX),
         i32::MIN => i128::from(i64::MIN),
-        days => i128::from(days) * i128::from(basalt_types::datetime::MICROS_PER_DAY),
+        // Beyond the timestamps, but before their infinities.
+        days => (i128::from(days) * i128::from(basalt_types::datetime::MICROS_PER_DAY))
+            .clamp(i128::from(i64::MIN) + 1, i128::from(i64::MAX) - 1),
     }
 }
 

@@ -18,7 +18,9 @@ pub fn register(builder: &mut Builder) {
     scalars!(builder, {
         "date_mi" => date_difference,
         "date_pli" => move_date,
-        "date_mii" => |a: Date, days: i32| move_date(a, days.checked_neg().ok_or_else(date_out_of_range)?),
+        "date_mii" => |a: Date, days: i32| {
+            if is_infinite_date(a) { Ok(a) } else { move_date(a, days.checked_neg().ok_or_else(date_out_of_range)?) }
+        },
         "integer_pl_date" => |days: i32, a: Date| move_date(a, days),
         "date_pl_interval" => |a: Date, by: Interval| add_interval(date_to_timestamp(a)?, by),
         "date_mi_interval" => |a: Date, by: Interval| {
@@ -88,7 +90,7 @@ fn move_date(date: Date, days: i32) -> Result<Date> {
     date.0.checked_add(days).filter(|days| is_valid_date(*days)).map(Date).ok_or_else(date_out_of_range)
 }
 
-fn date_and_time(date: Date, time: Time) -> Result<Timestamp> {
+pub fn date_and_time(date: Date, time: Time) -> Result<Timestamp> {
     let midnight = date_to_timestamp(date)?;
     if is_infinite(midnight.0) {
         return Ok(midnight);
@@ -101,7 +103,7 @@ fn date_and_time(date: Date, time: Time) -> Result<Timestamp> {
         .ok_or_else(timestamp_out_of_range)
 }
 
-fn move_time(time: Time, micros: i64) -> Time {
+pub fn move_time(time: Time, micros: i64) -> Time {
     Time((time.0 + micros % MICROS_PER_DAY).rem_euclid(MICROS_PER_DAY))
 }
 

@@ -4,6 +4,7 @@
 use basalt_types::{Result, SqlError, SqlState};
 
 use crate::builder::{Builder, scalars};
+use crate::scalar::libm;
 
 macro_rules! arithmetic {
     ($builder:expr, $prefix:literal, $left:ty, $right:ty, $wide:ty) => {
@@ -83,8 +84,8 @@ fn powers(builder: &mut Builder) {
     scalars!(builder, {
         "dsqrt" => sqrt,
         "sqrt(float8)" => sqrt,
-        "dcbrt" => f64::cbrt,
-        "cbrt(float8)" => f64::cbrt,
+        "dcbrt" => libm::cbrt,
+        "cbrt(float8)" => libm::cbrt,
         "dpow" => power,
         "pow(float8,float8)" => power,
         "power(float8,float8)" => power,
@@ -114,9 +115,9 @@ fn trigonometry(builder: &mut Builder) {
         "sinh" => f64::sinh,
         "cosh" => f64::cosh,
         "tanh" => f64::tanh,
-        "asinh" => |a: f64| if a.is_finite() && a.abs() > HUGE { (a.abs().ln() + std::f64::consts::LN_2).copysign(a) } else { a.asinh() },
+        "asinh" => libm::asinh,
         "acosh" => inverse_hyperbolic_cosine,
-        "atanh" => |a: f64| if (-1.0..=1.0).contains(&a) || a.is_nan() { Ok(a.atanh()) } else { Err(input_out_of_range()) },
+        "atanh" => |a: f64| if (-1.0..=1.0).contains(&a) || a.is_nan() { Ok(libm::atanh(a)) } else { Err(input_out_of_range()) },
     });
 }
 
@@ -159,14 +160,11 @@ fn in_range(result: f64, input: f64) -> Result<f64> {
     }
 }
 
-/// Above this, the square of a number may overflow while its logarithm is exact enough.
-const HUGE: f64 = 1e150;
-
 fn inverse_hyperbolic_cosine(a: f64) -> Result<f64> {
     if a < 1.0 {
         return Err(input_out_of_range());
     }
-    Ok(if a.is_finite() && a > HUGE { a.ln() + std::f64::consts::LN_2 } else { a.acosh() })
+    Ok(libm::acosh(a))
 }
 
 fn sqrt(a: f64) -> Result<f64> {

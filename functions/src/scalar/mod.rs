@@ -8,12 +8,15 @@ mod datetime;
 mod datetime_arithmetic;
 mod float;
 mod format;
+mod hash;
 mod integer;
 pub mod json;
+mod libm;
 mod numeric;
 mod overlaps;
 mod pattern;
 mod session;
+mod support;
 mod text;
 
 use crate::builder::Builder;
@@ -40,5 +43,6 @@ pub fn register(builder: &mut Builder) {
     pattern::register(builder);
     array::register(builder);
     json::register(builder);
+    support::register(builder);
     session::register(builder);
 }

@@ -1,29 +1,49 @@
 //! `(start, end) OVERLAPS (start, end)`: half-open spans, each a point when it has no length.
 
-use basalt_types::Interval;
+use basalt_types::{Datum, Result};
 
 use crate::Call;
-use crate::builder::{Builder, call_scalars, scalars};
+use crate::builder::{Builder, scalars};
+use crate::scalar::datetime_arithmetic::move_time;
 use crate::scalar::{add_interval, add_zoned};
-use crate::value::{Time, Timestamp, TimestampTz};
+use crate::value::{Time, Timestamp, TimestampTz, invoke};
 
 pub fn register(builder: &mut Builder) {
     scalars!(builder, {
         "overlaps(time,time,time,time)" => overlaps::<Time>,
         "overlaps(timestamp,timestamp,timestamp,timestamp)" => overlaps::<Timestamp>,
         "overlaps(timestamptz,timestamptz,timestamptz,timestamptz)" => overlaps::<TimestampTz>,
-        "overlaps(timestamp,interval,timestamp,interval)" => |a: Option<Timestamp>, b: Option<Interval>, c: Option<Timestamp>, d: Option<Interval>| {
-            let end = |start: Option<Timestamp>, by: Option<Interval>| start.zip(by).map(|(start, by)| add_interval(start, by)).transpose();
-            Ok::<_, basalt_types::SqlError>(overlaps(a, end(a, b)?, c, end(c, d)?))
-        },
     });
-    call_scalars!(builder, {
-        "overlaps(timestamptz,interval,timestamptz,interval)" => |call: &Call<'_>, a: Option<TimestampTz>, b: Option<Interval>, c: Option<TimestampTz>, d: Option<Interval>| {
-            let zone = &call.context.io.time_zone;
-            let end = |start: Option<TimestampTz>, by: Option<Interval>| start.zip(by).map(|(start, by)| add_zoned(start, by, zone)).transpose();
-            Ok::<_, basalt_types::SqlError>(overlaps(a, end(a, b)?, c, end(c, d)?))
-        },
-    });
+    for point in ["time", "timestamp", "timestamptz"] {
+        for (first, second) in [("interval", "interval"), ("interval", point), (point, "interval")] {
+            builder.scalar(&format!("overlaps({point},{first},{point},{second})"), with_lengths, None);
+        }
+    }
+}
+
+/// Spans of which one or both are given by their length.
+fn with_lengths(call: &Call<'_>, args: &[Datum]) -> Result<Datum> {
+    let mut ends = args.to_vec();
+    for at in [1, 3] {
+        ends[at] = match (&args[at - 1], &args[at]) {
+            (Datum::Null, Datum::Interval(_)) => Datum::Null,
+            (Datum::Time(start), Datum::Interval(by)) => Datum::Time(move_time(Time(*start), by.micros).0),
+            (Datum::Timestamp(start), Datum::Interval(by)) => {
+                Datum::Timestamp(add_interval(Timestamp(*start), *by)?.0)
+            }
+            (Datum::TimestampTz(start), Datum::Interval(by)) => {
+                Datum::TimestampTz(add_zoned(TimestampTz(*start), *by, &call.context.io.time_zone)?.0)
+            }
+            (_, end) => end.clone(),
+        };
+    }
+    let known: Option<&Datum> = ends.iter().find(|end| !end.is_null());
+    match known {
+        None => Ok(Datum::Null),
+        Some(Datum::Time(_)) => invoke(overlaps::<Time>, &ends),
+        Some(Datum::Timestamp(_)) => invoke(overlaps::<Timestamp>, &ends),
+        Some(_) => invoke(overlaps::<TimestampTz>, &ends),
+    }
 }
 
 /// A span with its earlier end first; one end may be unknown, which is then the second.

@@ -2,7 +2,10 @@
 
 use basalt_types::record_shape::record_type;
 use basalt_types::{Result, SqlError, SqlState};
-use sqlparser::ast::{self, BinaryOperator, Spanned};
+use sqlparser::{
+    ast::{self, BinaryOperator, Spanned},
+    tokenizer::Span,
+};
 
 use super::{Binder, expr::operator_name, scope::Env};
 use crate::Expr;
@@ -52,6 +55,9 @@ impl Binder<'_> {
         env: &Env<'_>,
     ) -> Result<Option<Expr>> {
         let (Some(lefts), Some(rights)) = (fields(left), fields(right)) else { return Ok(None) };
+        if matches!(op, BinaryOperator::Overlaps) {
+            return self.overlaps(&lefts, &rights, left.span(), env).map(Some);
+        }
         if lefts.len() != rights.len() {
             return Err(self.error_after(
                 SqlState::SYNTAX_ERROR,
@@ -90,6 +96,29 @@ impl Binder<'_> {
                 );
             }
         }))
+    }
+}
+
+impl Binder<'_> {
+    /// `(start, end) OVERLAPS (start, end)` is a call of a function of four arguments.
+    fn overlaps(
+        &mut self,
+        lefts: &[&ast::Expr],
+        rights: &[&ast::Expr],
+        span: Span,
+        env: &Env<'_>,
+    ) -> Result<Expr> {
+        for (side, items) in [("left", lefts), ("right", rights)] {
+            if items.len() != 2 {
+                let message = format!("wrong number of parameters on {side} side of OVERLAPS expression");
+                return Err(self.error_at(SqlState::SYNTAX_ERROR, message, span));
+            }
+        }
+        let mut args = Vec::with_capacity(4);
+        for item in lefts.iter().chain(rights) {
+            args.push((self.expr(item, env)?, item.span()));
+        }
+        self.call_function("overlaps", args, span)
     }
 }
 

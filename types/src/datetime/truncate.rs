@@ -103,19 +103,19 @@ fn truncate(local: i64, unit: Unit) -> Result<i64> {
 }
 
 pub fn date_trunc_timestamp(name: &str, timestamp: i64) -> Result<i64> {
-    let unit = unit(name).ok_or_else(|| unrecognized(name, "timestamp without time zone"))?;
     if is_infinite_timestamp(timestamp) {
         return Ok(timestamp);
     }
+    let unit = unit(name).ok_or_else(|| unrecognized(name, "timestamp without time zone"))?;
     truncate(timestamp, unit)
 }
 
 /// Truncates the local time in `zone`.
 pub fn date_trunc_timestamptz(name: &str, instant: i64, zone: &TimeZone) -> Result<i64> {
-    let unit = unit(name).ok_or_else(|| unrecognized(name, "timestamp with time zone"))?;
     if is_infinite_timestamp(instant) {
         return Ok(instant);
     }
+    let unit = unit(name).ok_or_else(|| unrecognized(name, "timestamp with time zone"))?;
     let local = timestamptz_to_timestamp(instant, zone)?;
     let truncated = truncate(local, unit)?;
     // Within a day the offset stays, so that the hour repeated in autumn is not moved.

@@ -210,6 +210,11 @@ pub(super) fn estimate_logarithm_weight(value: &Decimal) -> i32 {
 }
 
 impl Numeric {
+    /// The root of a finite number that is not negative, rounded once.
+    pub fn sqrt_at_scale(&self, scale: i32) -> Result<Self> {
+        Self::from_decimal(self.to_decimal().square_root(scale))
+    }
+
     pub fn sqrt(&self) -> Result<Self> {
         if self.is_negative() {
             return Err(invalid_power("cannot take square root of a negative number"));

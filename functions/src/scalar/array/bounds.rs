@@ -14,6 +14,7 @@ pub fn register(builder: &mut Builder) {
         "array_upper" => |a: &Array, dimension: i32| dimension_of(a, dimension).map(|(length, lower)| lower + length as i32 - 1),
         "cardinality" => |a: &Array| a.elements.len() as i32,
         "trim_array" => trim,
+        "width_bucket(anycompatible,anycompatiblearray)" => width_bucket,
     });
     call_scalars!(builder, {
         "array_fill(anyelement,_int4)" => |call: &Call<'_>, value: &Datum, lengths: Option<&Array>| fill(call, value, lengths, None),
@@ -83,7 +84,14 @@ fn fill(call: &Call<'_>, value: &Datum, lengths: Option<&Array>, bounds: Option<
             })
             .collect()
     };
-    let lengths = read(lengths.ok_or_else(null_dimensions)?)?;
+    let lengths = lengths.ok_or_else(null_dimensions)?;
+    for (name, array) in [("Dimension", Some(lengths)), ("Low bound", bounds)] {
+        if array.is_some_and(|array| array.dimensions.len() > 1) {
+            return Err(SqlError::new(SqlState::ARRAY_SUBSCRIPT_ERROR, "wrong number of array subscripts")
+                .with_detail(format!("{name} array must be one dimensional.")));
+        }
+    }
+    let lengths = read(lengths)?;
     let bounds = match bounds {
         Some(bounds) => read(bounds)?,
         None => vec![1; lengths.len()],
@@ -121,4 +129,22 @@ fn fill(call: &Call<'_>, value: &Datum, lengths: Option<&Array>, bounds: Option<
     }
     let dimensions = lengths.iter().map(|length| *length as usize).zip(bounds).collect();
     Ok(Array { element_type, dimensions, elements: vec![value.clone(); total] })
+}
+
+/// How many of the sorted thresholds a value has reached.
+fn width_bucket(value: &Datum, thresholds: &Array) -> Result<i32> {
+    if thresholds.dimensions.len() > 1 {
+        return Err(SqlError::new(
+            SqlState::ARRAY_SUBSCRIPT_ERROR,
+            "thresholds must be one-dimensional array",
+        ));
+    }
+    if thresholds.elements.iter().any(Datum::is_null) {
+        return Err(SqlError::new(
+            SqlState::NULL_VALUE_NOT_ALLOWED,
+            "thresholds array must not contain NULLs",
+        ));
+    }
+    let reached = thresholds.elements.partition_point(|threshold| value.compare(threshold).is_ge());
+    Ok(reached as i32)
 }

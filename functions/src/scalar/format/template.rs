@@ -1,6 +1,6 @@
 //! Templates of dates and times, split into fields and literal text.
 
-use basalt_types::{Result, SqlError};
+use basalt_types::Result;
 
 /// A part of a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +30,7 @@ pub fn split(template: &str) -> Result<Vec<Part>> {
     let mut parts = Vec::new();
     let mut rest = template;
     let mut fill = true;
+    let mut unpadded = false;
     while let Some(first) = rest.chars().next() {
         if first == '"' {
             let mut literal = String::new();
@@ -59,7 +60,10 @@ pub fn split(template: &str) -> Result<Vec<Part>> {
             continue;
         }
         if has_prefix(rest, "TM") {
-            return Err(SqlError::not_supported("the template modifier TM"));
+            // Names are English whatever the locale; the modifier only takes their padding away.
+            rest = &rest[2..];
+            unpadded = true;
+            continue;
         }
         if let Some(name) = FIELDS.iter().find(|name| has_prefix(rest, name)) {
             let written = rest[..name.len()].to_owned();
@@ -69,8 +73,9 @@ pub fn split(template: &str) -> Result<Vec<Part>> {
                 ordinal = Some(rest[..2].to_owned());
                 rest = &rest[2..];
             }
-            parts.push(Part::Field { name, written, fill, ordinal });
-            fill = true;
+            let is_name = matches!(*name, "MONTH" | "MON" | "DAY" | "DY");
+            parts.push(Part::Field { name, written, fill: fill && !(unpadded && is_name), ordinal });
+            (fill, unpadded) = (true, false);
             continue;
         }
         rest = &rest[first.len_utf8()..];

@@ -53,8 +53,14 @@ pub fn register(builder: &mut Builder) {
     });
 }
 
-const IGNORE_CASE: Options =
-    Options { ignore_case: true, multi_line: false, newline_stops: false, expanded: false, literal: false };
+const IGNORE_CASE: Options = Options {
+    ignore_case: true,
+    multi_line: false,
+    newline_stops: false,
+    expanded: false,
+    literal: false,
+    other_flavour: false,
+};
 
 fn is_match(text: &str, pattern: &str) -> Result<bool> {
     Ok(compiled(pattern, Options::default())?.is_match(text))

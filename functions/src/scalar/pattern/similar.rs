@@ -49,10 +49,8 @@ pub fn similar(pattern: &str, escape: Option<char>, lazy: bool) -> Result<String
                     }
                 }
             } else {
-                // Alphanumerics would otherwise become advanced escapes.
-                if !character.is_alphanumeric() {
-                    result.push('\\');
-                }
+                // A letter may become an advanced escape: `\d`.
+                result.push('\\');
                 result.push(character);
             }
         } else if Some(character) == escape {

@@ -18,6 +18,8 @@ pub struct Options {
     pub expanded: bool,
     /// The expression is a plain string.
     pub literal: bool,
+    /// A basic or an extended expression, which are not translated.
+    pub other_flavour: bool,
 }
 
 pub fn invalid(reason: &str) -> SqlError {
@@ -37,9 +39,7 @@ impl Options {
             'x' => self.expanded = true,
             't' => self.expanded = false,
             'q' => self.literal = true,
-            'b' | 'e' => {
-                return Err(SqlError::not_supported("a regular expression that is not an advanced one"));
-            }
+            'b' | 'e' => self.other_flavour = true,
             _ => return Ok(false),
         }
         Ok(true)
@@ -60,6 +60,9 @@ const BOUND_MAX: u32 = 255;
 
 /// The translated expression and the options with those that the expression itself begins with.
 pub fn translate(pattern: &str, mut options: Options) -> Result<(String, Options)> {
+    if options.other_flavour {
+        return Err(SqlError::not_supported("a regular expression that is not an advanced one"));
+    }
     let mut body = pattern;
     if let Some(literal) = body.strip_prefix("***=") {
         options.literal = true;

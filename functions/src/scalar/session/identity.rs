@@ -35,9 +35,6 @@ pub fn register(builder: &mut Builder) {
         "inet_client_port" => || None::<i32>,
         "getdatabaseencoding" => || "UTF8",
         "pg_client_encoding" => || "UTF8",
-        "pg_encoding_to_char" => |encoding: i32| encoding_name(encoding),
-        "pg_char_to_encoding" => |name: &str| encoding_number(name),
-        "pg_encoding_max_length" => |encoding: i32| if encoding == UTF8 { Some(4) } else { None },
     });
     call_scalars!(builder, {
         "random" => |call: &Call<'_>| (call.context.session.random_u64() >> 11) as f64 / (1u64 << 53) as f64,
@@ -99,27 +96,6 @@ fn last_value(call: &Call<'_>) -> Result<i64> {
 
 fn type_of(call: &Call<'_>, _: &[Datum]) -> Result<Datum> {
     Ok(call.arg_types.first().map_or(Datum::Null, |arg| Datum::Oid(arg.oid)))
-}
-
-/// PostgreSQL's number of UTF-8.
-const UTF8: i32 = 6;
-
-fn encoding_name(encoding: i32) -> &'static str {
-    match encoding {
-        0 => "SQL_ASCII",
-        UTF8 => "UTF8",
-        _ => "",
-    }
-}
-
-fn encoding_number(name: &str) -> i32 {
-    let folded: String =
-        name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
-    match folded.as_str() {
-        "utf8" | "unicode" => UTF8,
-        "sqlascii" => 0,
-        _ => -1,
-    }
 }
 
 /// Version 4.

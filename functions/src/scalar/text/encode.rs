@@ -1,4 +1,4 @@
-//! `encode`, `decode` and conversions between text and bytes.
+//! `encode` and `decode`.
 
 use basalt_types::{Result, SqlError, SqlState};
 
@@ -8,31 +8,7 @@ pub fn register(builder: &mut Builder) {
     scalars!(builder, {
         "encode" => encode,
         "decode" => decode,
-        "convert_from" => |bytes: &[u8], encoding: &str| {
-            utf8_only(encoding, "source")?;
-            String::from_utf8(bytes.to_vec()).map_err(|error| {
-                let at = error.utf8_error().valid_up_to();
-                let hex: Vec<String> = bytes[at..].iter().take(4).map(|byte| format!("0x{byte:02x}")).collect();
-                SqlError::new(
-                    SqlState::CHARACTER_NOT_IN_REPERTOIRE,
-                    format!("invalid byte sequence for encoding \"UTF8\": {}", hex.join(" ")),
-                )
-            })
-        },
-        "convert_to" => |text: &str, encoding: &str| {
-            utf8_only(encoding, "destination")?;
-            Ok::<_, SqlError>(text.as_bytes().to_vec())
-        },
     });
-}
-
-/// The one character encoding of a Basalt database.
-fn utf8_only(encoding: &str, role: &str) -> Result<()> {
-    let folded: String = encoding.chars().filter(char::is_ascii_alphanumeric).collect();
-    if folded.eq_ignore_ascii_case("utf8") || folded.eq_ignore_ascii_case("unicode") {
-        return Ok(());
-    }
-    Err(SqlError::not_supported(format!("{role} encoding \"{encoding}\"")))
 }
 
 fn invalid(message: String) -> SqlError {

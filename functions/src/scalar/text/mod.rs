@@ -5,6 +5,7 @@ mod case;
 mod concat;
 mod digest;
 mod encode;
+mod encoding;
 mod format;
 mod pad;
 mod quote;
@@ -25,6 +26,7 @@ pub fn register(builder: &mut Builder) {
     quote::register(builder);
     format::register(builder);
     encode::register(builder);
+    encoding::register(builder);
     digest::register(builder);
     bytes::register(builder);
 }

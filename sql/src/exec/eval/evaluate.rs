@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use basalt_functions::{Call, EvalContext};
-use basalt_types::{
-    Array, Datum, LengthRule, Oid, Result, SqlError, SqlState, apply_typmod, text_in, text_out,
-};
+use basalt_types::{Array, Datum, LengthRule, Oid, Result, SqlError, SqlState, apply_typmod, text_in};
 
 use super::{
     Interrupt,
@@ -56,8 +54,7 @@ impl Frame<'_> {
                 if value.is_null() {
                     return Ok(value);
                 }
-                let mut text = String::new();
-                text_out(&value, *from, &self.context.io, &mut text);
+                let text = basalt_functions::io::output_in(self.context, &value, *from);
                 if *explicit && matches!(to.oid, Oid::VARCHAR | Oid::BPCHAR) {
                     let whole = text_in(to.bare(), &text, &self.context.io)?;
                     return Ok(apply_typmod(whole, *to, LengthRule::ExplicitCast)?);
