@@ -19,7 +19,9 @@ pub use catalog::{Catalog, Column, Index, IndexColumn, Table, TableKind};
 pub use display::{explain_json, explain_text};
 pub use entry::analyze_and_plan;
 pub use expr::{ColumnId, Expr};
-pub use optimize::{any_expr, exprs, free_columns, has_volatile, inputs, is_volatile, reads_cte, same};
+pub use optimize::{
+    any_expr, children, children_mut, exprs, free_columns, has_volatile, inputs, is_volatile, reads_cte, same,
+};
 pub use parse::{ParsedBody, ParsedStatement, parse};
 pub use plan::{Plan, PlanNode};
 pub use statement::{Field, Planned, PlannedBody};

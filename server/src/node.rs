@@ -137,7 +137,9 @@ fn analytic_executor(configuration: &Configuration) -> Result<AnalyticExecutor, 
         _ => fs::create_dir_all(&folder),
     };
     emptied.map_err(|error| format!("{}: {error}", folder.display()))?;
-    Ok(AnalyticExecutor::new(AnalyticOptions { spill_directory: Some(folder), ..AnalyticOptions::default() }))
+    let partitions = std::thread::available_parallelism().map_or(1, usize::from);
+    let options = AnalyticOptions { partitions, spill_directory: Some(folder), ..AnalyticOptions::default() };
+    Ok(AnalyticExecutor::new(options))
 }
 
 fn as_usize(bytes: u64) -> usize {

@@ -17,8 +17,8 @@ use std::sync::Arc;
 pub use same::same;
 pub(crate) use same::same_aggregate;
 pub use walk::any as any_expr;
-pub(crate) use walk::{children_mut, columns_of, has_subquery, inputs_mut, replace_cte};
-pub use walk::{exprs, free_columns, has_volatile, inputs, is_volatile, reads_cte};
+pub use walk::{children, children_mut, exprs, free_columns, has_volatile, inputs, is_volatile, reads_cte};
+pub(crate) use walk::{columns_of, has_subquery, inputs_mut, replace_cte};
 
 use crate::{Expr, Plan, PlanNode, bind::PlanSettings};
 

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Calls `f` on each direct operand. A subquery's plan is not entered.
-pub(crate) fn children_mut(expr: &mut Expr, f: &mut dyn FnMut(&mut Expr)) {
+pub fn children_mut(expr: &mut Expr, f: &mut dyn FnMut(&mut Expr)) {
     match expr {
         Expr::Literal { .. } | Expr::Column { .. } | Expr::Param { .. } => {}
         Expr::Call(call) => call.args.iter_mut().for_each(f),
@@ -62,7 +62,7 @@ pub(crate) fn children_mut(expr: &mut Expr, f: &mut dyn FnMut(&mut Expr)) {
 }
 
 /// Calls `f` on each direct operand.
-pub(crate) fn children<'e>(expr: &'e Expr, f: &mut dyn FnMut(&'e Expr)) {
+pub fn children<'e>(expr: &'e Expr, f: &mut dyn FnMut(&'e Expr)) {
     match expr {
         Expr::Literal { .. } | Expr::Column { .. } | Expr::Param { .. } => {}
         Expr::Call(call) => call.args.iter().for_each(f),

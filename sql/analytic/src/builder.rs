@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayBuilder, ArrayRef, BinaryViewBuilder, BooleanBuilder, Float32Builder, Float64Builder, Int16Builder,
-    Int32Builder, Int64Builder, StringViewBuilder, UInt8Builder, UInt32Builder,
+    ArrayRef, BinaryViewBuilder, BooleanBuilder, Float32Builder, Float64Builder, Int16Builder, Int32Builder,
+    Int64Builder, StringViewBuilder, UInt8Builder, UInt32Builder,
 };
 use basalt_types::{Datum, Result, SqlError, codec::store_value};
 use bytes::BytesMut;
@@ -16,8 +16,6 @@ pub struct ColumnBuilder {
     kind: Kind,
     values: Values,
     scratch: BytesMut,
-    /// Bytes of variable-length values appended.
-    heap: usize,
 }
 
 enum Values {
@@ -51,7 +49,7 @@ impl ColumnBuilder {
                 Values::Binary(BinaryViewBuilder::with_capacity(capacity))
             }
         };
-        Self { kind, values, scratch: BytesMut::new(), heap: 0 }
+        Self { kind, values, scratch: BytesMut::new() }
     }
 
     pub fn append_null(&mut self) {
@@ -83,14 +81,10 @@ impl ColumnBuilder {
             (Values::Float64(builder), Datum::Float8(value)) => builder.append_value(*value),
             (Values::UInt8(builder), Datum::Char(value)) => builder.append_value(*value),
             (Values::UInt32(builder), Datum::Oid(value)) => builder.append_value(value.0),
-            (Values::Text(builder), Datum::Text(value)) => {
-                self.heap += value.len();
-                builder.append_value(value);
-            }
+            (Values::Text(builder), Datum::Text(value)) => builder.append_value(value),
             (Values::Binary(builder), value) => {
                 self.scratch.clear();
                 store_value(&mut self.scratch, value);
-                self.heap += self.scratch.len();
                 builder.append_value(&self.scratch);
             }
             (_, value) => {
@@ -115,40 +109,15 @@ impl ColumnBuilder {
             Values::UInt8(builder) => builder.append_value(u8::from_le_bytes(fixed(bytes)?)),
             Values::UInt32(builder) => builder.append_value(u32::from_le_bytes(fixed(bytes)?)),
             Values::Text(builder) => {
-                self.heap += bytes.len();
                 builder.append_value(std::str::from_utf8(bytes).map_err(|_| malformed())?);
             }
-            Values::Binary(builder) => {
-                self.heap += bytes.len();
-                builder.append_value(bytes);
-            }
+            Values::Binary(builder) => builder.append_value(bytes),
         }
         Ok(())
     }
 
-    fn len(&self) -> usize {
-        match &self.values {
-            Values::Bool(builder) => builder.len(),
-            Values::Int16(builder) => builder.len(),
-            Values::Int32(builder) => builder.len(),
-            Values::Int64(builder) => builder.len(),
-            Values::Float32(builder) => builder.len(),
-            Values::Float64(builder) => builder.len(),
-            Values::UInt8(builder) => builder.len(),
-            Values::UInt32(builder) => builder.len(),
-            Values::Text(builder) => builder.len(),
-            Values::Binary(builder) => builder.len(),
-        }
-    }
-
-    /// About how many bytes the column has so far.
-    pub fn bytes(&self) -> usize {
-        self.heap + self.len() * 16
-    }
-
     /// The column; the builder is empty again.
     pub fn finish(&mut self) -> ArrayRef {
-        self.heap = 0;
         match &mut self.values {
             Values::Bool(builder) => Arc::new(builder.finish()),
             Values::Int16(builder) => Arc::new(builder.finish()),

@@ -17,6 +17,7 @@ use crate::{
     error::from_datafusion,
     kind::columns_of,
     memory::BudgetPool,
+    relation::gather::gathered,
     stream::BatchRows,
     translate::{Failure, PlanBuilder},
 };
@@ -26,13 +27,17 @@ use crate::{
 pub struct AnalyticOptions {
     /// Rows per batch.
     pub batch_rows: usize,
+    /// In how many partitions a large scan, and what can run on its parts, is divided.
+    pub partitions: usize,
+    /// A table of fewer rows is scanned as one.
+    pub partition_rows_min: f64,
     /// Where sorts and aggregates that outgrow their memory spill; without it they fail with `53200`.
     pub spill_directory: Option<PathBuf>,
 }
 
 impl Default for AnalyticOptions {
     fn default() -> Self {
-        Self { batch_rows: 8_192, spill_directory: None }
+        Self { batch_rows: 8_192, partitions: 1, partition_rows_min: 50_000.0, spill_directory: None }
     }
 }
 
@@ -75,7 +80,24 @@ impl Vectorized for AnalyticExecutor {
         if columns_of(&plan.columns).is_err() {
             return Some("a column type without a vectorised form".to_owned());
         }
-        (!gains(plan)).then(|| "no join, aggregate or sort of it would run vectorised".to_owned())
+        (!gains(plan)).then(|| "nothing of it would run vectorised".to_owned())
+    }
+
+    fn describe<'a>(
+        &'a self,
+        plan: &'a Arc<Plan>,
+        context: ExecContext,
+    ) -> BoxFuture<'a, Result<Option<Vec<String>>>> {
+        Box::pin(async move {
+            // Without partitions no data is looked at.
+            let options = AnalyticOptions { partitions: 1, ..self.options.clone() };
+            let mut builder = PlanBuilder::new(context, &options);
+            match builder.node(plan).await {
+                Ok(_) => Ok(Some(builder.on_rows)),
+                Err(Failure::Refused(_)) => Ok(None),
+                Err(Failure::Error(error)) => Err(error),
+            }
+        })
     }
 
     fn open<'a>(
@@ -84,7 +106,7 @@ impl Vectorized for AnalyticExecutor {
         context: ExecContext,
     ) -> BoxFuture<'a, Result<Box<dyn RowStream>>> {
         Box::pin(async move {
-            let mut builder = PlanBuilder::new(context.clone(), self.options.batch_rows);
+            let mut builder = PlanBuilder::new(context.clone(), &self.options);
             let root = match builder.node(plan).await {
                 Ok(root) => root,
                 Err(Failure::Refused(_)) => return exec::open(plan, context).await,
@@ -93,6 +115,7 @@ impl Vectorized for AnalyticExecutor {
             let columns = columns_of(&plan.columns)
                 .map_err(|ty| SqlError::internal(format!("type {} has no column form", ty.oid)))?;
             let task = self.task(&context)?;
+            let root = gathered(root, &context.env);
             let batches = root.execute(0, task).map_err(|error| from_datafusion(&error))?;
             Ok(Box::new(BatchRows::new(batches, columns)) as Box<dyn RowStream>)
         })
@@ -114,7 +137,11 @@ fn must_run_on_rows(plan: &Plan) -> Option<&'static str> {
 /// Whether an operator that is worth it is reached without passing one that runs on the row executor.
 fn gains(plan: &Plan) -> bool {
     match &plan.node {
-        PlanNode::HashJoin { .. } | PlanNode::Sort { .. } => true,
+        PlanNode::Scan(_)
+        | PlanNode::HashJoin { .. }
+        | PlanNode::Sort { .. }
+        | PlanNode::Window { .. }
+        | PlanNode::SetOp { .. } => true,
         PlanNode::Aggregate(aggregate) => aggregate.grouping_sets.is_none() && aggregate.groupings.is_empty(),
         PlanNode::Distinct { on, .. } => on.is_empty(),
         PlanNode::NestedLoop { lateral, .. } => !lateral,

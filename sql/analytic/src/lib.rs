@@ -15,6 +15,8 @@ mod reader;
 mod relation;
 mod source;
 mod stream;
+mod subquery;
 mod translate;
+mod window;
 
 pub use executor::{AnalyticExecutor, AnalyticOptions};

@@ -28,6 +28,7 @@ pub mod memory;
 pub(crate) mod operators;
 pub mod referential;
 pub mod scope;
+pub mod window;
 pub mod write;
 
 pub use operators::spans::Place;
@@ -145,6 +146,13 @@ pub trait RowStream: Send {
 pub trait Vectorized: Send + Sync {
     /// Why the plan can't run vectorised, if it can't.
     fn refuses(&self, plan: &Plan) -> Option<String>;
+    /// What [`Self::open`] would do, for EXPLAIN: `None` when it would hand the plan to the row executor after all, else
+    /// why parts of it go there.
+    fn describe<'a>(
+        &'a self,
+        plan: &'a Arc<Plan>,
+        context: ExecContext,
+    ) -> BoxFuture<'a, Result<Option<Vec<String>>>>;
     fn open<'a>(
         &'a self,
         plan: &'a Arc<Plan>,

@@ -174,11 +174,31 @@ impl EntryCodec {
         if missing == 0 {
             return Ok(());
         }
-        self.fill_missing(key, &view, wanted, out)
+        self.fill_missing(key, &|id| view.get(id).is_some(), wanted, out)
+    }
+
+    /// Decodes wanted table positions that the entry's value does not hold into `out`, which is cleared first; `holds`
+    /// says which column ids it does.
+    pub fn decode_absent(
+        &self,
+        key: &[u8],
+        holds: &dyn Fn(u32) -> bool,
+        wanted: &[usize],
+        out: &mut Row,
+    ) -> Result<()> {
+        out.clear();
+        out.resize(wanted.len(), Datum::Null);
+        self.fill_missing(key, holds, wanted, out)
     }
 
     /// Fills what the value does not hold: from the key, else from the column's stored default.
-    fn fill_missing(&self, key: &[u8], view: &RowView, wanted: &[usize], out: &mut Row) -> Result<()> {
+    fn fill_missing(
+        &self,
+        key: &[u8],
+        holds: &dyn Fn(u32) -> bool,
+        wanted: &[usize],
+        out: &mut Row,
+    ) -> Result<()> {
         let mut rest = key.get(PREFIX_BYTES..).ok_or_else(|| damaged("key is too short"))?;
         let mut from_key = 0_u128;
         for column in self.key.iter().chain(&self.primary_key) {
@@ -187,7 +207,7 @@ impl EntryCodec {
             }
             let slot = wanted.iter().position(|&position| position == column.position);
             match slot {
-                Some(slot) if view.get(column.id).is_none() => {
+                Some(slot) if !holds(column.id) => {
                     let datum = decode_key_datum(&mut rest, column.ty, column.descending)?;
                     for (other, &position) in wanted.iter().enumerate().skip(slot) {
                         if position == column.position {
@@ -203,7 +223,7 @@ impl EntryCodec {
             let column = &self.table.columns[position];
             let is_from_key = slot < 127 && from_key & (1 << slot) != 0;
             let is_key_column = self.key.iter().chain(&self.primary_key).any(|key| key.position == position);
-            if !is_from_key && !is_key_column && view.get(column.id).is_none() {
+            if !is_from_key && !is_key_column && !holds(column.id) {
                 out[slot] = column.missing_value.clone().unwrap_or(Datum::Null);
             }
         }

@@ -28,12 +28,19 @@ impl Session {
                 return Err(SqlError::not_supported("EXPLAIN of this statement"));
             }
         };
-        let executor = match self.vectorized_for(&plan) {
-            Some(_) => "vectorized",
-            None => "row",
+        let parts = match self.vectorized_for(&plan) {
+            Some(vectorized) => {
+                let context = self.exec_context(params.clone())?;
+                vectorized.describe(&plan, context).await?
+            }
+            None => None,
         };
+        let executor = if parts.is_some() { "vectorized" } else { "row" };
         let mut lines = Vec::new();
         let mut notes = vec![format!("Executor: {executor}")];
+        if let Some(parts) = parts.filter(|parts| !parts.is_empty()) {
+            notes.push(format!("Row Executor For: {}", parts.join(", ")));
+        }
         if options.analyze {
             let clock = self.services.env.clock.clone();
             let started = clock.monotonic();

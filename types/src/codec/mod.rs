@@ -1,7 +1,8 @@
-//! Stored bytes: index keys ([`key`]) and rows ([`row`]).
+//! Stored bytes: index keys ([`key`]) and rows ([`row`], [`row_slice`]).
 
 pub mod key;
 pub mod row;
+pub mod row_slice;
 mod stored_value;
 
 #[cfg(test)]

@@ -22,9 +22,9 @@ use super::corrupted;
 use super::stored_value::{get_value, put_value, read_i32, read_i64, read_text};
 use crate::{Datum, Result, SqlError, SqlType};
 
-const VERSION: u8 = 1;
-const FLAG_WIDE: u8 = 1;
-const HEADER: usize = 4;
+pub(super) const VERSION: u8 = 1;
+pub(super) const FLAG_WIDE: u8 = 1;
+pub(super) const HEADER: usize = 4;
 
 /// Writes rows.
 pub struct RowEncoder;

@@ -19,17 +19,21 @@ use super::{
 };
 use crate::{expression::Refusal, kind::Kind};
 
-/// The aggregate function of a call. Its arguments are the call's, then its ORDER BY keys.
-pub fn aggregate_udf(call: &AggregateCall, eval: &Arc<EvalContext>) -> Result<Arc<AggregateUDF>, Refusal> {
+/// The aggregate function of a call, whose arguments are the call's, then its ORDER BY keys; and whether parts of the
+/// input may be aggregated on their own first without another result.
+pub fn aggregate_udf(
+    call: &AggregateCall,
+    eval: &Arc<EvalContext>,
+) -> Result<(Arc<AggregateUDF>, bool), Refusal> {
     let FunctionKind::Aggregate(function) = &call.function.kind else {
         return Err(Refusal(format!("{} is not an aggregate", call.function.name)));
     };
     let output = Kind::of(call.ty).ok_or(call.ty)?;
     let plain = !call.distinct && call.order_by.is_empty();
     if plain && let Some(udf) = column_form(call) {
-        return Ok(udf);
+        return Ok((udf, true));
     }
-    rowwise(call, function, output, eval)
+    Ok((rowwise(call, function, output, eval)?, false))
 }
 
 /// The first value of each group.

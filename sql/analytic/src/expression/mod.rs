@@ -1,8 +1,9 @@
 //! Scalar expressions as DataFusion's.
 //!
-//! Comparisons, integer arithmetic and logic have native forms where those agree with PostgreSQL to the last bit;
+//! Comparisons, integer and numeric arithmetic and logic have native forms that agree with PostgreSQL to the last bit;
 //! everything else is evaluated by the row executor's evaluator, value by value ([`rowwise`]).
 
+pub mod decimal;
 pub mod key;
 pub mod logic;
 pub mod native;

@@ -4,7 +4,10 @@ use std::{fmt, sync::Arc};
 
 use arrow::datatypes::SchemaRef;
 use basalt_functions::{CastMethod, EvalContext};
-use basalt_planner::{ColumnId, Expr, expr::CallExpr};
+use basalt_planner::{
+    ColumnId, Expr, children_mut,
+    expr::{CallExpr, Subquery, SubqueryKind},
+};
 use basalt_sql::exec::eval;
 use basalt_types::{Datum, SqlError, SqlType};
 use datafusion::{
@@ -19,6 +22,7 @@ use datafusion::{
 };
 
 use super::{
+    decimal::NumericOperation,
     key::key_of,
     logic::LogicExpr,
     native::{IntegerArithmetic, is_comparison, operator_of},
@@ -27,6 +31,8 @@ use super::{
 use crate::{
     builder::ColumnBuilder,
     kind::{Column, Kind, column_name, schema_of},
+    subquery::{MembershipExpr, OnceExpr},
+    translate::subquery::{Subqueries, address, membership},
 };
 
 /// Why something has no vectorised form; the row executor runs it.
@@ -80,11 +86,17 @@ pub struct Translator {
     columns: Vec<Column>,
     schema: SchemaRef,
     eval: Arc<EvalContext>,
+    subqueries: Subqueries,
 }
 
 impl Translator {
-    pub fn new(columns: &[Column], eval: &Arc<EvalContext>) -> Self {
-        Self { columns: columns.to_vec(), schema: schema_of(columns), eval: eval.clone() }
+    pub fn new(columns: &[Column], eval: &Arc<EvalContext>, subqueries: &Subqueries) -> Self {
+        Self {
+            columns: columns.to_vec(),
+            schema: schema_of(columns),
+            eval: eval.clone(),
+            subqueries: subqueries.clone(),
+        }
     }
 
     pub fn translate(&self, expr: &Expr) -> Result<Translated> {
@@ -140,6 +152,7 @@ impl Translator {
                 };
                 Some(boolean(test, input.fallible))
             }
+            Expr::Subquery(subquery) => Some(self.subquery(subquery)?),
             Expr::Case { branches, otherwise, ty } => self.case(branches, otherwise.as_deref(), *ty)?,
             Expr::InList { input, list, equal, negated } => {
                 let is_constant = |expr: &Expr| matches!(expr, Expr::Literal { .. } | Expr::Param { .. });
@@ -161,6 +174,22 @@ impl Translator {
         })
     }
 
+    fn subquery(&self, subquery: &Subquery) -> Result<Translated> {
+        let Some(once) = self.subqueries.get(&address(subquery)) else {
+            return Err(Refusal("a subquery that is run for each row".to_owned()));
+        };
+        let ty = subquery.ty;
+        let kind = Kind::of(ty).ok_or(ty)?;
+        let expr: Arc<dyn PhysicalExpr> = match membership(subquery) {
+            Some(membership) => {
+                let input = self.translate(membership.outer)?.key()?;
+                Arc::new(MembershipExpr::new(input, once.clone(), membership.negated))
+            }
+            None => Arc::new(OnceExpr { subquery: once.clone(), kind }),
+        };
+        Ok(Translated { expr, kind, ty, fallible: true })
+    }
+
     fn call(&self, call: &CallExpr) -> Result<Option<Translated>> {
         let (Some(operator), [left, right]) = (operator_of(call.function), &call.args[..]) else {
             return Ok(None);
@@ -172,6 +201,14 @@ impl Translator {
             return Ok(None);
         };
         let integers = left_kind.is_integer() && right_kind.is_integer();
+        if left_kind == Kind::Numeric && right_kind == Kind::Numeric {
+            let (left, right) = (self.translate(left)?, self.translate(right)?);
+            let compares = is_comparison(operator);
+            let fallible = !compares || left.fallible || right.fallible;
+            let expr = Arc::new(NumericOperation { operator, left: left.expr, right: right.expr });
+            let kind = if compares { Kind::Bool } else { Kind::Numeric };
+            return Ok(Some(Translated { expr, kind, ty: call.ty, fallible }));
+        }
         if is_comparison(operator) {
             let comparable = left_kind == right_kind && left_kind != Kind::Stored;
             if !integers && !comparable {
@@ -252,18 +289,42 @@ impl Translator {
         Ok(Some(Translated { expr, kind, ty, fallible: true }))
     }
 
+    fn replace_subqueries(&self, expr: &mut Expr, values: &mut Vec<(ColumnId, Translated)>) -> Result<()> {
+        if let Expr::Subquery(subquery) = expr {
+            let (id, ty) = (ColumnId(u32::MAX - values.len() as u32), subquery.ty);
+            values.push((id, self.subquery(subquery)?));
+            *expr = Expr::Column { id, ty };
+            return Ok(());
+        }
+        let mut result = Ok(());
+        children_mut(expr, &mut |child| {
+            if result.is_ok() {
+                result = self.replace_subqueries(child, values);
+            }
+        });
+        result
+    }
+
     fn rowwise(&self, expr: &Expr) -> Result<Translated> {
         let ty = expr.ty();
         let kind = Kind::of(ty).ok_or(ty)?;
-        let used = used_columns(expr);
+        // The values of subqueries are columns to it.
+        let mut expr = expr.clone();
+        let mut values = Vec::new();
+        self.replace_subqueries(&mut expr, &mut values)?;
+        let used = used_columns(&expr);
         let mut columns = Vec::with_capacity(used.len());
         let mut args = Vec::with_capacity(used.len());
         for id in &used {
-            let translated = self.column(*id)?;
+            let value = values.iter().position(|(column, _)| column == id);
+            let translated = match value {
+                Some(position) => values.swap_remove(position).1,
+                None => self.column(*id)?,
+            };
             columns.push(Column { id: *id, ty: translated.ty, kind: translated.kind });
             args.push(translated.expr);
         }
-        let compiled = eval::compile(expr, &used)?;
+        let compiled = eval::compile(&expr, &used)?;
         let expr = Arc::new(RowwiseExpr::new(compiled, columns, args, kind, self.eval.clone()));
         Ok(Translated { expr, kind, ty, fallible: true })
     }
@@ -281,7 +342,7 @@ pub fn widen(input: Translated, kind: Kind) -> Arc<dyn PhysicalExpr> {
     Arc::new(CastExpr::new(input.expr, kind.data_type(), None))
 }
 
-/// The columns that an expression without subqueries reads, each once.
+/// The columns that an expression reads, each once; those of subqueries' plans are not among them.
 pub fn used_columns(expr: &Expr) -> Vec<ColumnId> {
     let mut used = Vec::new();
     collect(expr, &mut used);
@@ -295,7 +356,12 @@ fn collect(expr: &Expr, used: &mut Vec<ColumnId>) {
                 used.push(*id);
             }
         }
-        Expr::Literal { .. } | Expr::Param { .. } | Expr::Subquery(_) => {}
+        Expr::Literal { .. } | Expr::Param { .. } => {}
+        Expr::Subquery(subquery) => {
+            if let SubqueryKind::Quantified { comparison, .. } = &subquery.kind {
+                collect(comparison, used);
+            }
+        }
         Expr::Call(call) => call.args.iter().for_each(|arg| collect(arg, used)),
         Expr::Cast { input, .. }
         | Expr::Coerce { input, .. }

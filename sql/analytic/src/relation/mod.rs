@@ -2,3 +2,6 @@
 
 pub mod append;
 pub mod cte;
+pub mod gather;
+pub mod operator;
+pub mod set_operation;

@@ -4,3 +4,4 @@ pub mod program;
 pub mod properties;
 pub mod row_leaf;
 pub mod scan;
+pub mod split;

@@ -10,9 +10,8 @@ use basalt_kv_api::{Error, RowAction, ScanProgram, ScanSink};
 use basalt_sql::layout::EntryCodec;
 use basalt_types::{
     Result, Row, SqlError,
-    codec::row::{RawColumn, RowView},
+    codec::{row::RawColumn, row_slice::RowSlice},
 };
-use bytes::Bytes;
 
 use super::row_leaf::batch_of;
 use crate::{builder::ColumnBuilder, kind::Kind};
@@ -45,7 +44,15 @@ impl fmt::Debug for DecodeProgram {
 impl ScanProgram for DecodeProgram {
     fn start(&self) -> Box<dyn ScanSink> {
         let builders = self.wanted.iter().map(|column| ColumnBuilder::new(column.kind, 1_024)).collect();
-        Box::new(DecodeSink { program: self.clone(), builders, count: 0, rest: Vec::new(), row: Row::new() })
+        Box::new(DecodeSink {
+            program: self.clone(),
+            builders,
+            count: 0,
+            bytes: 0,
+            rest: Vec::new(),
+            rest_positions: Vec::new(),
+            row: Row::new(),
+        })
     }
 }
 
@@ -53,31 +60,43 @@ struct DecodeSink {
     program: DecodeProgram,
     builders: Vec<ColumnBuilder>,
     count: usize,
-    /// Positions in `wanted` that the current row's value does not hold, and their table positions.
-    rest: Vec<(usize, usize)>,
+    /// Bytes of values decoded so far.
+    bytes: usize,
+    /// Columns that the current row's value does not hold: positions in `wanted`, and in the table.
+    rest: Vec<usize>,
+    rest_positions: Vec<usize>,
     row: Row,
 }
 
 impl DecodeSink {
     fn decode(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
-        let value = Bytes::copy_from_slice(value);
-        let view = RowView::new(&value)?;
+        self.count += 1;
+        if self.builders.is_empty() {
+            return Ok(());
+        }
+        let view = RowSlice::new(value)?;
         self.rest.clear();
         for (slot, (column, builder)) in self.program.wanted.iter().zip(&mut self.builders).enumerate() {
             match view.get(column.id) {
-                Some(RawColumn::Value(bytes)) => builder.append_stored(bytes)?,
+                Some(RawColumn::Value(bytes)) => {
+                    self.bytes += bytes.len();
+                    builder.append_stored(bytes)?;
+                }
                 Some(RawColumn::Null) => builder.append_null(),
-                None => self.rest.push((slot, column.position)),
+                None => self.rest.push(slot),
             }
         }
-        if !self.rest.is_empty() {
-            let positions: Vec<usize> = self.rest.iter().map(|(_, position)| *position).collect();
-            self.program.codec.decode_into(key, &value, &positions, &mut self.row)?;
-            for ((slot, _), datum) in self.rest.iter().zip(&self.row) {
-                self.builders[*slot].append(datum)?;
-            }
+        if self.rest.is_empty() {
+            return Ok(());
         }
-        self.count += 1;
+        self.rest_positions.clear();
+        self.rest_positions.extend(self.rest.iter().map(|&slot| self.program.wanted[slot].position));
+        let holds = |id| view.get(id).is_some();
+        self.program.codec.decode_absent(key, &holds, &self.rest_positions, &mut self.row)?;
+        for (&slot, datum) in self.rest.iter().zip(&self.row) {
+            self.bytes += 16;
+            self.builders[slot].append(datum)?;
+        }
         Ok(())
     }
 }
@@ -98,7 +117,7 @@ impl ScanSink for DecodeSink {
 
     fn bytes(&self) -> usize {
         // Asked after every row: a rough figure must do.
-        self.builders.iter().map(ColumnBuilder::bytes).sum()
+        self.bytes + self.count
     }
 
     fn finish(mut self: Box<Self>) -> std::result::Result<Box<dyn Any + Send>, Error> {

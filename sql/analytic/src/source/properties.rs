@@ -1,4 +1,4 @@
-//! What every one-partition operator of ours says of itself.
+//! What every operator of ours says of itself.
 
 use std::sync::Arc;
 
@@ -12,9 +12,13 @@ use datafusion::{
 };
 
 pub fn single_partition(schema: SchemaRef) -> Arc<PlanProperties> {
+    partitioned(schema, 1)
+}
+
+pub fn partitioned(schema: SchemaRef, count: usize) -> Arc<PlanProperties> {
     Arc::new(PlanProperties::new(
         EquivalenceProperties::new(schema),
-        Partitioning::UnknownPartitioning(1),
+        Partitioning::UnknownPartitioning(count),
         EmissionType::Incremental,
         Boundedness::Bounded,
     ))

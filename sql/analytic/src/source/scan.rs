@@ -29,7 +29,7 @@ use futures::stream;
 
 use super::{
     program::{DecodeProgram, WantedColumn},
-    properties::single_partition,
+    properties::partitioned,
 };
 use crate::{
     error::to_datafusion,
@@ -41,7 +41,8 @@ const PAGE_BYTES_MAX: u64 = 4 << 20;
 
 pub struct ScanExec {
     table: String,
-    spans: Vec<Span>,
+    /// By partition.
+    spans: Vec<Vec<Span>>,
     reverse: bool,
     program: Arc<DecodeProgram>,
     context: ExecContext,
@@ -49,11 +50,11 @@ pub struct ScanExec {
 }
 
 impl ScanExec {
-    /// `columns` are those of `scan`, in order; `places` those of its access.
+    /// `columns` are those of `scan`, in order; `spans` those of its access, by partition.
     pub fn new(
         scan: &Scan,
         columns: &[Column],
-        places: Vec<Place>,
+        spans: Vec<Vec<Span>>,
         context: &ExecContext,
         batch_rows: usize,
     ) -> Self {
@@ -74,19 +75,25 @@ impl ScanExec {
             schema: schema.clone(),
             rows_max: batch_rows,
         };
-        let mut spans: Vec<Span> = places.into_iter().map(span_of).collect();
-        if scan.reverse {
-            spans.reverse();
-        }
+        let partitions = spans.len();
         Self {
             table: scan.alias.to_string(),
             spans,
             reverse: scan.reverse,
             program: Arc::new(program),
             context: context.clone(),
-            properties: single_partition(schema),
+            properties: partitioned(schema, partitions),
         }
     }
+}
+
+/// Where a scan looks, in its order.
+pub fn spans_of(scan: &Scan, places: Vec<Place>) -> Vec<Span> {
+    let mut spans: Vec<Span> = places.into_iter().map(span_of).collect();
+    if scan.reverse {
+        spans.reverse();
+    }
+    spans
 }
 
 fn span_of(place: Place) -> Span {
@@ -102,7 +109,7 @@ fn span_of(place: Place) -> Span {
 
 impl fmt::Debug for ScanExec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ScanExec({}, {} spans)", self.table, self.spans.len())
+        write!(f, "ScanExec({}, {} partitions)", self.table, self.spans.len())
     }
 }
 
@@ -144,9 +151,9 @@ impl ExecutionPlan for ScanExec {
         Ok(self)
     }
 
-    fn execute(&self, _: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+    fn execute(&self, partition: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let pages = Pages {
-            spans: self.spans.iter().cloned().collect(),
+            spans: self.spans.get(partition).into_iter().flatten().cloned().collect(),
             reverse: self.reverse,
             program: self.program.clone(),
             context: self.context.clone(),

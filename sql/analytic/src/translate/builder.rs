@@ -3,7 +3,11 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use basalt_env::BoxFuture;
-use basalt_planner::{ColumnId, Expr, Plan, PlanNode, plan::Scan, reads_cte};
+use basalt_planner::{
+    ColumnId, Expr, Plan, PlanNode,
+    plan::{Scan, SetOp},
+    reads_cte,
+};
 use basalt_sql::{
     exec::{self, ExecContext, eval},
     layout::EntryCodec,
@@ -17,16 +21,26 @@ use datafusion::{
 
 use crate::{
     error::from_datafusion,
+    executor::AnalyticOptions,
     expression::{Refusal, Translator},
-    kind::{Column, column_name, columns_of, schema_of},
+    kind::{Column, Kind, column_name, columns_of, schema_of},
     relation::{
         append::AppendExec,
         cte::{CteRows, CteScanExec},
+        gather::gathered,
+        operator::OperatorExec,
+        set_operation::SetOperation,
     },
-    source::{row_leaf::RowLeafExec, scan::ScanExec},
+    source::{
+        properties::single_partition,
+        row_leaf::RowLeafExec,
+        scan::{ScanExec, spans_of},
+        split::split,
+    },
 };
 
-use super::layout::arrange;
+use super::{layout::arrange, subquery::Subqueries};
+use crate::subquery::OnceSubquery;
 
 /// Why there is no operator: no vectorised form, or an error that the statement reports.
 #[derive(Debug)]
@@ -69,46 +83,79 @@ pub type Operator = Arc<dyn ExecutionPlan>;
 pub struct PlanBuilder {
     pub(super) context: ExecContext,
     batch_rows: usize,
+    /// How many partitions a scan of at least so many rows has.
+    partitions: usize,
+    partition_rows_min: f64,
     /// Common table expressions around the current node.
     ctes: BTreeMap<u32, Arc<CteRows>>,
+    /// Why parts run on the row executor.
+    pub on_rows: Vec<String>,
+    /// Subqueries met so far that run once.
+    pub(super) known: Subqueries,
+    /// Those of the current node, to be run below it.
+    pub(super) wanted: Vec<Arc<OnceSubquery>>,
 }
 
 impl PlanBuilder {
-    pub fn new(context: ExecContext, batch_rows: usize) -> Self {
-        Self { context, batch_rows, ctes: BTreeMap::new() }
+    pub fn new(context: ExecContext, options: &AnalyticOptions) -> Self {
+        Self {
+            context,
+            batch_rows: options.batch_rows,
+            partitions: options.partitions.max(1),
+            partition_rows_min: options.partition_rows_min,
+            ctes: BTreeMap::new(),
+            on_rows: Vec::new(),
+            known: Subqueries::new(),
+            wanted: Vec::new(),
+        }
     }
 
-    /// The operator of a subtree, on the row executor if need be.
+    /// The operator of a subtree, on the row executor if need be, as one partition.
     pub fn build<'a>(&'a mut self, plan: &'a Plan) -> BoxFuture<'a, Result<Operator, Failure>> {
         Box::pin(async move {
-            match self.node(plan).await {
-                Err(Failure::Refused(why)) => self.row_leaf(plan, why),
-                built => built,
-            }
+            let operator = self.build_split(plan).await?;
+            Ok(gathered(operator, &self.context.env))
         })
     }
 
-    fn row_leaf(&self, plan: &Plan, why: Refusal) -> Result<Operator, Failure> {
+    /// The operator of a subtree in any number of partitions.
+    pub fn build_split<'a>(&'a mut self, plan: &'a Plan) -> BoxFuture<'a, Result<Operator, Failure>> {
+        Box::pin(async move {
+            let wanted = std::mem::take(&mut self.wanted);
+            let built = match self.node(plan).await {
+                Err(Failure::Refused(why)) => self.row_leaf(plan, why),
+                built => built,
+            };
+            self.wanted.clear();
+            Ok(self.prepared(built?, wanted))
+        })
+    }
+
+    fn row_leaf(&mut self, plan: &Plan, why: Refusal) -> Result<Operator, Failure> {
         let columns = columns_of(&plan.columns)?;
         if self.ctes.keys().any(|&cte| reads_cte(plan, cte)) {
             return Err(Failure::Refused(why));
+        }
+        if !self.on_rows.contains(&why.0) {
+            self.on_rows.push(why.0);
         }
         Ok(Arc::new(RowLeafExec::new(Arc::new(plan.clone()), columns, self.context.clone())))
     }
 
     pub(super) fn translator(&self, columns: &[Column]) -> Translator {
-        Translator::new(columns, &self.context.eval)
+        Translator::new(columns, &self.context.eval, &self.known)
     }
 
     /// The operator of a node itself.
     pub async fn node(&mut self, plan: &Plan) -> Result<Operator, Failure> {
         let columns = columns_of(&plan.columns)?;
+        self.subqueries(plan).await?;
         match &plan.node {
             PlanNode::Scan(scan) => self.scan(scan, &columns).await,
             PlanNode::Filter { input, predicate } => {
                 let inner = columns_of(&input.columns)?;
                 let predicate = self.translator(&inner).translate(predicate)?;
-                let input = self.build(input).await?;
+                let input = self.build_split(input).await?;
                 arrange(Arc::new(FilterExec::try_new(predicate.expr, input)?), &inner, &columns)
             }
             PlanNode::Project { input, exprs } => self.project(input, exprs).await,
@@ -133,6 +180,10 @@ impl PlanBuilder {
             }
             PlanNode::Distinct { input, on } if on.is_empty() => self.distinct(input, &columns).await,
             PlanNode::Append { inputs } => self.append(inputs, &columns).await,
+            PlanNode::Window { input, calls } => self.window(input, calls, &columns).await,
+            PlanNode::SetOp { op, all, left, right } => {
+                self.set_operation(*op, *all, left, right, &columns).await
+            }
             PlanNode::With { cte, definition, body } => {
                 let inner = columns_of(&definition.columns)?;
                 let definition = self.build(definition).await?;
@@ -178,7 +229,17 @@ impl PlanBuilder {
             Some(limit) if filter.is_none() => self.batch_rows.min(limit.max(1)),
             _ => self.batch_rows,
         };
-        let mut operator: Operator = Arc::new(ScanExec::new(scan, &own, places, &self.context, page_rows));
+        let spans = spans_of(scan, places);
+        let divides = self.partitions > 1 && limit.is_none() && !scan.reverse;
+        let rows = scan.table.row_estimate.unwrap_or(0.0);
+        let spans = if divides && rows >= self.partition_rows_min {
+            split(spans, self.partitions, &self.context).await?
+        } else {
+            vec![spans]
+        };
+        let mut operator: Operator = Arc::new(ScanExec::new(scan, &own, spans, &self.context, page_rows));
+        let wanted = std::mem::take(&mut self.wanted);
+        operator = self.prepared(operator, wanted);
         if let Some(filter) = filter {
             operator = Arc::new(FilterExec::try_new(filter.expr, operator)?);
         }
@@ -194,8 +255,32 @@ impl PlanBuilder {
         for (id, expr) in exprs {
             outputs.push((translator.translate(expr)?.expr, column_name(*id)));
         }
-        let input = self.build(input).await?;
+        let input = self.build_split(input).await?;
         Ok(Arc::new(ProjectionExec::try_new(outputs, input)?))
+    }
+
+    async fn set_operation(
+        &mut self,
+        op: SetOp,
+        all: bool,
+        left: &Plan,
+        right: &Plan,
+        columns: &[Column],
+    ) -> Result<Operator, Failure> {
+        let sides = [columns_of(&left.columns)?, columns_of(&right.columns)?];
+        if columns.is_empty() || columns.iter().any(|column| column.kind == Kind::Stored) {
+            return refused("INTERSECT or EXCEPT of arrays, records or nothing");
+        }
+        let same = |side: &Vec<Column>| {
+            side.len() == columns.len() && side.iter().zip(columns).all(|(a, b)| a.kind == b.kind)
+        };
+        if !sides.iter().all(same) {
+            return refused("INTERSECT or EXCEPT of different types");
+        }
+        let inputs = vec![self.build(left).await?, self.build(right).await?];
+        let schema = schema_of(columns);
+        let operation = SetOperation { op, all, columns: columns.to_vec(), schema: schema.clone() };
+        Ok(OperatorExec::new(operation, inputs, single_partition(schema)))
     }
 
     async fn append(&mut self, inputs: &[Plan], columns: &[Column]) -> Result<Operator, Failure> {
@@ -242,9 +327,7 @@ pub fn name_of(node: &PlanNode) -> &'static str {
         PlanNode::ProjectSet { .. } => "a set-returning function",
         PlanNode::NestedLoop { .. } => "a lateral join",
         PlanNode::LookupJoin { .. } => "a lookup join",
-        PlanNode::Window { .. } => "window functions",
         PlanNode::Distinct { .. } => "DISTINCT ON",
-        PlanNode::SetOp { .. } => "INTERSECT or EXCEPT",
         PlanNode::RecursiveUnion { .. } => "a recursive query",
         PlanNode::LockRows { .. } => "row locks",
         PlanNode::Insert(_) | PlanNode::Update(_) | PlanNode::Delete(_) => "a change of data",

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use basalt_env::Env;
 use basalt_planner::{ColumnId, Expr, Plan, expr::AggregateCall, plan::Aggregate};
 use datafusion::{
     common::ScalarValue,
@@ -13,7 +14,10 @@ use datafusion::{
         aggregate::{AggregateExprBuilder, AggregateFunctionExpr},
         expressions::{CaseExpr, Literal},
     },
-    physical_plan::aggregates::{AggregateExec, AggregateMode, PhysicalGroupBy},
+    physical_plan::{
+        ExecutionPlanProperties,
+        aggregates::{AggregateExec, AggregateMode, PhysicalGroupBy},
+    },
 };
 
 use super::{
@@ -25,6 +29,7 @@ use crate::{
     aggregate::{aggregate_udf, any_value_udf},
     expression::{Translated, Translator},
     kind::{Column, Kind, column_name, columns_of},
+    relation::gather::gathered,
 };
 
 /// An aggregate over the input, before the input is there.
@@ -33,6 +38,8 @@ struct Call {
     args: Vec<Arc<dyn PhysicalExpr>>,
     filter: Option<Arc<dyn PhysicalExpr>>,
     name: String,
+    /// Partitions can be aggregated on their own first.
+    merges: bool,
 }
 
 /// The operator's output: group keys, then calls.
@@ -64,6 +71,7 @@ impl Grouping {
                 args: vec![translated.expr.clone()],
                 filter: None,
                 name: format!("value_{name}"),
+                merges: true,
             });
         } else {
             self.values.push(Place::Key(self.keys.len()));
@@ -72,7 +80,10 @@ impl Grouping {
         Ok(())
     }
 
-    fn finish(self, input: Operator, columns: &[Column]) -> Result<Operator, Failure> {
+    fn finish(self, input: Operator, columns: &[Column], env: &Env) -> Result<Operator, Failure> {
+        let merges = self.calls.iter().all(|call| call.merges);
+        let input = if merges { input } else { gathered(input, env) };
+        let partitions = input.output_partitioning().partition_count();
         let schema = input.schema();
         let keys = self.keys.len();
         let mut exprs = Vec::with_capacity(self.calls.len());
@@ -86,7 +97,22 @@ impl Grouping {
             filters.push(call.filter);
         }
         let by = PhysicalGroupBy::new_single(self.keys);
-        let operator = AggregateExec::try_new(AggregateMode::Single, by, exprs, filters, input, schema)?;
+        let operator = if partitions == 1 {
+            AggregateExec::try_new(AggregateMode::Single, by, exprs, filters, input, schema)?
+        } else {
+            let last = by.as_final();
+            let unfiltered = vec![None; exprs.len()];
+            let parts = AggregateExec::try_new(
+                AggregateMode::Partial,
+                by,
+                exprs.clone(),
+                filters,
+                input,
+                schema.clone(),
+            )?;
+            let parts = gathered(Arc::new(parts), env);
+            AggregateExec::try_new(AggregateMode::Final, last, exprs, unfiltered, parts, schema)?
+        };
         let positions: Vec<usize> = self
             .values
             .iter()
@@ -132,8 +158,8 @@ impl PlanBuilder {
             values.push(grouping.values[position]);
         }
         grouping.values = values;
-        let input = self.build(&aggregate.input).await?;
-        grouping.finish(input, columns)
+        let input = self.build_split(&aggregate.input).await?;
+        grouping.finish(input, columns, &self.context.env)
     }
 
     pub(super) async fn distinct(&mut self, input: &Plan, columns: &[Column]) -> Result<Operator, Failure> {
@@ -146,8 +172,8 @@ impl PlanBuilder {
         for column in &inner {
             grouping.group(column.id, &translator.column(column.id)?)?;
         }
-        let input = self.build(input).await?;
-        grouping.finish(input, columns)
+        let input = self.build_split(input).await?;
+        grouping.finish(input, columns, &self.context.env)
     }
 
     fn call(
@@ -157,7 +183,7 @@ impl PlanBuilder {
         call: &AggregateCall,
         produced: &mut Vec<Column>,
     ) -> Result<Call, Failure> {
-        let udf = aggregate_udf(call, &self.context.eval)?;
+        let (udf, merges) = aggregate_udf(call, &self.context.eval)?;
         let filter = call.filter.as_ref().map(|filter| translator.translate(filter)).transpose()?;
         let mut args: Vec<Arc<dyn PhysicalExpr>> = Vec::new();
         let keys = call.order_by.iter().map(|key| &key.expr);
@@ -169,11 +195,11 @@ impl PlanBuilder {
         }
         let kind = Kind::of(call.ty).ok_or(call.ty)?;
         produced.push(Column { id, ty: call.ty, kind });
-        Ok(Call { udf, args, filter: filter.map(|filter| filter.expr), name: column_name(id) })
+        Ok(Call { udf, args, filter: filter.map(|filter| filter.expr), name: column_name(id), merges })
     }
 
     /// An argument, which must not fail on rows that the FILTER leaves out.
-    fn guarded(
+    pub(super) fn guarded(
         &self,
         translator: &Translator,
         expr: &Expr,

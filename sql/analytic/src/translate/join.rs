@@ -117,9 +117,9 @@ impl PlanBuilder {
             on.push(sides.order(left, right));
         }
         let filter = residual.map(|residual| sides.filter(self, residual)).transpose()?;
-        let left = self.build(left).await?;
-        let right = self.build(right).await?;
-        let (first, second) = sides.order(left, right);
+        let (built, probing) = sides.order(left, right);
+        let first = self.build(built).await?;
+        let second = self.build_split(probing).await?;
         let join = HashJoinExec::try_new(
             first,
             second,

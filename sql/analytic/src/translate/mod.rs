@@ -8,5 +8,7 @@ mod group;
 mod join;
 mod layout;
 mod sort;
+pub mod subquery;
+mod window;
 
 pub use builder::{Failure, PlanBuilder};

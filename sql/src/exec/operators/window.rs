@@ -4,42 +4,32 @@
 //! fills its column partition by partition. Rows leave in the order of the last sort.
 
 use basalt_env::BoxFuture;
-use basalt_functions::{Accumulator, AggregateFn, Call, FunctionKind, WindowFn, WindowPartition};
 use basalt_planner::{
     ColumnId, Expr, Plan,
-    plan::{FrameExclude, SortKey, WindowCall},
+    plan::{SortKey, WindowCall},
     same,
 };
-use basalt_types::{Datum, Result, Row, SqlError, SqlType};
+use basalt_types::{Datum, Result, Row};
 
 use super::{
     Stream, build,
-    frame::{FrameSpec, Peers},
     sort::{SortColumns, compare_rows},
 };
 use crate::exec::{
     BATCH_ROWS, RowStream,
     eval::evaluator::RowEvaluator,
     memory::Reservation,
-    scope::{Scope, row_bytes},
+    scope::{Layout, Scope, row_bytes},
+    window::{Peers, RangeKeys, WindowColumn},
 };
 
-#[derive(Clone, Copy)]
-enum Function {
-    Aggregate(&'static AggregateFn),
-    Window(WindowFn),
-}
-
-/// One call; its expressions are evaluated over the input's columns.
-struct WindowColumn {
-    function: Function,
-    arg_types: Vec<SqlType>,
-    return_type: SqlType,
-    /// The arguments, then the filter if there is one.
+/// One call and where its result goes.
+struct PlacedCall {
+    column: WindowColumn,
+    /// The arguments, then the filter if there is one, over the input's columns.
     inputs: RowEvaluator,
-    has_filter: bool,
-    frame: FrameSpec,
-    /// Where the result goes.
+    /// Which of the inputs is the filter.
+    filter: Option<usize>,
     position: usize,
 }
 
@@ -49,7 +39,7 @@ struct WindowGroup {
     order_by: Vec<SortKey>,
     /// By partition, then by order.
     columns: SortColumns,
-    calls: Vec<WindowColumn>,
+    calls: Vec<PlacedCall>,
 }
 
 struct Window {
@@ -69,7 +59,7 @@ pub(super) async fn open(input: &Plan, calls: &[(ColumnId, WindowCall)], scope: 
     let width = input_width + calls.len();
     let mut groups: Vec<WindowGroup> = Vec::new();
     for (position, (_, call)) in calls.iter().enumerate() {
-        let column = WindowColumn::new(call, input_width + position, layout, scope).await?;
+        let column = PlacedCall::new(call, input_width + position, layout, scope).await?;
         let known = groups.iter_mut().find(|group| group.is_of(call));
         if let Some(group) = known {
             group.calls.push(column);
@@ -99,33 +89,34 @@ pub(super) async fn open(input: &Plan, calls: &[(ColumnId, WindowCall)], scope: 
     }))
 }
 
-impl WindowColumn {
-    async fn new(
-        call: &WindowCall,
-        position: usize,
-        layout: &[(ColumnId, SqlType)],
-        scope: &Scope,
-    ) -> Result<Self> {
+impl PlacedCall {
+    async fn new(call: &WindowCall, position: usize, layout: Layout<'_>, scope: &Scope) -> Result<Self> {
         let aggregate = &call.aggregate;
-        let function = match &aggregate.function.kind {
-            FunctionKind::Aggregate(function) => Function::Aggregate(function),
-            FunctionKind::Window(function) => Function::Window(*function),
-            _ => {
-                let name = aggregate.function.name;
-                return Err(SqlError::internal(format!(
-                    "{name} is neither an aggregate nor a window function"
-                )));
-            }
-        };
         Ok(Self {
-            function,
-            arg_types: aggregate.args.iter().map(Expr::ty).collect(),
-            return_type: aggregate.ty,
+            column: WindowColumn::new(call, scope).await?,
             inputs: RowEvaluator::new(aggregate.args.iter().chain(&aggregate.filter), layout, scope)?,
-            has_filter: aggregate.filter.is_some(),
-            frame: FrameSpec::new(&call.frame, scope).await?,
+            filter: aggregate.filter.as_ref().map(|_| aggregate.args.len()),
             position,
         })
+    }
+
+    /// Arguments are not evaluated on rows that the filter leaves out.
+    async fn input(&mut self, scope: &Scope, row: &[Datum], values: &mut Row) -> Result<()> {
+        let Some(filter) = self.filter else {
+            return self.inputs.evaluate_all(scope, row, values).await;
+        };
+        self.inputs.next_row();
+        let passes = self.inputs.evaluate(filter, scope, row).await?;
+        for arg in 0..filter {
+            let value = if passes == Datum::Bool(true) {
+                self.inputs.evaluate(arg, scope, row).await?
+            } else {
+                Datum::Null
+            };
+            values.push(value);
+        }
+        values.push(passes);
+        Ok(())
     }
 
     /// The values of this call for the rows of a partition.
@@ -134,139 +125,16 @@ impl WindowColumn {
         rows: &[Row],
         input_width: usize,
         peers: &Peers,
-        columns: &SortColumns,
-        partition_keys: usize,
+        keys: Option<RangeKeys<'_>>,
         scope: &Scope,
     ) -> Result<Vec<Datum>> {
         let mut inputs = Vec::with_capacity(rows.len());
         for row in rows {
             let mut values = Row::new();
-            self.inputs.evaluate_all(scope, &row[..input_width], &mut values).await?;
+            self.input(scope, &row[..input_width], &mut values).await?;
             inputs.push(values);
         }
-        let order = match &columns.orders[partition_keys..] {
-            [order] => Some(order),
-            _ => None,
-        };
-        let mut frames = Vec::with_capacity(rows.len());
-        for row in 0..rows.len() {
-            frames.push(self.frame.interval(row, rows, peers, order, scope)?);
-        }
-        match self.function {
-            Function::Window(function) => {
-                let view = Partition { inputs: &inputs, args: self.arg_types.len(), peers, frames: &frames };
-                let site = self.site(scope);
-                (0..rows.len()).map(|row| function(&site, &view, row)).collect()
-            }
-            Function::Aggregate(function) => self.aggregate(function, &inputs, &frames, peers, scope),
-        }
-    }
-
-    fn site<'a>(&'a self, scope: &'a Scope) -> Call<'a> {
-        Call { context: scope.eval(), arg_types: &self.arg_types, return_type: self.return_type }
-    }
-
-    fn aggregate(
-        &self,
-        function: &'static AggregateFn,
-        inputs: &[Row],
-        frames: &[(usize, usize)],
-        peers: &Peers,
-        scope: &Scope,
-    ) -> Result<Vec<Datum>> {
-        let site = self.site(scope);
-        let args = self.arg_types.len();
-        let add = |accumulator: &mut Box<dyn Accumulator>, row: usize| -> Result<()> {
-            let input = &inputs[row];
-            if self.has_filter && input[args] != Datum::Bool(true) {
-                return Ok(());
-            }
-            if function.strict && input[..args].iter().any(Datum::is_null) {
-                return Ok(());
-            }
-            accumulator.update(&input[..args])
-        };
-        let mut values: Vec<Datum> = Vec::with_capacity(frames.len());
-        if self.frame.exclude != FrameExclude::NoOthers {
-            for (row, &(start, end)) in frames.iter().enumerate() {
-                let mut accumulator = (function.new)(&site);
-                for other in (start..end).filter(|&other| !excluded(self.frame.exclude, row, other, peers)) {
-                    add(&mut accumulator, other)?;
-                }
-                values.push(accumulator.finish()?);
-            }
-            return Ok(values);
-        }
-        // A frame that begins where the last one did is the last one with more rows.
-        let mut accumulator = (function.new)(&site);
-        let mut covered = (0, 0);
-        for (row, &(start, end)) in frames.iter().enumerate() {
-            scope_check(row, scope)?;
-            if start == covered.0 && end == covered.1 && row > 0 {
-                let last = values[row - 1].clone();
-                values.push(last);
-                continue;
-            }
-            if start != covered.0 || end < covered.1 {
-                accumulator = (function.new)(&site);
-                covered = (start, start);
-            }
-            for other in covered.1..end {
-                add(&mut accumulator, other)?;
-            }
-            covered.1 = end;
-            values.push(accumulator.finish()?);
-        }
-        Ok(values)
-    }
-}
-
-/// Lets a long computation be cancelled.
-fn scope_check(row: usize, scope: &Scope) -> Result<()> {
-    if row.is_multiple_of(4 * BATCH_ROWS) { scope.check_cancel() } else { Ok(()) }
-}
-
-fn excluded(exclude: FrameExclude, row: usize, other: usize, peers: &Peers) -> bool {
-    let peer = peers.group[row] == peers.group[other];
-    match exclude {
-        FrameExclude::NoOthers => false,
-        FrameExclude::CurrentRow => row == other,
-        FrameExclude::Group => peer,
-        FrameExclude::Ties => peer && row != other,
-    }
-}
-
-/// A partition as window functions see it.
-struct Partition<'a> {
-    inputs: &'a [Row],
-    args: usize,
-    peers: &'a Peers,
-    frames: &'a [(usize, usize)],
-}
-
-impl WindowPartition for Partition<'_> {
-    fn rows(&self) -> usize {
-        self.inputs.len()
-    }
-
-    fn args(&self, row: usize) -> &[Datum] {
-        &self.inputs[row][..self.args]
-    }
-
-    fn peers_start(&self, row: usize) -> usize {
-        self.peers.start(row)
-    }
-
-    fn peers_end(&self, row: usize) -> usize {
-        self.peers.end(row)
-    }
-
-    fn peer_group(&self, row: usize) -> usize {
-        self.peers.group[row]
-    }
-
-    fn frame(&self, row: usize) -> (usize, usize) {
-        self.frames[row]
+        self.column.compute(&inputs, peers, keys, scope.eval(), &*scope.context.cancel)
     }
 }
 
@@ -305,9 +173,17 @@ impl WindowGroup {
             let peers = Peers::new(length, |row| {
                 compare_rows(by_order, &partition[row - 1], &partition[row]).is_eq()
             });
+            let mut key_values = Vec::new();
+            let keys = match by_order {
+                [order] if self.calls.iter().any(|call| call.column.measures_keys()) => {
+                    key_values.extend(partition.iter().map(|row| row[order.position].clone()));
+                    let (descending, nulls_first) = (order.descending, order.nulls_first);
+                    Some(RangeKeys { keys: &key_values, descending, nulls_first })
+                }
+                _ => None,
+            };
             for call in &mut self.calls {
-                let keys = self.partition_by.len();
-                let values = call.compute(partition, input_width, &peers, &self.columns, keys, scope).await?;
+                let values = call.compute(partition, input_width, &peers, keys, scope).await?;
                 for (row, value) in partition.iter_mut().zip(values) {
                     row[call.position] = value;
                 }

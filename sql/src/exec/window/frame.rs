@@ -1,16 +1,17 @@
 //! Window frames over one sorted partition.
 
+use basalt_functions::EvalContext;
 use basalt_planner::{
     Expr,
     plan::{Frame, FrameBound, FrameExclude, FrameMode},
 };
-use basalt_types::{Datum, Result, Row, SqlError, SqlState};
+use basalt_types::{Datum, Result, SqlError, SqlState};
 
-use super::{range_offset::reaches, sort::ColumnOrder};
+use super::range_offset::{is_negative, reaches};
 use crate::exec::{eval::evaluator::RowEvaluator, scope::Scope};
 
 /// Where each peer group (rows with equal ORDER BY keys) begins and ends.
-pub(super) struct Peers {
+pub struct Peers {
     /// The group of each row.
     pub group: Vec<usize>,
     /// First row of each group, then the number of rows.
@@ -40,13 +41,25 @@ impl Peers {
         self.starts[self.group[row] + 1]
     }
 
+    pub fn rows(&self) -> usize {
+        self.group.len()
+    }
+
     fn groups(&self) -> usize {
         self.starts.len() - 1
     }
 }
 
+/// The values of the only ORDER BY column over a partition: what RANGE with an offset measures distances between.
+#[derive(Clone, Copy)]
+pub struct RangeKeys<'a> {
+    pub keys: &'a [Datum],
+    pub descending: bool,
+    pub nulls_first: bool,
+}
+
 /// A frame whose offsets have been computed.
-pub(super) struct FrameSpec {
+pub struct FrameSpec {
     mode: FrameMode,
     start: Bound,
     end: Bound,
@@ -69,7 +82,7 @@ enum Offset {
 
 impl FrameSpec {
     /// Offsets hold no columns: they are the same for the whole statement.
-    pub async fn new(frame: &Frame, scope: &Scope) -> Result<Self> {
+    pub(crate) async fn new(frame: &Frame, scope: &Scope) -> Result<Self> {
         Ok(Self {
             mode: frame.mode,
             start: bound(&frame.start, frame.mode, "starting", scope).await?,
@@ -78,32 +91,37 @@ impl FrameSpec {
         })
     }
 
-    /// The half-open row interval of the frame of `row`; `order` is the only ORDER BY column of a RANGE with offset.
+    /// A bound is a distance between keys, so that [`Self::interval`] wants them.
+    pub fn measures_keys(&self) -> bool {
+        let by_range = |bound: &Bound| {
+            matches!(bound, Bound::Preceding(Offset::Range(_)) | Bound::Following(Offset::Range(_)))
+        };
+        by_range(&self.start) || by_range(&self.end)
+    }
+
+    /// The half-open row interval of the frame of `row`; `keys` are those of the partition for a RANGE with offset.
     pub fn interval(
         &self,
         row: usize,
-        rows: &[Row],
         peers: &Peers,
-        order: Option<&ColumnOrder>,
-        scope: &Scope,
+        keys: Option<RangeKeys<'_>>,
+        eval: &EvalContext,
     ) -> Result<(usize, usize)> {
-        let start = self.edge(&self.start, true, row, rows, peers, order, scope)?;
-        let end = self.edge(&self.end, false, row, rows, peers, order, scope)?;
+        let start = self.edge(&self.start, true, row, peers, keys, eval)?;
+        let end = self.edge(&self.end, false, row, peers, keys, eval)?;
         Ok((start, end.max(start)))
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one place on the partition")]
     fn edge(
         &self,
         bound: &Bound,
         is_start: bool,
         row: usize,
-        rows: &[Row],
         peers: &Peers,
-        order: Option<&ColumnOrder>,
-        scope: &Scope,
+        keys: Option<RangeKeys<'_>>,
+        eval: &EvalContext,
     ) -> Result<usize> {
-        let count = rows.len();
+        let count = peers.rows();
         let (offset, preceding) = match bound {
             Bound::UnboundedPreceding => return Ok(0),
             Bound::UnboundedFollowing => return Ok(count),
@@ -127,9 +145,9 @@ impl FrameSpec {
                 Some(target) => (if is_start { target } else { target.saturating_add(1) }).min(count),
             }),
             (Offset::Range(offset), _) => {
-                let order =
-                    order.ok_or_else(|| SqlError::internal("RANGE with an offset and no single key"))?;
-                range_edge(offset, preceding, is_start, row, rows, peers, order, scope)
+                let keys =
+                    keys.ok_or_else(|| SqlError::internal("RANGE with an offset and no single key"))?;
+                range_edge(offset, preceding, is_start, row, peers, keys, eval)
             }
         }
     }
@@ -137,29 +155,32 @@ impl FrameSpec {
 
 /// The edge of a frame given by a distance of keys. Rows are sorted, so it is found by bisection. NULLs are near each
 /// other only.
-#[expect(clippy::too_many_arguments, reason = "one place on the partition")]
 fn range_edge(
     offset: &Datum,
     preceding: bool,
     is_start: bool,
     row: usize,
-    rows: &[Row],
     peers: &Peers,
-    order: &ColumnOrder,
-    scope: &Scope,
+    keys: RangeKeys<'_>,
+    eval: &EvalContext,
 ) -> Result<usize> {
-    let key = |row: usize| &rows[row][order.position];
-    if key(row).is_null() {
+    let base = &keys.keys[row];
+    if base.is_null() {
         return Ok(if is_start { peers.start(row) } else { peers.end(row) });
     }
-    let nulls = rows.iter().filter(|row| row[order.position].is_null()).count();
-    let (mut low, mut high) = if order.nulls_first { (nulls, rows.len()) } else { (0, rows.len() - nulls) };
+    // NULLs are one peer group, at one end.
+    let count = keys.keys.len();
+    let (mut low, mut high) = if keys.nulls_first {
+        (if keys.keys[0].is_null() { peers.end(0) } else { 0 }, count)
+    } else {
+        (0, if keys.keys[count - 1].is_null() { peers.start(count - 1) } else { count })
+    };
     // The first row that is inside (a start) or beyond (an end).
-    let subtract = preceding != order.descending;
+    let subtract = preceding != keys.descending;
     while low < high {
         let middle = low + (high - low) / 2;
-        let side = reaches(key(middle), key(row), offset, subtract, scope)?;
-        let side = if order.descending { side.reverse() } else { side };
+        let side = reaches(&keys.keys[middle], base, offset, subtract, eval)?;
+        let side = if keys.descending { side.reverse() } else { side };
         let before = if is_start { side.is_lt() } else { side.is_le() };
         if before {
             low = middle + 1;
@@ -189,7 +210,7 @@ async fn offset(expr: &Expr, mode: FrameMode, which: &str, scope: &Scope) -> Res
         ));
     }
     if mode == FrameMode::Range {
-        if super::range_offset::is_negative(&value) {
+        if is_negative(&value) {
             return Err(SqlError::new(
                 SqlState::INVALID_PRECEDING_OR_FOLLOWING_SIZE,
                 "invalid preceding or following size in window function",

@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 
+use basalt_functions::EvalContext;
 use basalt_types::{
     Datum, Interval, Numeric, Result, SqlError,
     compare::compare_floats,
@@ -10,8 +11,6 @@ use basalt_types::{
         timestamptz_plus_interval,
     },
 };
-
-use crate::exec::scope::Scope;
 
 pub(super) fn is_negative(offset: &Datum) -> bool {
     match offset {
@@ -33,7 +32,7 @@ pub(super) fn reaches(
     base: &Datum,
     offset: &Datum,
     subtract: bool,
-    scope: &Scope,
+    eval: &EvalContext,
 ) -> Result<Ordering> {
     if let (Some(key), Some(base), Some(offset)) = (integer(key), integer(base), integer(offset)) {
         // Sums of 64-bit integers can't overflow here.
@@ -54,7 +53,7 @@ pub(super) fn reaches(
             Ok(date_to_timestamp(*key)?.cmp(&shifted(date_to_timestamp(*base)?, offset, subtract)?))
         }
         (Datum::TimestampTz(key), Datum::TimestampTz(base), Datum::Interval(offset)) => {
-            let zone = &scope.eval().io.time_zone;
+            let zone = &eval.io.time_zone;
             let edge = if subtract {
                 timestamptz_minus_interval(*base, offset, zone)?
             } else {
