@@ -25,10 +25,12 @@ pub enum Bug {
     TruncatePastFlushed,
     /// A commit whose outcome is unknown is sent again.
     RetryUnknownCommit,
+    /// Commands that must take effect together reach the log one turn apart.
+    DivideTogether,
 }
 
 impl Bug {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::AckBeforeSync,
         Self::ForgetClockBound,
         Self::ForgetReadsOnSplit,
@@ -38,6 +40,7 @@ impl Bug {
         Self::IgnoreLocks,
         Self::TruncatePastFlushed,
         Self::RetryUnknownCommit,
+        Self::DivideTogether,
     ];
 
     pub fn name(self) -> &'static str {
@@ -51,6 +54,7 @@ impl Bug {
             Self::IgnoreLocks => "ignore-locks",
             Self::TruncatePastFlushed => "truncate-past-flushed",
             Self::RetryUnknownCommit => "retry-unknown-commit",
+            Self::DivideTogether => "divide-together",
         }
     }
 

@@ -34,6 +34,8 @@ pub struct StoreConfig {
     pub timestamp_cache_entries: usize,
     /// Entries per generation of the transaction markers.
     pub txn_markers_max: usize,
+    /// Ranges of one one-phase commit, if this store has their only replicas; one at least.
+    pub together_ranges_max: usize,
     /// How far clocks of different nodes may differ.
     pub clock_offset_max: Duration,
 }
@@ -54,6 +56,7 @@ impl Default for StoreConfig {
             lock_queue_max: 10_000,
             timestamp_cache_entries: 128 << 10,
             txn_markers_max: 64 << 10,
+            together_ranges_max: 16,
             clock_offset_max: Duration::from_millis(250),
         }
     }

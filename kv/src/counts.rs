@@ -33,6 +33,8 @@ counts! {
     /// Requests of all other kinds.
     others,
     commits_one_phase,
+    /// Of these, those over several ranges.
+    commits_together,
     commits_two_phase,
     aborts,
     /// Commands proposed, and those that the apply checks turned down.

@@ -17,7 +17,7 @@ use crate::{
     Envelope, Error, GroupDescriptor, LogIndex, MembershipChange, Outcome, RaftCounts, Result, StoreIdent,
     Term,
     counts::Counters,
-    inbox::{Answer, Control, Inbox, Proposal},
+    inbox::{self, Answer, Control, Inbox, Proposal},
 };
 
 /// The part a replica plays.
@@ -97,6 +97,28 @@ impl RaftHandle {
     /// Proposes `command` (not empty). It is queued before this returns, in call order; the future need not be polled.
     pub fn propose(&self, range_id: RangeId, command: Bytes) -> ProposalFuture {
         self.enqueue(range_id, command, Vec::new())
+    }
+
+    /// Proposes commands of different groups that take effect together or not at all, whatever happens to the store:
+    /// they are one batch of the log, which a crash keeps or loses as a whole. All of the groups must have their only
+    /// member here; otherwise, or when one of them can't take its command, all are refused with one error.
+    pub fn propose_together(&self, commands: Vec<(RangeId, Bytes)>) -> Vec<ProposalFuture> {
+        let mut proposals = Vec::with_capacity(commands.len());
+        let mut futures = Vec::with_capacity(commands.len());
+        let bytes: usize = commands.iter().map(|(_, command)| command.len()).sum();
+        for (range_id, command) in commands {
+            let (reply, answer) = oneshot::channel();
+            proposals.push(Proposal { range_id, command, changes: Vec::new(), reply });
+            futures.push(ProposalFuture::new(answer));
+        }
+        if bytes > self.shared.command_bytes_max {
+            let limit = self.shared.command_bytes_max;
+            let error = Error::Invalid(format!("commands of {bytes} bytes exceed the limit of {limit}"));
+            inbox::refuse(proposals, &error);
+        } else {
+            self.shared.inbox.propose_together(proposals);
+        }
+        futures
     }
 
     /// Proposes a change of membership; `command` travels with it and reaches the state machine at apply.

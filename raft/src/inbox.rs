@@ -52,8 +52,16 @@ pub(crate) enum Control {
 #[derive(Default)]
 pub(crate) struct Batch {
     pub proposals: Vec<Proposal>,
+    /// Commands of different groups, each list all or nothing.
+    pub together: Vec<Vec<Proposal>>,
     pub messages: Vec<Envelope>,
     pub controls: Vec<Control>,
+}
+
+impl Batch {
+    pub fn all_proposals(self) -> impl Iterator<Item = Proposal> {
+        self.proposals.into_iter().chain(self.together.into_iter().flatten())
+    }
 }
 
 #[derive(Default)]
@@ -87,25 +95,42 @@ impl Inbox {
     /// Queues a proposal or answers it at once.
     pub fn propose(&self, proposal: Proposal) {
         let mut queue = self.queue.lock();
-        let refused = match &queue.closed {
-            Some(error) => Some(error.clone()),
-            None if queue.batch.proposals.len() >= self.count_max
-                || queue.proposal_bytes + proposal.command.len() > self.bytes_max =>
-            {
-                Some(Error::Unavailable("too many proposals are waiting".to_owned()))
-            }
-            None => None,
-        };
-        if let Some(error) = refused {
+        let bytes = proposal.command.len();
+        if let Err(error) = self.admit(&queue, bytes) {
             drop(queue);
-            // The proposer may have gone; then nobody needs the answer.
-            let _ = proposal.reply.send(Answer::Done(Err(error)));
+            refuse([proposal], &error);
             return;
         }
-        queue.proposal_bytes += proposal.command.len();
+        queue.proposal_bytes += bytes;
         queue.batch.proposals.push(proposal);
         drop(queue);
         self.notify.notify_one();
+    }
+
+    /// Queues proposals that go into the log together, or answers all of them at once.
+    pub fn propose_together(&self, proposals: Vec<Proposal>) {
+        let mut queue = self.queue.lock();
+        let bytes = proposals.iter().map(|proposal| proposal.command.len()).sum();
+        if let Err(error) = self.admit(&queue, bytes) {
+            drop(queue);
+            refuse(proposals, &error);
+            return;
+        }
+        queue.proposal_bytes += bytes;
+        queue.batch.together.push(proposals);
+        drop(queue);
+        self.notify.notify_one();
+    }
+
+    fn admit(&self, queue: &Queue, bytes: usize) -> Result<()> {
+        if let Some(error) = &queue.closed {
+            return Err(error.clone());
+        }
+        let waiting = queue.batch.proposals.len() + queue.batch.together.len();
+        if waiting >= self.count_max || queue.proposal_bytes + bytes > self.bytes_max {
+            return Err(Error::Unavailable("too many proposals are waiting".to_owned()));
+        }
+        Ok(())
     }
 
     /// Queues messages from peers; drops them when there are too many (Raft sends again).
@@ -178,5 +203,13 @@ impl Inbox {
 
     pub fn closed(&self) -> Option<Error> {
         self.queue.lock().closed.clone()
+    }
+}
+
+/// Tells proposers that their commands have no effect.
+pub(crate) fn refuse(proposals: impl IntoIterator<Item = Proposal>, error: &Error) {
+    for proposal in proposals {
+        // The proposer may have gone; then nobody needs the answer.
+        let _ = proposal.reply.send(Answer::Done(Err(error.clone())));
     }
 }

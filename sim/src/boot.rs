@@ -22,6 +22,7 @@ pub(crate) async fn boot(env: Env, engine: MemoryEngine, parameters: &Parameters
         range_bytes_max: parameters.range_bytes_max.max(RANGE_BYTES_MIN),
         timestamp_cache_entries: parameters.timestamp_cache_entries,
         txn_markers_max: parameters.txn_markers_max,
+        together_ranges_max: parameters.together_ranges_max,
         clock_offset_max: Duration::from_millis(250),
         ..StoreConfig::default()
     };

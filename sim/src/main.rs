@@ -57,6 +57,9 @@ fn start(arguments: &Arguments) -> Result<bool, String> {
         None => parse_range(&arguments.seeds)?,
     };
     let bug = match &arguments.planted {
+        Some(_) if !cfg!(feature = "planted") => {
+            return Err("no bug can be planted: build with `--features planted`".to_owned());
+        }
         Some(name) => Some(Bug::from_name(name).ok_or(format!("no planted bug is named {name}"))?),
         None => None,
     };

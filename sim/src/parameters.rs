@@ -43,6 +43,8 @@ pub struct Parameters {
     /// Forced low limits of the store.
     pub timestamp_cache_entries: usize,
     pub txn_markers_max: usize,
+    /// Ranges of a one-phase commit.
+    pub together_ranges_max: usize,
     pub log_segment_bytes: u64,
     pub log_bytes_max: u64,
 }
@@ -82,6 +84,8 @@ impl Parameters {
             txn_markers_max: usize::try_from(pick(&[8, 64 << 10])).expect("fits"),
             log_segment_bytes: pick(&[16 << 10, 256 << 10]),
             log_bytes_max: pick(&[64 << 10, 1 << 20]),
+            // Last, so that what older seeds drew stays as it was.
+            together_ranges_max: usize::try_from(pick(&[1, 2, 16])).expect("fits"),
         }
     }
 }

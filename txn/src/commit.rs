@@ -1,8 +1,8 @@
 //! Commit.
 //!
 //! * Nothing written: the reads hold at the read timestamp; there is nothing to send.
-//! * Everything buffered and in one range: one batch carries the writes and EndTxn, and the store writes committed
-//!   versions without locks or a record.
+//! * Everything buffered and in one range, or in ranges that one store has to itself: one batch carries the writes and
+//!   EndTxn, and the store writes committed versions without locks or a record.
 //! * Otherwise: locks first, then EndTxn alone. The record at the anchor is the one place that decides. The locks are
 //!   resolved after the acknowledgement.
 //!
@@ -99,15 +99,13 @@ impl Inner {
     }
 
     fn one_phase_possible(&self) -> bool {
-        let hull = {
-            let state = self.state();
-            let fits = state.buffer.bytes() <= self.shared.options.batch_bytes_max;
-            if state.has_replicated() || !fits {
-                return false;
-            }
-            state.one_phase_hull()
-        };
-        hull.is_some_and(|hull| self.shared.sender.in_one_range(&[hull]))
+        let state = self.state();
+        if state.has_replicated() || state.buffer.bytes() > self.shared.options.batch_bytes_max {
+            return false;
+        }
+        let Some(hull) = state.one_phase_hull() else { return false };
+        let anchor = Some(&state.meta.anchor).filter(|anchor| !anchor.is_empty());
+        self.shared.sender.commits_in_one_phase(&hull, &mut state.buffer.keys().chain(anchor))
     }
 
     async fn commit_one_phase(&self) -> Result<OnePhase> {
@@ -214,21 +212,14 @@ impl Inner {
                 let keys: Vec<_> = state.buffer.keys().cloned().collect();
                 keys.iter().for_each(|key| state.locks.add_key(key));
             }
-            // A one-phase commit has released the locks of its own range.
-            let elsewhere = locks_left || !self.held_in_one_range(&state);
+            let held = state.held.hull();
+            let elsewhere =
+                locks_left || held.is_some_and(|held| !self.shared.sender.releases_at_once(&held));
             self.give_up_committed(&mut state, Fate::Committed(timestamp), elsewhere)
         };
         if let Some(cleanup) = cleanup {
             cleanup.run_in_background(&self.shared).await;
         }
-    }
-
-    fn held_in_one_range(&self, state: &crate::state::State) -> bool {
-        let (Some(held), Some(written)) = (state.held.hull(), state.one_phase_hull()) else {
-            return state.held.is_empty();
-        };
-        let hull = basalt_base::Span::new(held.start.min(written.start), held.end.max(written.end));
-        self.shared.sender.in_one_range(&[hull])
     }
 
     fn give_up_committed(

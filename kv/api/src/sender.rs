@@ -1,6 +1,6 @@
 //! The way from a coordinator to the leaseholders.
 
-use basalt_base::{Span, Timestamp};
+use basalt_base::{Key, Span, Timestamp};
 use basalt_env::BoxFuture;
 
 use crate::{BatchRequest, BatchResponse, Result};
@@ -13,8 +13,12 @@ use crate::{BatchRequest, BatchResponse, Result};
 pub trait Sender: Send + Sync {
     fn send(&self, batch: BatchRequest) -> BoxFuture<'_, Result<BatchResponse>>;
 
-    /// Whether all of `spans` lie in one range now (a hint: the leaseholder decides).
-    fn in_one_range(&self, spans: &[Span]) -> bool;
+    /// Whether writes of `keys`, which lie in `hull`, could be committed by one batch now: they are in one range, or in
+    /// ranges that one store has to itself. A hint: the leaseholder decides.
+    fn commits_in_one_phase(&self, hull: &Span, keys: &mut dyn Iterator<Item = &Key>) -> bool;
+
+    /// Whether a one-phase commit releases the transaction's unreplicated locks in `held`, too.
+    fn releases_at_once(&self, held: &Span) -> bool;
 
     /// A reading of this node's hybrid logical clock.
     fn now(&self) -> Result<Timestamp>;

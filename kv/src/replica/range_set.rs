@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use basalt_base::{Key, RangeId};
+use basalt_base::{Key, RangeId, Span};
 use basalt_storage::{Family, IterOptions, Reader};
 use parking_lot::RwLock;
 
@@ -58,6 +58,20 @@ impl RangeSet {
         let above = (std::ops::Bound::Excluded(key), std::ops::Bound::Unbounded);
         let (_, (start, replica)) = index.by_end.range::<[u8], _>(above).next()?;
         (**start <= *key).then(|| Arc::clone(replica))
+    }
+
+    /// Whether the whole span is in ranges for which `holds` is true.
+    pub fn all_in(&self, span: &Span, holds: impl Fn(&Replica) -> bool) -> bool {
+        let index = self.index.read();
+        let above = (std::ops::Bound::Excluded(&span.start[..]), std::ops::Bound::Unbounded);
+        let mut covered = &span.start;
+        for (end, (start, replica)) in index.by_end.range::<[u8], _>(above) {
+            if *covered >= span.end || start > covered || !holds(replica) {
+                break;
+            }
+            covered = end;
+        }
+        *covered >= span.end
     }
 
     /// All replicas in key order.

@@ -119,6 +119,11 @@ impl Replica {
         held.then(|| (Arc::clone(&state.descriptor), state.lease.sequence))
     }
 
+    /// Whether the range has no other replica.
+    pub fn is_alone(&self) -> bool {
+        self.state.read().membership.is_alone(self.replica_id)
+    }
+
     pub fn state(&self) -> ReplicaState {
         self.state.read().clone()
     }

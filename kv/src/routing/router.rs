@@ -6,8 +6,8 @@
 //! * reads go request by request and range by range, in key order (reverse: from the end), so that limits are kept;
 //! * EndTxn goes last, alone, when every write is in place.
 //!
-//! A one-phase commit that does not list its locks is refused instead ([`Error::RangeMismatch`]): its coordinator then
-//! takes the longer way. A divided batch is not atomic, so it may not choose its own read timestamp unless it only writes. A stale route is
+//! A one-phase commit that does not list its locks is never divided: it is done at once over ranges that are all here
+//! alone (`store/together`), or refused ([`Error::RangeMismatch`]), and its coordinator takes the longer way. A divided batch is not atomic, so it may not choose its own read timestamp unless it only writes. A stale route is
 //! answered with [`Error::RangeMismatch`]; the part is then sent again by the truth of the store.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -36,7 +36,7 @@ impl Store {
             let (descriptor, replica) = self.locate(&key).await?;
             if !divide::fits(&descriptor, &batch.header, &batch.requests) {
                 if batch.requests.iter().any(commits_unlisted_writes) {
-                    return Err(Error::RangeMismatch);
+                    return Box::pin(self.commit_together(&batch)).await;
                 }
                 Counters::increment(&self.counters.batches_divided);
                 return Box::pin(self.route_divided(batch)).await;

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use basalt_base::{Span, Timestamp};
+use basalt_base::{Key, Span, Timestamp};
 use basalt_env::BoxFuture;
 use basalt_kv_api::{BatchRequest, BatchResponse, Result, Sender};
 
-use crate::store::Store;
+use crate::{replica::Replica, store::Store};
 
 #[derive(Clone)]
 pub struct LocalSender {
@@ -28,13 +28,16 @@ impl Sender for LocalSender {
         Box::pin(self.store.route(batch))
     }
 
-    fn in_one_range(&self, spans: &[Span]) -> bool {
-        let Some(first) = spans.first() else { return true };
-        let descriptor =
-            self.store.cache.get(&first.start).or_else(|| {
-                self.store.states.ranges.by_key(&first.start).map(|replica| replica.descriptor())
-            });
-        descriptor.is_some_and(|descriptor| spans.iter().all(|span| descriptor.covers(span)))
+    fn commits_in_one_phase(&self, hull: &Span, keys: &mut dyn Iterator<Item = &Key>) -> bool {
+        let known = self.store.cache.get(&hull.start);
+        let first = known
+            .or_else(|| self.store.states.ranges.by_key(&hull.start).map(|replica| replica.descriptor()));
+        first.is_some_and(|descriptor| descriptor.covers(hull)) || self.store.may_commit_together(keys)
+    }
+
+    fn releases_at_once(&self, held: &Span) -> bool {
+        // The lock table is the store's, whichever range a lock is in, as long as nobody else has a replica of it.
+        self.store.states.ranges.all_in(held, Replica::is_alone)
     }
 
     fn now(&self) -> Result<Timestamp> {

@@ -26,14 +26,14 @@ use crate::{
 };
 
 /// Evaluations of one batch, waits for locks not counted.
-const ATTEMPTS_MAX: u32 = 100;
+pub(super) const ATTEMPTS_MAX: u32 = 100;
 
 /// The product of an evaluation.
-struct Product {
-    responses: Vec<Response>,
-    txn: Option<basalt_kv_api::TxnMeta>,
-    command: Option<Command>,
-    effects: Effects,
+pub(super) struct Product {
+    pub responses: Vec<Response>,
+    pub txn: Option<basalt_kv_api::TxnMeta>,
+    pub command: Option<Command>,
+    pub effects: Effects,
 }
 
 impl Store {
@@ -84,31 +84,48 @@ impl Store {
                         Proposed::Again => {}
                     }
                 }
-                Err(Stop::Forward(to)) => {
-                    self.forward(&mut header, to)?;
-                    // Latches of writes hold for later timestamps, too; keeping them keeps the turn.
-                    if !batch.requests.iter().any(reads_at_a_timestamp) {
-                        held = Some(guard);
-                    }
-                }
-                Err(Stop::Conflicts(conflicts)) => {
-                    // Waiting is bounded by the lock timeout, not by the number of times one has to.
-                    attempts = 0;
+                Err(stop) => {
+                    let next =
+                        self.after_stop(stop, guard, &mut header, &batch.requests, &mut waits, &mut attempts);
                     // Boxed, so that the common path stays small.
-                    let wait = self.wait_for_locks(guard, conflicts, &header, &batch.requests, &mut waits);
-                    Box::pin(wait).await?;
-                }
-                Err(Stop::Error(error)) => {
-                    if matches!(error, Error::WriteTooOld { .. }) {
-                        Counters::increment(&self.counters.write_too_old);
-                    }
-                    return Err(error);
+                    held = Box::pin(next).await?;
                 }
             }
         }
     }
 
-    async fn latch(&self, header: &BatchHeader, requests: &[Request]) -> LatchGuard {
+    /// Makes way for another evaluation: waits or moves the timestamps. Gives the latches back if they are kept.
+    pub(super) async fn after_stop(
+        self: &Arc<Self>,
+        stop: Stop,
+        guard: LatchGuard,
+        header: &mut BatchHeader,
+        requests: &[Request],
+        waits: &mut Waits,
+        attempts: &mut u32,
+    ) -> Result<Option<LatchGuard>> {
+        match stop {
+            Stop::Forward(to) => {
+                self.forward(header, to)?;
+                // Latches of writes hold for later timestamps, too; keeping them keeps the turn.
+                Ok((!requests.iter().any(reads_at_a_timestamp)).then_some(guard))
+            }
+            Stop::Conflicts(conflicts) => {
+                // Waiting is bounded by the lock timeout, not by the number of times one has to.
+                *attempts = 0;
+                self.wait_for_locks(guard, conflicts, header, requests, waits).await?;
+                Ok(None)
+            }
+            Stop::Error(error) => {
+                if matches!(error, Error::WriteTooOld { .. }) {
+                    Counters::increment(&self.counters.write_too_old);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    pub(super) async fn latch(&self, header: &BatchHeader, requests: &[Request]) -> LatchGuard {
         let mut guard = self.latches.acquire(latch_spans(header, requests));
         if guard.must_wait() {
             Counters::increment(&self.counters.latch_waits);
@@ -117,7 +134,11 @@ impl Store {
         guard
     }
 
-    fn answer(&self, responses: Vec<Response>, txn: Option<basalt_kv_api::TxnMeta>) -> Result<BatchResponse> {
+    pub(super) fn answer(
+        &self,
+        responses: Vec<Response>,
+        txn: Option<basalt_kv_api::TxnMeta>,
+    ) -> Result<BatchResponse> {
         // What was applied is done, whether or not the clock can be read (it stops at a clean stop).
         let now = self.now().unwrap_or_default();
         Ok(BatchResponse { responses, txn, now })
@@ -137,7 +158,7 @@ impl Store {
         Ok(())
     }
 
-    fn evaluate(
+    pub(super) fn evaluate(
         &self,
         replica: &Replica,
         descriptor: &RangeDescriptor,

@@ -11,6 +11,7 @@ mod proposal;
 mod range_list;
 mod split;
 mod split_key;
+mod together;
 mod waiting;
 
 use std::sync::{Arc, OnceLock, atomic::AtomicU64};

@@ -5,4 +5,5 @@ mod fixture;
 mod maintenance;
 mod ranges;
 mod recovery;
+mod together;
 mod transactions;

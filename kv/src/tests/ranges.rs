@@ -92,7 +92,10 @@ fn a_commit_over_several_ranges_takes_two_phases() {
 
 #[test]
 fn a_one_phase_commit_over_several_ranges_is_refused_whole() {
-    with_store(5, async |_, client: Client| {
+    let mut machine = machine(5);
+    machine.config.together_ranges_max = 1;
+    machine.executor.clone().run(async {
+        let client = Client::new(machine.start().await);
         client.split("m").await.unwrap();
         let mut txn = client.begin(1);
         let end = Request::EndTxn { commit: true, lock_spans: vec![], one_phase: true, deadline: None };

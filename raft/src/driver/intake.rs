@@ -14,7 +14,7 @@ use super::{
 use crate::{
     Envelope, Error, Result,
     counts::Counters,
-    inbox::{Answer, Batch, Control, Proposal},
+    inbox::{Answer, Batch, Control, Proposal, refuse},
     membership::conf_change,
 };
 
@@ -23,21 +23,20 @@ const ENTRY_BYTES: u64 = 64;
 
 impl Driver {
     pub(super) async fn take_inbox(&mut self) -> Result<()> {
-        let Batch { proposals, messages, controls } = self.shared.inbox.drain();
+        let Batch { mut proposals, mut together, messages, controls } = self.shared.inbox.drain();
         for control in std::mem::take(&mut self.deferred).into_iter().chain(controls) {
             self.control(control)?;
         }
-        if proposals.is_empty() && messages.is_empty() {
+        if proposals.is_empty() && together.is_empty() && messages.is_empty() {
             return Ok(());
         }
-        let proposals = if proposals.is_empty() || self.has_room() {
-            proposals
-        } else {
-            self.refuse(proposals, &Error::DiskFull);
+        if !(proposals.is_empty() && together.is_empty() || self.has_room()) {
+            refuse(std::mem::take(&mut proposals), &Error::DiskFull);
+            refuse(std::mem::take(&mut together).into_iter().flatten(), &Error::DiskFull);
             self.want_flush();
-            Vec::new()
-        };
-        let commands = proposals.iter().map(|proposal| proposal.command.len() as u64 + ENTRY_BYTES);
+        }
+        let all = proposals.iter().chain(together.iter().flatten());
+        let commands = all.map(|proposal| proposal.command.len() as u64 + ENTRY_BYTES);
         let arrived = messages.iter().map(|message| message.message.len() as u64 + ENTRY_BYTES);
         let bytes = commands.sum::<u64>() + arrived.sum::<u64>();
         // What is proposed can't be taken back, so room is made sure of before.
@@ -45,15 +44,19 @@ impl Driver {
             Ok(()) => {
                 self.step(messages);
                 self.propose_all(proposals);
+                for proposals in together {
+                    self.propose_together(proposals)?;
+                }
             }
             Err(Error::DiskFull) => {
-                self.refuse(proposals, &Error::DiskFull);
+                refuse(proposals.into_iter().chain(together.into_iter().flatten()), &Error::DiskFull);
                 // Peers send again.
                 self.step(messages.into_iter().filter(|message| message.message.len() < 4096).collect());
                 self.want_flush();
             }
             Err(error) => {
-                self.refuse(proposals, &Error::Poisoned(error.to_string()));
+                let poisoned = Error::Poisoned(error.to_string());
+                refuse(proposals.into_iter().chain(together.into_iter().flatten()), &poisoned);
                 return Err(error);
             }
         }
@@ -64,13 +67,6 @@ impl Driver {
     fn has_room(&self) -> bool {
         let least = self.options.free_bytes_min;
         least == 0 || self.env.disk.free_bytes().map_or(true, |free| free >= least)
-    }
-
-    pub(super) fn refuse(&self, proposals: Vec<Proposal>, error: &Error) {
-        for proposal in proposals {
-            // The proposer may have gone.
-            let _ = proposal.reply.send(Answer::Done(Err(error.clone())));
-        }
     }
 
     fn step(&mut self, messages: Vec<Envelope>) {
@@ -118,10 +114,10 @@ impl Driver {
             return;
         }
         let Some(replica) = self.replicas.get_mut(&range_id) else {
-            return self.refuse(proposals, &Error::RangeNotFound(range_id));
+            return refuse(proposals, &Error::RangeNotFound(range_id));
         };
         if !replica.unapplied.is_empty() {
-            return self.refuse(proposals, &Error::DiskFull);
+            return refuse(proposals, &Error::DiskFull);
         }
         let (proposals, empty): (Vec<_>, Vec<_>) =
             proposals.into_iter().partition(|proposal| !proposal.command.is_empty());
@@ -148,21 +144,21 @@ impl Driver {
 
     fn propose_change(&mut self, range_id: RangeId, proposal: Proposal) {
         let Some(replica) = self.replicas.get_mut(&range_id) else {
-            return self.refuse(vec![proposal], &Error::RangeNotFound(range_id));
+            return refuse(vec![proposal], &Error::RangeNotFound(range_id));
         };
         if !replica.is_leader() {
             let leader = replica.leader();
-            return self.refuse(vec![proposal], &Error::NotLeader { leader });
+            return refuse(vec![proposal], &Error::NotLeader { leader });
         }
         // Raft would replace it by an empty entry.
         if replica.node.raft.has_pending_conf() || replica.membership.is_joint() {
             let busy = Error::Unavailable("another change of membership is in progress".to_owned());
-            return self.refuse(vec![proposal], &busy);
+            return refuse(vec![proposal], &busy);
         }
         let change = conf_change(&proposal.changes);
         let data = match change.write_to_bytes() {
             Ok(data) => Bytes::from(data),
-            Err(error) => return self.refuse(vec![proposal], &Error::Invalid(error.to_string())),
+            Err(error) => return refuse(vec![proposal], &Error::Invalid(error.to_string())),
         };
         let id = self.next_proposal;
         self.next_proposal += 1;
@@ -196,7 +192,7 @@ impl Driver {
                     late: false,
                 }));
             }
-            Err(error) => self.refuse(proposals, &error),
+            Err(error) => refuse(proposals, &error),
         }
     }
 

@@ -13,5 +13,6 @@ mod maintenance;
 mod replica;
 mod round;
 mod run;
+mod together;
 
 pub(crate) use run::{Driver, Start};

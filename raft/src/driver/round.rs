@@ -13,7 +13,7 @@ use super::run::Driver;
 use crate::{
     Envelope, Error, Membership, Result,
     counts::Counters,
-    inbox::Batch,
+    inbox::{Batch, refuse},
     log::{HardState, LogBatch, PendingSnapshot},
 };
 
@@ -120,8 +120,8 @@ impl Driver {
             }
             tracing::warn!("no space left for the log; waiting");
             self.env.spawner.sleep(self.options.disk_full_retry).await;
-            let Batch { proposals, messages: _, controls } = self.shared.inbox.drain();
-            self.refuse(proposals, &Error::DiskFull);
+            let Batch { proposals, together, messages: _, controls } = self.shared.inbox.drain();
+            refuse(proposals.into_iter().chain(together.into_iter().flatten()), &Error::DiskFull);
             self.deferred.extend(controls);
         }
     }

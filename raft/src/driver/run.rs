@@ -16,7 +16,7 @@ use crate::{
     Error, GroupDescriptor, INITIAL_LOG_INDEX, LogIndex, Observer, Options, Result, StateMachine, Transport,
     counts::Counters,
     handle::Shared,
-    inbox::{Answer, Control, Reply},
+    inbox::{Control, Reply, refuse},
     log::{HardState, LogBatch, LogStore},
     storage::GroupStorage,
 };
@@ -262,7 +262,7 @@ impl Driver {
             Error::Stopped => Error::Stopped,
             error => Error::Poisoned(error.to_string()),
         });
-        self.refuse(left.proposals, &self.shared.inbox.closed().unwrap_or(Error::Stopped));
+        refuse(left.all_proposals(), &self.shared.inbox.closed().unwrap_or(Error::Stopped));
         for replica in self.replicas.values_mut() {
             replica.give_up_waiting(LogIndex::MAX, &reason.to_string());
         }
@@ -389,9 +389,7 @@ impl Drop for CloseOnDrop {
         let died = Error::Poisoned("the store loop died".to_owned());
         let already = self.shared.inbox.closed();
         let left = self.shared.inbox.close(died.clone());
-        for proposal in left.proposals {
-            let _ = proposal.reply.send(Answer::Done(Err(already.clone().unwrap_or_else(|| died.clone()))));
-        }
+        refuse(left.all_proposals(), already.as_ref().unwrap_or(&died));
         if already.is_none() && std::thread::panicking() {
             self.observer.on_fatal(&died);
         }

@@ -5,4 +5,5 @@ mod crash;
 mod lone_voter;
 mod members;
 mod space;
+mod together;
 mod toy;

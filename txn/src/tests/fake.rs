@@ -83,9 +83,13 @@ impl Sender for Fake {
         })
     }
 
-    fn in_one_range(&self, spans: &[Span]) -> bool {
+    fn commits_in_one_phase(&self, hull: &Span, _keys: &mut dyn Iterator<Item = &Key>) -> bool {
+        self.releases_at_once(hull)
+    }
+
+    fn releases_at_once(&self, held: &Span) -> bool {
         let model = self.0.lock();
-        spans.iter().all(|span| !model.splits.iter().any(|split| span.start < *split && *split < span.end))
+        !model.splits.iter().any(|split| held.start < *split && *split < held.end)
     }
 
     fn now(&self) -> Result<Timestamp> {

@@ -1,0 +1,281 @@
+//! One-phase commits over several ranges that this store has to itself.
+//!
+//! A commit over several ranges needs locks, a record and a resolution because its parts live and die apart. On a store
+//! that has the only replica of each range they need not: latches, lock table and timestamp cache are the store's, so the
+//! writes are evaluated under one set of latches as if they were in one range; and the commands, one for each range, go
+//! into the log as one batch, which a crash keeps or loses as a whole ([`RaftHandle::propose_together`]).
+//!
+//! None of the commands may be rejected when it is applied, or the others would be half a transaction:
+//!
+//! * the lease changes only when the store starts, before it serves;
+//! * the generation changes with a split, which latches its whole range and so waits for ours;
+//! * the garbage-collection threshold is compared after the evaluation has read. Versions go only after the threshold
+//!   was raised, so what was read then is all there was, and a threshold raised later has nothing to say.
+//!
+//! Until all commands are applied the latches stay, so nobody sees a part.
+//!
+//! [`RaftHandle::propose_together`]: basalt_raft::RaftHandle::propose_together
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use basalt_base::{Key, Span, keys};
+use basalt_kv_api::{BatchHeader, BatchRequest, BatchResponse, Error, Request, Result};
+use basalt_raft::ProposalFuture;
+use basalt_storage::{Family, Op, WriteBatch};
+
+use super::{
+    Store,
+    detach::Detach,
+    execute::ATTEMPTS_MAX,
+    proposal::{Proposed, raft_error},
+    waiting::Waits,
+};
+use crate::{
+    concurrency::LatchGuard,
+    counts::Counters,
+    evaluate::Effects,
+    replica::{Command, CommandOutcome, Header, RangeDescriptor, Replica, StatsDelta, apply::data_bytes},
+};
+
+/// A range's part of a commit.
+struct Share {
+    replica: Arc<Replica>,
+    descriptor: Arc<RangeDescriptor>,
+    lease_sequence: u64,
+    batch: WriteBatch,
+}
+
+impl Store {
+    /// Whether writes of `keys` could be committed by [`Store::commit_together`] now.
+    pub(crate) fn may_commit_together<'a>(&self, keys: &mut dyn Iterator<Item = &'a Key>) -> bool {
+        let mut ranges = BTreeSet::new();
+        let mut current: Option<Arc<RangeDescriptor>> = None;
+        for key in keys {
+            if current.as_ref().is_some_and(|descriptor| descriptor.contains(key)) {
+                continue;
+            }
+            let Some(replica) = self.states.ranges.by_key(key).filter(|replica| replica.is_alone()) else {
+                return false;
+            };
+            ranges.insert(replica.range_id);
+            if ranges.len() > self.config.together_ranges_max {
+                return false;
+            }
+            current = Some(replica.descriptor());
+        }
+        true
+    }
+
+    /// Commits a transaction's writes in one phase over several ranges. [`Error::RangeMismatch`], without effect, when
+    /// that is not possible.
+    pub(crate) async fn commit_together(self: &Arc<Self>, batch: &BatchRequest) -> Result<BatchResponse> {
+        let only_writes = batch.requests.iter().all(|request| {
+            matches!(request, Request::Put { .. } | Request::Delete { .. } | Request::EndTxn { .. })
+        });
+        if !only_writes {
+            return Err(Error::RangeMismatch);
+        }
+        Counters::increment(&self.counters.batches);
+        let mut header = batch.header.clone();
+        let mut waits = Waits::default();
+        let mut attempts = 0;
+        let mut held = None;
+        loop {
+            attempts += 1;
+            if attempts > ATTEMPTS_MAX {
+                return Err(Error::Unavailable("the request met too many conflicts".to_owned()));
+            }
+            let guard = match held.take() {
+                Some(guard) => guard,
+                None => self.latch(&header, &batch.requests).await,
+            };
+            // Under the latches no range of ours can split.
+            let mut shares = self.shares(&header, &batch.requests)?;
+            let everything = everything();
+            let anchor = &shares.first().ok_or(Error::RangeMismatch)?.replica;
+            match self.evaluate(anchor, &everything, 0, &header, &batch.requests, &waits) {
+                Ok(product) => {
+                    let Some(command) = product.command else {
+                        self.take_effect(&product.effects, &[]);
+                        drop(guard);
+                        return self.answer(product.responses, product.txn);
+                    };
+                    divide(command, &header, &mut shares)?;
+                    match self.propose_together(shares, guard, product.effects).await? {
+                        Proposed::Applied => {
+                            Counters::increment(&self.counters.commits_together);
+                            return self.answer(product.responses, product.txn);
+                        }
+                        Proposed::Again => {}
+                    }
+                }
+                Err(stop) => {
+                    let next =
+                        self.after_stop(stop, guard, &mut header, &batch.requests, &mut waits, &mut attempts);
+                    held = next.await?;
+                }
+            }
+        }
+    }
+
+    /// The ranges of the requests, that of the transaction's record included.
+    fn shares(&self, header: &BatchHeader, requests: &[Request]) -> Result<Vec<Share>> {
+        let anchor = header.txn.as_ref().map(|txn| &txn.anchor).filter(|anchor| !anchor.is_empty());
+        let written = requests.iter().filter_map(|request| match request {
+            Request::Put { key, .. } | Request::Delete { key, .. } => Some(key),
+            _ => None,
+        });
+        let mut shares: Vec<Share> = Vec::new();
+        for key in anchor.into_iter().chain(written) {
+            if shares.iter().any(|share| share.descriptor.contains(key)) {
+                continue;
+            }
+            let replica = self.states.ranges.by_key(key).ok_or(Error::RangeMismatch)?;
+            let (descriptor, lease_sequence) = replica
+                .lease_holder_view(self.ident.node_id, self.incarnation)
+                .ok_or(Error::NotLeaseholder)?;
+            if !descriptor.contains(key)
+                || !replica.is_alone()
+                || shares.len() >= self.config.together_ranges_max
+            {
+                return Err(Error::RangeMismatch);
+            }
+            shares.push(Share { replica, descriptor, lease_sequence, batch: WriteBatch::new() });
+        }
+        Ok(shares)
+    }
+
+    async fn propose_together(
+        self: &Arc<Self>,
+        shares: Vec<Share>,
+        guard: LatchGuard,
+        effects: Effects,
+    ) -> Result<Proposed> {
+        let mut replicas = Vec::with_capacity(shares.len());
+        let mut commands = Vec::with_capacity(shares.len());
+        for share in shares {
+            if share.batch.is_empty() {
+                continue;
+            }
+            Counters::increment(&self.counters.proposals);
+            let bytes = i64::try_from(data_bytes(&share.batch)).unwrap_or(i64::MAX);
+            let command = Command {
+                // No timestamp to be checked again: see above.
+                header: Header {
+                    lease_sequence: share.lease_sequence,
+                    generation: share.descriptor.generation,
+                    ..Header::default()
+                },
+                stats: StatsDelta { bytes, garbage: bytes },
+                batch: share.batch,
+                ..Command::default()
+            };
+            commands.push((share.replica.range_id, command.encode()));
+            replicas.push(share.replica);
+        }
+        let futures = self.raft().propose_together(commands);
+        let tail = Tail { store: Arc::clone(self), replicas, futures, guard, effects };
+        Detach::new(&self.env.spawner, Box::pin(tail.finish())).await
+    }
+}
+
+/// Gives each range its part of the command.
+fn divide(command: Command, header: &BatchHeader, shares: &mut [Share]) -> Result<()> {
+    if !command.resolves.is_empty() {
+        return Err(Error::RangeMismatch);
+    }
+    let anchor = header.txn.as_ref().map(|txn| &txn.anchor[..]).unwrap_or_default();
+    for op in command.batch.ops {
+        let key = match &op {
+            Op::Put { family: Family::Data, key, .. } => &key[..],
+            // The transaction's record.
+            Op::Put { family: Family::Local, .. } | Op::Delete { family: Family::Local, .. } => anchor,
+            _ => return Err(Error::Internal("a one-phase commit writes versions only".to_owned())),
+        };
+        let share = shares.iter_mut().find(|share| share.descriptor.contains(key));
+        let share = share.ok_or_else(|| Error::Internal("a write outside the commit's ranges".to_owned()))?;
+        let threshold = share.replica.gc_threshold();
+        if !command.header.write_ts.is_zero() && command.header.write_ts <= threshold {
+            return Err(Error::BelowGcThreshold { read_ts: command.header.write_ts, threshold });
+        }
+        share.batch.ops.push(op);
+    }
+    Ok(())
+}
+
+/// The bounds within which such a commit is evaluated.
+fn everything() -> RangeDescriptor {
+    RangeDescriptor {
+        range_id: basalt_base::RangeId(0),
+        replica_id: basalt_base::ReplicaId(0),
+        generation: 0,
+        span: Span::new(keys::KEY_MIN, keys::KEY_MAX),
+    }
+}
+
+/// What must happen once the log has decided, whoever still waits for it.
+struct Tail {
+    store: Arc<Store>,
+    replicas: Vec<Arc<Replica>>,
+    futures: Vec<ProposalFuture>,
+    guard: LatchGuard,
+    effects: Effects,
+}
+
+impl Tail {
+    async fn finish(mut self) -> Result<Proposed> {
+        let mut outcomes = Vec::with_capacity(self.futures.len());
+        for future in &mut self.futures {
+            outcomes.push(future.await);
+        }
+        if let Some(error) = outcomes.iter().find_map(|outcome| outcome.as_ref().err()).cloned() {
+            return self.failed(error, outcomes.iter().all(Result::is_err));
+        }
+        for outcome in outcomes {
+            let rejected = match outcome.map(|outcome| outcome.downcast::<CommandOutcome>()) {
+                Ok(Ok(outcome)) => outcome.rejected,
+                _ => return Err(Error::Ambiguous { reason: "the outcome of a command was lost".to_owned() }),
+            };
+            if let Some(rejection) = rejected {
+                tracing::error!(?rejection, "a part of a commit was rejected");
+                return Err(Error::Internal("a part of a commit was rejected".to_owned()));
+            }
+        }
+        self.store.take_effect(&self.effects, &[]);
+        drop(self.guard);
+        for replica in &self.replicas {
+            self.store.note_growth(replica);
+        }
+        Ok(Proposed::Applied)
+    }
+
+    fn failed(mut self, error: basalt_raft::Error, all: bool) -> Result<Proposed> {
+        use basalt_raft::Error as Raft;
+        let late: Vec<ProposalFuture> = self.futures.iter_mut().filter_map(ProposalFuture::late).collect();
+        if !late.is_empty() {
+            // Committed but not applied everywhere: the latches stay until it is.
+            self.futures = late;
+            let spawner = Arc::clone(&self.store.env.spawner);
+            spawner.spawn("kv late commit", self.finish_late());
+            return Err(raft_error(error));
+        }
+        match error {
+            // Another command took their places: they never happened.
+            Raft::Dropped if all => Ok(Proposed::Again),
+            // Refused, all of them: the coordinator can take the longer way.
+            Raft::NotLeader { .. } | Raft::RangeNotFound(_) | Raft::Invalid(_) if all => {
+                Err(Error::RangeMismatch)
+            }
+            error if all => Err(raft_error(error)),
+            error => Err(Error::Ambiguous { reason: error.to_string() }),
+        }
+    }
+
+    fn finish_late(self) -> basalt_env::BoxFuture<'static, ()> {
+        Box::pin(async move {
+            if let Err(error) = self.finish().await {
+                tracing::debug!(%error, "a late commit had no effect");
+            }
+        })
+    }
+}
