@@ -43,6 +43,15 @@ pub trait Spawner: Send + Sync {
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
 }
 
+/// Runs work that may keep a processor for long. Tasks that wait for the thread it runs on, and the runtime's sockets and
+/// timers, go on elsewhere meanwhile. Costs some microseconds; in the simulator it is a plain call.
+pub fn keep_busy<T>(work: impl FnOnce() -> T) -> T {
+    use tokio::runtime::{Handle, RuntimeFlavor};
+    let shared =
+        Handle::try_current().is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread);
+    if shared { tokio::task::block_in_place(work) } else { work() }
+}
+
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenMode {

@@ -1,7 +1,9 @@
 //! Batches as the rows that a session sends.
 
+use std::future::poll_fn;
+
 use arrow::array::RecordBatch;
-use basalt_env::BoxFuture;
+use basalt_env::{BoxFuture, keep_busy};
 use basalt_sql::exec::RowStream;
 use basalt_types::{Result, Row};
 use datafusion::execution::SendableRecordBatchStream;
@@ -37,7 +39,9 @@ impl RowStream for BatchRows {
                         return Ok(Some(rows));
                     }
                 }
-                self.current = match self.batches.next().await {
+                // Operators work on many rows between two places where they wait.
+                let next = poll_fn(|context| keep_busy(|| self.batches.poll_next_unpin(context)));
+                self.current = match next.await {
                     Some(batch) => Some((batch.map_err(|error| from_datafusion(&error))?, 0)),
                     None => return Ok(None),
                 };

@@ -249,7 +249,7 @@ pub(super) async fn fill(
     planned: &Arc<Planned>,
     params: &Arc<[Datum]>,
 ) -> Result<u64> {
-    let mut stream = session.start(parsed, &[], planned, params).await?;
+    let mut stream = session.start(parsed, planned, params).await?;
     let context = session.exec_context(params.clone())?;
     let mut writer = TableWriter::new(table, Vec::new(), context)?;
     let mut rows = 0_u64;

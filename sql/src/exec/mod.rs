@@ -3,7 +3,10 @@
 //! The row executor runs every plan; DataFusion runs those with large joins, aggregates, sorts and windows.
 //! Both produce batches of rows through [`RowStream`].
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
 
 use basalt_env::{BoxFuture, Env};
 use basalt_functions::EvalContext;
@@ -48,6 +51,9 @@ pub async fn places(scan: &basalt_planner::plan::Scan, context: &ExecContext) ->
 /// Rows per batch that operators aim at.
 pub const BATCH_ROWS: usize = 256;
 
+/// Checkpoints that a statement passes before others get their turn: some milliseconds of work.
+const CHECKPOINTS_PER_TURN: u32 = 32;
+
 /// What a running statement shares between its operators. Cheap to clone: every operator has one.
 #[derive(Clone)]
 pub struct ExecContext(Arc<ExecShared>);
@@ -72,11 +78,25 @@ pub struct ExecShared {
     pub txn: Txn,
     pub eval: Arc<EvalContext>,
     pub cancel: Arc<dyn Cancel>,
+    /// Checkpoints passed.
+    pub passed: AtomicU32,
     pub tables: Arc<dyn VirtualTables>,
     pub row_ids: Arc<RowIds>,
     pub memory: MemoryBudget,
     /// Checks of foreign keys that wait for the end of the transaction.
     pub deferred: Arc<Mutex<Deferred>>,
+}
+
+impl ExecContext {
+    /// To be called about once per batch: ends a cancelled statement, and lets others run once this one has worked for
+    /// a while. A statement that never waited would keep its thread, and could be neither cancelled nor timed out.
+    pub async fn checkpoint(&self) -> Result<()> {
+        self.cancel.check()?;
+        if self.passed.fetch_add(1, Ordering::Relaxed) % CHECKPOINTS_PER_TURN == CHECKPOINTS_PER_TURN - 1 {
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
 }
 
 /// What executors ask of the session: rows of virtual tables (pg_catalog, information_schema) and of sequences.

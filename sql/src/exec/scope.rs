@@ -66,7 +66,12 @@ impl Scope {
         Self { outer: Arc::new(outer), ..self.clone() }
     }
 
-    /// Fails when the client wants the statement to stop.
+    /// See [`ExecContext::checkpoint`].
+    pub async fn checkpoint(&self) -> Result<()> {
+        self.context.checkpoint().await
+    }
+
+    /// Fails when the client wants the statement to stop. Where nothing can be awaited.
     pub fn check_cancel(&self) -> Result<()> {
         self.context.cancel.check()
     }

@@ -104,7 +104,10 @@ impl Session {
         let statement = self.plan(Arc::new(parsed), params).await?;
         let (param_types, fields) = match &statement.planned {
             Some(planned) => (planned.params.clone(), self.fields_of(planned)),
-            None => (Vec::new(), self.utility_fields(&statement.parsed)?),
+            None => {
+                let types = self.utility_params(&statement.parsed, params)?;
+                (types, self.utility_fields(&statement.parsed)?)
+            }
         };
         Ok(Prepared { statement: Some(statement), params: param_types, fields })
     }

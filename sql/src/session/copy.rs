@@ -197,7 +197,7 @@ impl Session {
     ) -> Result<u64> {
         let (parsed, planned) = self.plan_copy_source(source)?;
         let params: Arc<[Datum]> = Arc::new([]);
-        let mut stream = self.start(&parsed, &[], &planned, &params).await?;
+        let mut stream = self.start(&parsed, &planned, &params).await?;
         let io = self.io_settings();
         let fields = &planned.fields;
         out.copy_out_start(false, fields.len())?;

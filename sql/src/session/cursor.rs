@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use basalt_planner::parse::{FetchCount, ParsedStatement};
-use basalt_types::{Result, SqlError, SqlState};
+use basalt_types::{Datum, Oid, Result, SqlError, SqlState, SqlType};
 
 use super::{BlockState, Portal, Session, bind::Progress};
 use crate::Output;
@@ -16,6 +16,8 @@ impl Session {
         scroll: bool,
         hold: bool,
         query: &ParsedStatement,
+        declared: &[SqlType],
+        params: &Arc<[Datum]>,
     ) -> Result<()> {
         if binary {
             return Err(SqlError::not_supported("DECLARE BINARY CURSOR"));
@@ -44,7 +46,8 @@ impl Session {
                 "too many portals in this session",
             ));
         }
-        let prepared = self.prepare_statement(query.clone(), &[]).await?;
+        let declared: Vec<Oid> = declared.iter().map(|ty| ty.oid).collect();
+        let prepared = self.prepare_statement(query.clone(), &declared).await?;
         if prepared.fields.is_empty() {
             return Err(SqlError::new(
                 SqlState::INVALID_CURSOR_DEFINITION,
@@ -59,11 +62,17 @@ impl Session {
                 "DECLARE CURSOR must specify a SELECT statement",
             )
         })?;
-        let params: Arc<[basalt_types::Datum]> = Arc::new([]);
-        let stream = self.start(&statement.parsed, &[], &planned, &params).await?;
+        if planned.params.len() > params.len() {
+            let missing = params.len() + 1;
+            return Err(SqlError::new(
+                SqlState::UNDEFINED_PARAMETER,
+                format!("there is no parameter ${missing}"),
+            ));
+        }
+        let stream = self.start(&statement.parsed, &planned, params).await?;
         let progress =
             Progress::Rows { pending: Vec::new().into_iter(), stream: Some(stream.into()), sent: 0 };
-        let portal = Portal { prepared: Arc::new(prepared), params, progress, hold: false };
+        let portal = Portal { prepared: Arc::new(prepared), params: params.clone(), progress, hold: false };
         self.portals.insert(name.to_owned(), portal);
         Ok(())
     }

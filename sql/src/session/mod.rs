@@ -15,7 +15,7 @@ mod utility;
 use std::{collections::BTreeMap, sync::Arc};
 
 use basalt_planner::{Planned, parse::ParsedStatement};
-use basalt_types::{Oid, Result, SqlError, SqlState};
+use basalt_types::{Result, SqlError, SqlState};
 use parking_lot::Mutex;
 
 pub use bind::{Portal, Prepared};
@@ -285,7 +285,6 @@ pub struct StatementPlan {
     pub parsed: Arc<ParsedStatement>,
     /// `None` for utility statements.
     pub planned: Option<Arc<Planned>>,
-    pub params: Vec<Oid>,
 }
 
 fn truncated(text: &str, bytes_max: usize) -> &str {

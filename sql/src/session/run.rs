@@ -1,6 +1,9 @@
 //! Planning and running one statement.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicU32},
+    time::Duration,
+};
 
 use basalt_functions::EvalContext;
 use basalt_planner::{
@@ -36,10 +39,10 @@ impl Session {
         params: &[Oid],
     ) -> Result<StatementPlan> {
         if !is_plannable(&parsed) {
-            return Ok(StatementPlan { parsed, planned: None, params: Vec::new() });
+            return Ok(StatementPlan { parsed, planned: None });
         }
         let planned = Some(self.plan_query(&parsed, params)?);
-        Ok(StatementPlan { parsed, planned, params: params.to_vec() })
+        Ok(StatementPlan { parsed, planned })
     }
 
     pub(crate) fn plan_query(&self, parsed: &ParsedStatement, params: &[Oid]) -> Result<Arc<Planned>> {
@@ -65,14 +68,14 @@ impl Session {
         Ok(planned)
     }
 
-    /// Locks every table the plan names, planning again when one changed meanwhile.
+    /// Locks every table the plan names, planning again when one changed meanwhile. The client was told the types of
+    /// the parameters and of the columns: they stay as they were.
     pub(crate) async fn lock_and_revalidate(
         &mut self,
         parsed: &ParsedStatement,
-        params: &[Oid],
-        planned: &Arc<Planned>,
+        promised: &Arc<Planned>,
     ) -> Result<Arc<Planned>> {
-        let mut planned = planned.clone();
+        let mut planned = promised.clone();
         for _ in 0..REPLANS_MAX {
             for (table, _) in &planned.dependencies {
                 self.lock_table(*table, TableLockMode::Shared).await?;
@@ -81,7 +84,17 @@ impl Session {
                 self.check_descriptors_are_older(&planned).await?;
                 return Ok(planned);
             }
-            planned = self.plan_query(parsed, params)?;
+            let params: Vec<Oid> = promised.params.iter().map(|ty| ty.oid).collect();
+            planned = self.plan_query(parsed, &params)?;
+            let shape = |planned: &Planned| {
+                planned.fields.iter().map(|field| (field.name.clone(), field.ty)).collect::<Vec<_>>()
+            };
+            if shape(&planned) != shape(promised) {
+                return Err(SqlError::new(
+                    SqlState::FEATURE_NOT_SUPPORTED,
+                    "cached plan must not change result type",
+                ));
+            }
         }
         Err(SqlError::new(SqlState::SERIALIZATION_FAILURE, "schema changes kept interrupting the statement"))
     }
@@ -137,6 +150,7 @@ impl Session {
             txn: open.txn.clone(),
             eval: self.eval_context(params),
             cancel: self.cancel.clone(),
+            passed: AtomicU32::new(0),
             tables: Arc::new(crate::virtual_tables::SessionTables::new(
                 self.shared.clone(),
                 self.catalog_view(),
@@ -218,11 +232,16 @@ impl Session {
             Progress::Ready => {
                 let Some(planned) = &statement.planned else {
                     portal.progress = Progress::Done;
-                    return Box::pin(self.run_utility(&statement.parsed, &portal.params, out)).await;
+                    return Box::pin(self.run_utility(
+                        &statement.parsed,
+                        &portal.prepared.params,
+                        &portal.params,
+                        out,
+                    ))
+                    .await;
                 };
                 self.ensure_transaction()?;
-                let mut stream =
-                    self.start(&statement.parsed, &statement.params, planned, &portal.params).await?;
+                let mut stream = self.start(&statement.parsed, planned, &portal.params).await?;
                 let mut pending = Vec::new();
                 if matches!(planned.body, PlannedBody::Dml { .. }) {
                     // A data change happens whole, however few of its rows are fetched.
@@ -256,11 +275,10 @@ impl Session {
     pub(crate) async fn start(
         &mut self,
         parsed: &ParsedStatement,
-        declared: &[Oid],
         planned: &Arc<Planned>,
         params: &Arc<[Datum]>,
     ) -> Result<Box<dyn RowStream>> {
-        let planned = self.lock_and_revalidate(parsed, declared, planned).await?;
+        let planned = self.lock_and_revalidate(parsed, planned).await?;
         if let PlannedBody::Explain { inner, options } = &planned.body {
             return Box::pin(self.explain(inner, *options, params.clone())).await;
         }
@@ -325,7 +343,7 @@ impl Session {
         let is_dml = matches!(planned.body, PlannedBody::Dml { .. });
         let params: Arc<[Datum]> = Arc::new([]);
         let work = async {
-            let mut stream = self.start(&statement.parsed, &statement.params, planned, &params).await?;
+            let mut stream = self.start(&statement.parsed, planned, &params).await?;
             let mut rows = 0_u64;
             // Rows of a data-modifying statement wait for the commit, so that a conflict can still be retried.
             let mut held: Vec<Row> = Vec::new();
@@ -379,7 +397,7 @@ impl Session {
         let fields = self.fields_of(planned);
         let params: Arc<[Datum]> = Arc::new([]);
         let work = async {
-            let mut stream = self.start(&statement.parsed, &statement.params, planned, &params).await?;
+            let mut stream = self.start(&statement.parsed, planned, &params).await?;
             if !fields.is_empty() {
                 out.fields(&fields)?;
             }

@@ -53,7 +53,7 @@ impl Session {
     async fn run_one(&mut self, statement: &StatementPlan, alone: bool, out: &mut dyn Output) -> Result<()> {
         let Some(planned) = &statement.planned else {
             let params: Arc<[basalt_types::Datum]> = Arc::new([]);
-            return Box::pin(self.run_utility(&statement.parsed, &params, out)).await;
+            return Box::pin(self.run_utility(&statement.parsed, &[], &params, out)).await;
         };
         if !planned.params.is_empty() {
             return Err(basalt_types::SqlError::new(

@@ -24,6 +24,16 @@ pub(crate) fn allowed_in_failed_block(parsed: &ParsedStatement) -> bool {
 }
 
 impl Session {
+    /// Types of the parameters of a utility statement: those of the query that it names.
+    pub(crate) fn utility_params(&self, parsed: &ParsedStatement, declared: &[Oid]) -> Result<Vec<SqlType>> {
+        match &parsed.body {
+            ParsedBody::Utility(Utility::Declare { query, .. }) if super::run::is_plannable(query) => {
+                Ok(self.plan_query(query, declared)?.params.clone())
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+
     /// Columns that a utility statement returns.
     pub(crate) fn utility_fields(&self, parsed: &ParsedStatement) -> Result<Vec<Field>> {
         let field = |name: &str| Field { name: name.to_owned(), ty: SqlType::TEXT, table: Oid(0), attnum: 0 };
@@ -64,6 +74,7 @@ impl Session {
     pub(crate) async fn run_utility(
         &mut self,
         parsed: &Arc<ParsedStatement>,
+        types: &[SqlType],
         params: &Arc<[Datum]>,
         out: &mut dyn Output,
     ) -> Result<()> {
@@ -74,7 +85,7 @@ impl Session {
                 | Utility::Refresh { .. }
                 | Utility::AlterRelation { .. }),
             ) => self.run_ddl(ddl::SchemaChange::Own(utility), params, out).await,
-            ParsedBody::Utility(utility) => self.run_own_utility(parsed, utility, out).await,
+            ParsedBody::Utility(utility) => self.run_own_utility(parsed, utility, types, params, out).await,
             ParsedBody::Sql(statement) => self.run_sql_utility(parsed, statement, params, out).await,
         }
     }
@@ -83,6 +94,8 @@ impl Session {
         &mut self,
         parsed: &Arc<ParsedStatement>,
         utility: &Utility,
+        types: &[SqlType],
+        params: &Arc<[Datum]>,
         out: &mut dyn Output,
     ) -> Result<()> {
         match utility {
@@ -120,7 +133,7 @@ impl Session {
                 out.complete("LOCK TABLE")
             }
             Utility::Declare { name, binary, scroll, hold, query } => {
-                self.declare_cursor(name, *binary, *scroll, *hold, query).await?;
+                self.declare_cursor(name, *binary, *scroll, *hold, query, types, params).await?;
                 out.complete("DECLARE CURSOR")
             }
             Utility::Fetch { cursor, count, is_move } => self.fetch(cursor, *count, *is_move, out).await,
@@ -408,7 +421,7 @@ impl Session {
         }
         let params: Arc<[Datum]> = params.into();
         if statement.planned.is_none() {
-            return Box::pin(self.run_utility(&statement.parsed, &params, out)).await;
+            return Box::pin(self.run_utility(&statement.parsed, &prepared.params, &params, out)).await;
         }
         let implicit = self.open.is_none();
         self.ensure_transaction()?;

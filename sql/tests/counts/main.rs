@@ -4,6 +4,7 @@
 //! a little room: when a change makes it fail, either the change wastes something, or it is worth saying so here.
 
 #[path = "../queries/harness.rs"]
+#[allow(dead_code, reason = "the queries use the rest")]
 mod harness;
 
 use std::{

@@ -7,10 +7,11 @@ use basalt_env::{
     sim::{SimDisk, SimExecutor},
 };
 use basalt_kv::{LocalSender, Store, StoreConfig};
+use basalt_kv_api::Sender;
 use basalt_planner::Field;
 use basalt_raft::{NoTransport, Options};
 use basalt_sql::{
-    ConnectInfo, NeverCancel, Notice, Output, Session, SqlOptions, SqlServices, exec::Vectorized,
+    Cancel, ConnectInfo, NeverCancel, Notice, Output, Session, SqlOptions, SqlServices, exec::Vectorized,
 };
 use basalt_storage::MemoryEngine;
 use basalt_txn::{TxnClient, TxnOptions};
@@ -19,7 +20,7 @@ use bytes::Bytes;
 
 /// Rows as `a|b`, NULL as `~`, one per line.
 #[derive(Default)]
-struct Text {
+pub struct Text {
     types: Vec<SqlType>,
     text: String,
 }
@@ -90,7 +91,7 @@ impl Output for Text {
 }
 
 pub struct Client {
-    session: Session,
+    pub session: Session,
 }
 
 #[allow(dead_code, reason = "not every test binary prepares statements")]
@@ -130,14 +131,38 @@ impl Client {
             Err(error) => format!("ERROR {}: {}", error.sqlstate(), error.message()),
         }
     }
+
+    /// Binds the statement, fetches at most so many rows, and ends the implicit transaction: the rows or an error.
+    pub async fn fetch(&mut self, sql: &str, rows_max: u32) -> String {
+        let mut out = Text::default();
+        let fetched = async {
+            self.session.parse("", sql, &[]).await?;
+            self.session.bind("", "", &[], &|_| false).await?;
+            self.session.execute("", rows_max, &mut out).await
+        };
+        let fetched = match fetched.await {
+            Ok(()) => out.text,
+            Err(error) => return format!("ERROR {}: {}", error.sqlstate(), error.message()),
+        };
+        match self.session.sync().await {
+            Ok(()) => fetched,
+            Err(error) => format!("ERROR {}: {}", error.sqlstate(), error.message()),
+        }
+    }
 }
 
 pub struct Node {
+    pub executor: SimExecutor,
+    pub disk: SimDisk,
     services: Arc<SqlServices>,
 }
 
 impl Node {
     pub fn client(&self) -> Client {
+        self.client_with(Arc::new(NeverCancel))
+    }
+
+    pub fn client_with(&self, cancel: Arc<dyn Cancel>) -> Client {
         let info = ConnectInfo {
             user: "postgres".to_owned(),
             database: "postgres".to_owned(),
@@ -145,7 +170,7 @@ impl Node {
             options: Vec::new(),
             client: None,
             pid: 1,
-            cancel: Arc::new(NeverCancel),
+            cancel,
         };
         Client { session: Session::connect(self.services.clone(), info).expect("the database is there") }
     }
@@ -166,16 +191,28 @@ pub fn with_executor<F: Future<Output = ()>>(
     vectorized: Option<Arc<dyn Vectorized>>,
     body: impl FnOnce(Node) -> F,
 ) {
-    let executor = SimExecutor::new(7);
-    let env = executor.env(1, SimDisk::new());
-    executor.run(async {
+    with_sender(options, vectorized, |sender| sender, body);
+}
+
+/// Runs `body` on a node whose requests pass through what `wrap` makes.
+pub fn with_sender<F: Future<Output = ()>>(
+    options: SqlOptions,
+    vectorized: Option<Arc<dyn Vectorized>>,
+    wrap: impl FnOnce(Arc<dyn Sender>) -> Arc<dyn Sender>,
+    body: impl FnOnce(Node) -> F,
+) {
+    let (executor, disk) = (SimExecutor::new(7), SimDisk::new());
+    let env = executor.env(1, disk.clone());
+    executor.clone().run(async {
         let engine = Arc::new(MemoryEngine::new());
         let transport = Arc::new(NoTransport);
         let store = Store::open(env.clone(), engine, Options::default(), transport, StoreConfig::default());
         let store = store.await.expect("a new store opens");
-        let client = TxnClient::new(env.clone(), Arc::new(LocalSender::new(store)), TxnOptions::default());
+        let sender = wrap(Arc::new(LocalSender::new(store)));
+        let client = TxnClient::new(env.clone(), sender, TxnOptions::default());
         let services = SqlServices::open(env.clone(), client, options, vectorized, None);
-        body(Node { services: services.await.expect("a new catalog opens") }).await;
+        let services = services.await.expect("a new catalog opens");
+        body(Node { executor, disk, services }).await;
     });
 }
 

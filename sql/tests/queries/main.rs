@@ -1,9 +1,11 @@
 //! SQL run end to end over a store in memory, compared with PostgreSQL 15's answers.
 
 mod aggregates;
+mod commits;
 mod expressions;
 mod harness;
 mod joins;
 mod memory;
+mod prepared;
 mod sets;
 mod windows;

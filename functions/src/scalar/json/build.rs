@@ -91,7 +91,7 @@ pub fn object_key(call: &Call<'_>, value: &Datum, sql_type: SqlType) -> Result<S
 }
 
 fn build_object(call: &Call<'_>, args: &[Datum]) -> Result<Datum> {
-    if args.len() % 2 != 0 {
+    if !args.len().is_multiple_of(2) {
         return Err(uneven("json_build_object"));
     }
     let mut out = String::from("{");
@@ -112,7 +112,7 @@ fn build_object(call: &Call<'_>, args: &[Datum]) -> Result<Datum> {
 }
 
 fn build_object_b(call: &Call<'_>, args: &[Datum]) -> Result<Datum> {
-    if args.len() % 2 != 0 {
+    if !args.len().is_multiple_of(2) {
         return Err(uneven("jsonb_build_object"));
     }
     let mut pairs = Vec::with_capacity(args.len() / 2);

@@ -176,7 +176,7 @@ struct Pages {
 impl Pages {
     async fn next(&mut self) -> SqlResult<Option<RecordBatch>> {
         while let Some(span) = self.spans.pop_front() {
-            self.context.cancel.check()?;
+            self.context.checkpoint().await?;
             let mut request = ScanRequest::new(span);
             request.reverse = self.reverse;
             request.bytes_max = PAGE_BYTES_MAX;

@@ -26,6 +26,7 @@ use crate::{
         translator::{used_columns, widen},
     },
     kind::{Column, Kind, columns_of, schema_of},
+    relation::checkpoint::CheckpointExec,
 };
 
 /// A join whose first input is the built one.
@@ -131,7 +132,7 @@ impl PlanBuilder {
             NullEquality::NullEqualsNothing,
             false,
         )?;
-        arrange(Arc::new(join), &sides.output(), columns)
+        self.joined(Arc::new(join), &sides, columns)
     }
 
     pub(super) async fn nested_loop(
@@ -152,6 +153,11 @@ impl PlanBuilder {
         } else {
             Arc::new(NestedLoopJoinExec::try_new(first, second, filter, &sides.join_type, None)?)
         };
-        arrange(join, &sides.output(), columns)
+        self.joined(join, &sides, columns)
+    }
+
+    /// A join gives many batches for one of its inputs: each counts as work.
+    fn joined(&self, join: Operator, sides: &Sides, columns: &[Column]) -> Result<Operator, Failure> {
+        arrange(Arc::new(CheckpointExec::new(join, &self.context)), &sides.output(), columns)
     }
 }

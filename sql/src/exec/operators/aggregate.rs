@@ -110,7 +110,7 @@ impl HashAggregate {
             }
         }
         while let Some(batch) = input.next_batch().await? {
-            self.scope.check_cancel()?;
+            self.scope.checkpoint().await?;
             for row in batch {
                 values.clear();
                 self.groups.evaluate_all(&self.scope, &row, &mut values).await?;
@@ -170,7 +170,7 @@ impl RowStream for HashAggregate {
             if let Some(input) = self.input.take() {
                 self.read(input).await?;
             }
-            self.scope.check_cancel()?;
+            self.scope.checkpoint().await?;
             self.output()
         })
     }

@@ -53,7 +53,7 @@ impl RowStream for With {
             if std::mem::take(&mut self.run_first) {
                 let mut position = 0;
                 while read_shared(&self.shared, position, &self.scope).await?.is_some() {
-                    self.scope.check_cancel()?;
+                    self.scope.checkpoint().await?;
                     position += 1;
                 }
             }
@@ -124,7 +124,7 @@ pub(super) async fn scan(cte: u32, scope: &Scope) -> Result<Stream> {
 impl RowStream for CteScan {
     fn next_batch(&mut self) -> BoxFuture<'_, Result<Option<Vec<Row>>>> {
         Box::pin(async move {
-            self.scope.check_cancel()?;
+            self.scope.checkpoint().await?;
             let batch = read_shared(&self.shared, self.position, &self.scope).await?;
             self.position += 1;
             Ok(batch.map(|rows| rows.to_vec()))
@@ -205,7 +205,7 @@ impl RowStream for RecursiveUnion {
     fn next_batch(&mut self) -> BoxFuture<'_, Result<Option<Vec<Row>>>> {
         Box::pin(async move {
             while let Some(stream) = &mut self.stream {
-                self.scope.check_cancel()?;
+                self.scope.checkpoint().await?;
                 match stream.next_batch().await? {
                     Some(batch) => {
                         let kept = self.keep(batch)?;

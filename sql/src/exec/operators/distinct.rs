@@ -69,7 +69,7 @@ impl RowStream for Distinct {
     fn next_batch(&mut self) -> BoxFuture<'_, Result<Option<Vec<Row>>>> {
         Box::pin(async move {
             while let Some(batch) = self.input.next_batch().await? {
-                self.scope.check_cancel()?;
+                self.scope.checkpoint().await?;
                 let mut kept = Vec::with_capacity(batch.len());
                 for row in batch {
                     if self.rows.insert(&row)? {
@@ -98,7 +98,7 @@ impl RowStream for DistinctOn {
         Box::pin(async move {
             let mut key = Row::new();
             while let Some(batch) = self.input.next_batch().await? {
-                self.scope.check_cancel()?;
+                self.scope.checkpoint().await?;
                 let mut kept = Vec::new();
                 for row in batch {
                     key.clear();

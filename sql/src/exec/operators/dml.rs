@@ -299,7 +299,7 @@ impl RowStream for Dml {
     fn next_batch(&mut self) -> BoxFuture<'_, Result<Option<Vec<Row>>>> {
         Box::pin(async move {
             while let Some(source) = &mut self.source {
-                self.scope.check_cancel()?;
+                self.scope.checkpoint().await?;
                 let Some(batch) = source.next_batch().await? else {
                     self.source = None;
                     if !self.consequences.is_empty() {

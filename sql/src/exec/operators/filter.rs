@@ -22,7 +22,7 @@ impl RowStream for Filter {
     fn next_batch(&mut self) -> BoxFuture<'_, Result<Option<Vec<Row>>>> {
         Box::pin(async move {
             while let Some(batch) = self.input.next_batch().await? {
-                self.scope.check_cancel()?;
+                self.scope.checkpoint().await?;
                 let mut kept = Vec::with_capacity(batch.len());
                 for row in batch {
                     self.predicate.next_row();

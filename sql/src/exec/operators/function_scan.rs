@@ -32,8 +32,8 @@ pub(super) async fn open(call: &CallExpr, ordinality: bool, scope: &Scope) -> Re
 }
 
 impl FunctionScan {
-    fn batch(&mut self) -> Result<Option<Vec<Row>>> {
-        self.scope.check_cancel()?;
+    async fn batch(&mut self) -> Result<Option<Vec<Row>>> {
+        self.scope.checkpoint().await?;
         let mut out = Vec::new();
         for row in self.rows.by_ref().take(BATCH_ROWS) {
             let mut row = row?;
@@ -49,6 +49,6 @@ impl FunctionScan {
 
 impl RowStream for FunctionScan {
     fn next_batch(&mut self) -> BoxFuture<'_, Result<Option<Vec<Row>>>> {
-        Box::pin(std::future::ready(self.batch()))
+        Box::pin(self.batch())
     }
 }

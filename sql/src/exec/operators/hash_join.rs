@@ -126,7 +126,7 @@ impl HashJoin {
     async fn read_build_side(&mut self, mut stream: Stream) -> Result<()> {
         let mut key = Row::new();
         while let Some(batch) = stream.next_batch().await? {
-            self.scope.check_cancel()?;
+            self.scope.checkpoint().await?;
             for row in batch {
                 let usable = self.build_keys.key(&self.scope, &row, &mut key).await?;
                 if !usable && !self.keeps_right() {
@@ -159,7 +159,7 @@ impl HashJoin {
                 break row;
             }
             let Some(probe) = &mut self.probe else { return Ok(false) };
-            self.scope.check_cancel()?;
+            self.scope.checkpoint().await?;
             match probe.next_batch().await? {
                 Some(batch) => self.probe_batch = batch.into_iter(),
                 None => {

@@ -112,7 +112,7 @@ impl RowStream for LockRows {
     fn next_batch(&mut self) -> BoxFuture<'_, Result<Option<Vec<Row>>>> {
         Box::pin(async move {
             while self.left > 0 {
-                self.scope.check_cancel()?;
+                self.scope.checkpoint().await?;
                 if self.waiting.len() == 0 {
                     match self.input.next_batch().await? {
                         Some(batch) => self.waiting = batch.into_iter(),

@@ -118,7 +118,7 @@ impl LookupJoin {
         let mut rows = Vec::new();
         let mut rest = Some(span);
         while let Some(span) = rest {
-            self.scope.check_cancel()?;
+            self.scope.checkpoint().await?;
             let (page, resume) = self.reader.page(&self.scope, span, self.scan.reverse, PAGE_ROWS).await?;
             for row in &page {
                 self.memory.grow(row_bytes(row))?;
@@ -187,7 +187,7 @@ impl RowStream for LookupJoin {
                 if self.ready.len() > 0 {
                     return Ok(Some(self.ready.by_ref().take(4 * BATCH_ROWS).collect()));
                 }
-                self.scope.check_cancel()?;
+                self.scope.checkpoint().await?;
                 if self.waiting.len() == 0 {
                     match self.left.next_batch().await? {
                         Some(batch) => self.waiting = batch.into_iter(),

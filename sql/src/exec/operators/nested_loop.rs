@@ -149,7 +149,7 @@ impl NestedLoop {
                 break row;
             }
             let Some(left) = &mut self.left else { return Ok(false) };
-            self.scope.check_cancel()?;
+            self.scope.checkpoint().await?;
             match left.next_batch().await? {
                 Some(batch) => self.left_batch = batch.into_iter(),
                 None => {
@@ -179,7 +179,7 @@ impl NestedLoop {
             return Ok(());
         };
         while let Some(batch) = stream.next_batch().await? {
-            self.scope.check_cancel()?;
+            self.scope.checkpoint().await?;
             for row in batch {
                 self.memory.grow(row_bytes(&row))?;
                 self.right_rows.push(row);
@@ -196,7 +196,7 @@ impl NestedLoop {
     async fn more_right(&mut self) -> Result<bool> {
         let Right::Lateral { stream, .. } = &mut self.right else { return Ok(false) };
         let Some(open) = stream else { return Ok(false) };
-        self.scope.check_cancel()?;
+        self.scope.checkpoint().await?;
         match open.next_batch().await? {
             Some(batch) => {
                 self.right_rows = batch;
@@ -219,7 +219,7 @@ impl NestedLoop {
                 self.position += 1;
                 // A long fruitless search must be possible to cancel.
                 if position % (16 * BATCH_ROWS) == 16 * BATCH_ROWS - 1 {
-                    self.scope.check_cancel()?;
+                    self.scope.checkpoint().await?;
                 }
                 self.combined.truncate(self.left_width);
                 self.combined.extend_from_slice(right);

@@ -22,7 +22,7 @@ impl RowStream for Project {
     fn next_batch(&mut self) -> BoxFuture<'_, Result<Option<Vec<Row>>>> {
         Box::pin(async move {
             let Some(batch) = self.input.next_batch().await? else { return Ok(None) };
-            self.scope.check_cancel()?;
+            self.scope.checkpoint().await?;
             let mut out = Vec::with_capacity(batch.len());
             for row in batch {
                 let mut projected = Row::with_capacity(self.exprs.exprs().len());

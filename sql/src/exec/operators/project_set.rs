@@ -112,7 +112,7 @@ impl RowStream for ProjectSet {
         Box::pin(async move {
             let mut out = Vec::new();
             loop {
-                self.scope.check_cancel()?;
+                self.scope.checkpoint().await?;
                 self.repeat(&mut out)?;
                 if out.len() >= BATCH_ROWS {
                     return Ok(Some(out));

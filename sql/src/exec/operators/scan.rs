@@ -220,7 +220,7 @@ impl RowStream for IndexScan {
     fn next_batch(&mut self) -> BoxFuture<'_, Result<Option<Vec<Row>>>> {
         Box::pin(async move {
             while self.left > 0 {
-                self.scope.check_cancel()?;
+                self.scope.checkpoint().await?;
                 let Some(mut rows) = self.fetch().await? else { break };
                 if let Some(filter) = &mut self.filter {
                     let mut kept = Vec::with_capacity(rows.len());

@@ -108,7 +108,7 @@ impl RowStream for SetOperation {
         Box::pin(async move {
             if let Some(mut right) = self.right.take() {
                 while let Some(batch) = right.next_batch().await? {
-                    self.scope.check_cancel()?;
+                    self.scope.checkpoint().await?;
                     for row in batch {
                         let position = self.entry(&row)?;
                         self.counts[position] += 1;
@@ -119,7 +119,7 @@ impl RowStream for SetOperation {
                 return Ok(None);
             }
             while let Some(batch) = self.left.next_batch().await? {
-                self.scope.check_cancel()?;
+                self.scope.checkpoint().await?;
                 let mut kept = Vec::with_capacity(batch.len());
                 for row in batch {
                     if self.passes(&row)? {

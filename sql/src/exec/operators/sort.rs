@@ -6,7 +6,7 @@
 
 use std::cmp::Ordering;
 
-use basalt_env::BoxFuture;
+use basalt_env::{BoxFuture, keep_busy};
 use basalt_planner::{Expr, Plan, plan::SortKey};
 use basalt_types::{Datum, Result, Row};
 
@@ -18,6 +18,9 @@ use crate::exec::{
     memory::Reservation,
     scope::{Layout, Scope, row_bytes},
 };
+
+/// Rows that are sorted within a millisecond or so.
+const SHORT_ROWS: usize = 1 << 14;
 
 /// How rows are ordered by one column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,7 +142,7 @@ impl Sort {
         // All rows before this position are sorted; there are `top` of them once any were cut off.
         let mut cut = false;
         while let Some(batch) = input.next_batch().await? {
-            self.scope.check_cancel()?;
+            self.scope.checkpoint().await?;
             for mut row in batch {
                 self.columns.extend(&self.scope, &mut row).await?;
                 // Equal rows that come later are sorted later.
@@ -162,7 +165,13 @@ impl Sort {
 
     fn cut(&mut self, rows: &mut Vec<Row>) {
         let orders = &self.columns.orders;
-        rows.sort_by(|left, right| compare_rows(orders, left, right));
+        let is_long = rows.len() > SHORT_ROWS;
+        let mut sort = || rows.sort_by(|left, right| compare_rows(orders, left, right));
+        if is_long {
+            keep_busy(sort)
+        } else {
+            sort()
+        }
         if rows.len() > self.top {
             for row in rows.drain(self.top..) {
                 self.memory.shrink(row_bytes(&row));
