@@ -6,6 +6,10 @@ use basalt_pgwire::{Authenticator, Limits, Server, listen};
 
 use crate::{backend::SqlBackend, configuration::Configuration, logging, node::Node, signals::StopSignals};
 
+/// Statements nest as deep as the planner allows, and the threads that run them recurse as deep. Address space only: what
+/// no statement reaches takes no memory.
+const STACK_BYTES: usize = 64 << 20;
+
 /// Runs a node until it is asked to stop.
 pub fn start(configuration: &Configuration) -> Result<(), String> {
     logging::begin(&configuration.log)?;
@@ -13,6 +17,7 @@ pub fn start(configuration: &Configuration) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(cores)
         .thread_name("basalt")
+        .thread_stack_size(STACK_BYTES)
         .enable_all()
         .build()
         .map_err(|error| format!("the runtime could not be started: {error}"))?;

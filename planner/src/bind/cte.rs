@@ -36,6 +36,7 @@ impl Binder<'_> {
     pub(super) fn with_clause(&mut self, with: &ast::With, parent: Option<&Env<'_>>) -> Result<()> {
         let first = self.ctes.len();
         for cte in &with.cte_tables {
+            self.one_more_relation()?;
             let name = fold(&cte.alias.name);
             if self.ctes[first..].iter().any(|known| known.name == name) {
                 return Err(self.error_at(

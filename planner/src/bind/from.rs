@@ -187,6 +187,7 @@ impl Binder<'_> {
         left: Option<&Scope>,
         parent: Option<&Env<'_>>,
     ) -> Result<(Plan, Scope)> {
+        self.one_more_relation()?;
         let empty = Scope::default();
         let lateral_env = Env { scope: left.unwrap_or(&empty), parent };
         match factor {

@@ -61,6 +61,8 @@ use crate::{
 
 /// Deepest nesting of bound expressions and queries.
 const DEPTH_LIMIT: usize = 400;
+/// FROM items and common table expressions of one statement.
+const RELATIONS_MAX: usize = 1_000;
 
 /// A bound query: its plan and what its columns are called.
 pub(crate) struct Bound {
@@ -159,6 +161,8 @@ pub(crate) struct Binder<'a> {
     next_column: u32,
     next_cte: u32,
     depth: usize,
+    /// FROM items and common table expressions so far: as deep as the plan may get by them.
+    relations: usize,
 }
 
 impl<'a> Binder<'a> {
@@ -182,6 +186,7 @@ impl<'a> Binder<'a> {
             next_column: 0,
             next_cte: 0,
             depth: 0,
+            relations: 0,
         }
     }
 
@@ -225,6 +230,12 @@ impl<'a> Binder<'a> {
         let result = run(self);
         self.depth -= 1;
         result
+    }
+
+    /// Counts a FROM item or a common table expression, within the bound: each nests the plan by one more level.
+    pub fn one_more_relation(&mut self) -> Result<()> {
+        self.relations += 1;
+        if self.relations > RELATIONS_MAX { Err(too_deep()) } else { Ok(()) }
     }
 
     /// Runs with another clause in force.

@@ -17,6 +17,9 @@ use super::{
 };
 use crate::{ColumnId, Expr, Plan, PlanNode, plan::SortKey, statement::Field};
 
+/// Columns of one output list, as in PostgreSQL.
+const TARGETS_MAX: usize = 1_664;
+
 /// An item of the output list. Those past the visible ones serve ORDER BY and DISTINCT ON only.
 #[derive(Clone)]
 pub(super) struct Target {
@@ -288,6 +291,12 @@ impl Binder<'_> {
                         self.at(SqlError::not_supported("the expansion of a composite value"), item.span())
                     );
                 }
+            }
+            if targets.len() > TARGETS_MAX {
+                return Err(SqlError::new(
+                    SqlState::TOO_MANY_COLUMNS,
+                    format!("target lists can have at most {TARGETS_MAX} entries"),
+                ));
             }
         }
         Ok(targets)
