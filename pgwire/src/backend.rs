@@ -157,6 +157,12 @@ pub trait BackendSession: Send {
     /// `max_rows` 0 is all rows.
     async fn execute(&mut self, portal: &str, max_rows: u32, out: &mut dyn ResultSink) -> Result<()>;
 
+    /// As [`execute`](Self::execute) of all rows, with Sync as the client's next message, already here: a session may
+    /// end the transaction with it, and so run the statement again after a conflict.
+    async fn execute_last(&mut self, portal: &str, out: &mut dyn ResultSink) -> Result<()> {
+        self.execute(portal, 0, out).await
+    }
+
     /// Closing an unknown name is not an error.
     async fn close_statement(&mut self, name: &str) -> Result<()>;
 

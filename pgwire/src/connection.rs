@@ -270,6 +270,7 @@ where
         let portal = execute.name.as_deref().unwrap_or_default();
         // As in PostgreSQL, a negative limit is none.
         let max_rows = u32::try_from(execute.max_rows).unwrap_or(0);
+        let last = max_rows == 0 && self.input.get_mut().next_is_sync();
         let mut sink = ConnectionSink::new(
             &self.input,
             &mut self.output,
@@ -277,7 +278,11 @@ where
             &self.server.limits,
             Mode::Extended,
         );
-        let result = supervised!(self, self.session.execute(portal, max_rows, &mut sink));
+        let result = if last {
+            supervised!(self, self.session.execute_last(portal, &mut sink))
+        } else {
+            supervised!(self, self.session.execute(portal, max_rows, &mut sink))
+        };
         let SinkState { ended, bad_frame } = sink.into_state();
         match (bad_frame, result) {
             (Some(BadFrame(error)), _) => Err(End::Fatal(error)),

@@ -55,6 +55,11 @@ impl<R: AsyncRead + Unpin> Input<R> {
         Ok(frame)
     }
 
+    /// Whether the next message is here and is Sync.
+    pub fn next_is_sync(&self) -> bool {
+        self.buffer.starts_with(&[b'S', 0, 0, 0, 4])
+    }
+
     /// Gives memory back when a connection goes idle.
     pub fn shrink(&mut self) {
         self.shrink_to(IDLE_BYTES_MAX);

@@ -1,13 +1,13 @@
 //! A SQL session as the protocol drives it.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use basalt_pgwire::{
     BackendSession, BindRequest, Field, Format, FormatCodes, Notice, ResultSink, StatementDescription,
     TransactionStatus,
 };
-use basalt_sql::{BlockState, Session};
+use basalt_sql::{BlockState, Session, session::SessionShared};
 use basalt_types::{Oid, Result, SqlError, SqlState};
 
 use super::output::{ClientOutput, LastSettings, client_field, client_notice};
@@ -117,15 +117,17 @@ impl BackendSession for ClientSession {
     }
 
     async fn execute(&mut self, portal: &str, max_rows: u32, out: &mut dyn ResultSink) -> Result<()> {
-        let mut output = ClientOutput {
-            sink: out,
-            shared: self.session.shared().clone(),
-            last_settings: &mut self.last_settings,
-            formats: formats_of(&self.unnamed_formats, &self.named_formats, portal),
-            named_ids: Vec::new(),
-            names: false,
-        };
+        let shared = self.session.shared().clone();
+        let formats = formats_of(&self.unnamed_formats, &self.named_formats, portal);
+        let mut output = portal_output(out, shared, &mut self.last_settings, formats);
         self.session.execute(portal, max_rows, &mut output).await
+    }
+
+    async fn execute_last(&mut self, portal: &str, out: &mut dyn ResultSink) -> Result<()> {
+        let shared = self.session.shared().clone();
+        let formats = formats_of(&self.unnamed_formats, &self.named_formats, portal);
+        let mut output = portal_output(out, shared, &mut self.last_settings, formats);
+        self.session.execute_last(portal, &mut output).await
     }
 
     async fn close_statement(&mut self, name: &str) -> Result<()> {
@@ -188,4 +190,13 @@ fn formats_of<'a>(
     portal: &str,
 ) -> &'a FormatCodes {
     if portal.is_empty() { unnamed } else { named.get(portal).unwrap_or(&ALL_TEXT) }
+}
+
+fn portal_output<'a>(
+    sink: &'a mut dyn ResultSink,
+    shared: Arc<SessionShared>,
+    last_settings: &'a mut LastSettings,
+    formats: &'a FormatCodes,
+) -> ClientOutput<'a> {
+    ClientOutput { sink, shared, last_settings, formats, named_ids: Vec::new(), names: false }
 }

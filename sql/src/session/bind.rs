@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use basalt_planner::{Field, parse, parse::ParsedStatement};
+use basalt_planner::{Field, PlannedBody, parse, parse::ParsedStatement};
 use basalt_types::{Datum, IoSettings, Oid, Result, SqlError, SqlState, SqlType, binary_in, text_in};
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -194,6 +194,32 @@ impl Session {
     pub async fn execute(&mut self, portal: &str, max_rows: u32, out: &mut dyn Output) -> Result<()> {
         let result = self.try_execute(portal, max_rows, out).await;
         self.settle(result).await
+    }
+
+    /// As [`Session::execute`] of all rows, with Sync as the client's next message. A data change that is the whole
+    /// transaction is committed here, and run again after a conflict as one in a simple query is: the client has heard
+    /// nothing of it yet.
+    pub async fn execute_last(&mut self, portal: &str, out: &mut dyn Output) -> Result<()> {
+        let result = if self.is_lone_change(portal) {
+            let portal = self.portals.remove(portal).expect("it was looked at");
+            let statement = portal.prepared.statement.as_ref().expect("a change has a statement");
+            self.begin_activity(&statement.parsed.text);
+            let result = Box::pin(self.run_autocommit(statement, &portal.params, out)).await;
+            self.end_activity();
+            result
+        } else {
+            self.try_execute(portal, 0, out).await
+        };
+        self.settle(result).await
+    }
+
+    fn is_lone_change(&self, portal: &str) -> bool {
+        let Some(portal) = self.portals.get(portal) else { return false };
+        let planned = portal.prepared.statement.as_ref().and_then(|statement| statement.planned.as_ref());
+        self.block == super::BlockState::Idle
+            && self.open.is_none()
+            && matches!(portal.progress, Progress::Ready)
+            && planned.is_some_and(|planned| matches!(planned.body, PlannedBody::Dml { .. }))
     }
 
     async fn try_execute(&mut self, name: &str, max_rows: u32, out: &mut dyn Output) -> Result<()> {

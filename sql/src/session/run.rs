@@ -21,7 +21,7 @@ use super::{
 use crate::{
     Output,
     error::sql_error,
-    exec::{self, ExecContext, ExecShared, RowStream},
+    exec::{self, ExecContext, ExecShared, RowStream, memory::Reservation, scope::row_bytes},
     locks::TableLockMode,
     plan_cache::{PlanKey, is_current},
 };
@@ -309,13 +309,14 @@ impl Session {
     pub(crate) async fn run_autocommit(
         &mut self,
         statement: &StatementPlan,
+        params: &Arc<[Datum]>,
         out: &mut dyn Output,
     ) -> Result<()> {
         let planned = statement.planned.as_ref().expect("a planned statement");
         let mut attempt = 1;
         loop {
             let mut sent = false;
-            match self.try_autocommit(statement, planned, out, &mut sent).await {
+            match self.try_autocommit(statement, planned, params, out, &mut sent).await {
                 Ok(tag) => return out.complete(&tag),
                 Err(error) => {
                     self.abort_transaction().await;
@@ -333,6 +334,7 @@ impl Session {
         &mut self,
         statement: &StatementPlan,
         planned: &Arc<Planned>,
+        params: &Arc<[Datum]>,
         out: &mut dyn Output,
         sent: &mut bool,
     ) -> Result<String> {
@@ -341,18 +343,20 @@ impl Session {
         let timeout = self.statement_timeout();
         let fields = self.fields_of(planned);
         let is_dml = matches!(planned.body, PlannedBody::Dml { .. });
-        let params: Arc<[Datum]> = Arc::new([]);
+        // Rows of a data-modifying statement wait for the commit, so that a conflict can still be retried.
+        let mut held: Vec<Row> = Vec::new();
+        let budget = self.services.memory.statement(self.services.options.statement_memory_bytes);
+        let mut held_memory = Reservation::new(&budget);
         let work = async {
-            let mut stream = self.start(&statement.parsed, planned, &params).await?;
+            let mut stream = self.start(&statement.parsed, planned, params).await?;
             let mut rows = 0_u64;
-            // Rows of a data-modifying statement wait for the commit, so that a conflict can still be retried.
-            let mut held: Vec<Row> = Vec::new();
             if !is_dml && !fields.is_empty() {
                 out.fields(&fields)?;
             }
             while let Some(batch) = stream.next_batch().await? {
                 rows += batch.len() as u64;
                 if is_dml {
+                    held_memory.grow(batch.iter().map(|row| row_bytes(row)).sum())?;
                     held.extend(batch);
                     continue;
                 }
@@ -367,9 +371,9 @@ impl Session {
             let affected = if counts_changes(planned) { stream.affected() } else { rows };
             drop(stream);
             self.note_affected(planned, affected);
-            Ok((affected, held))
+            Ok(affected)
         };
-        let (affected, held) = with_deadline(timeout, &*cancel, work).await?;
+        let affected = with_deadline(timeout, &*cancel, work).await?;
         // Not interrupted: a commit cut short may still take effect, and the client would be told that it had not.
         self.commit_transaction().await?;
         if is_dml && !fields.is_empty() {

@@ -62,7 +62,8 @@ impl Session {
             ));
         }
         if alone && self.block == BlockState::Idle {
-            return self.run_autocommit(statement, out).await;
+            let params: Arc<[basalt_types::Datum]> = Arc::new([]);
+            return self.run_autocommit(statement, &params, out).await;
         }
         self.ensure_transaction()?;
         self.run_in_transaction(statement, out).await

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use basalt_base::{Span, Timestamp};
+use basalt_base::{Key, Span, Timestamp};
 use basalt_env::{BoxFuture, sim::SimExecutor};
 use basalt_kv_api::{BatchRequest, BatchResponse, Error, Request, Sender};
 use basalt_sql::{Cancel, SqlOptions};
@@ -94,8 +94,12 @@ impl Sender for Broken {
         })
     }
 
-    fn in_one_range(&self, spans: &[Span]) -> bool {
-        self.inner.in_one_range(spans)
+    fn commits_in_one_phase(&self, hull: &Span, keys: &mut dyn Iterator<Item = &Key>) -> bool {
+        self.inner.commits_in_one_phase(hull, keys)
+    }
+
+    fn releases_at_once(&self, held: &Span) -> bool {
+        self.inner.releases_at_once(held)
     }
 
     fn now(&self) -> Result<Timestamp, Error> {

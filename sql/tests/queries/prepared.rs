@@ -60,3 +60,29 @@ fn a_cursor_takes_the_parameters_of_its_statement() {
         assert_eq!(answer, "ERROR 42P02: there is no parameter $1");
     });
 }
+
+/// Four clients count rows and insert the count, each in transactions of one statement: serializable, so no two may
+/// count the same, and every conflict is the server's to settle.
+#[test]
+fn a_lone_change_is_run_again_after_a_conflict() {
+    const TURNS: usize = 15;
+    with_node(async |node| {
+        let mut first = node.client();
+        assert_eq!(first.run("CREATE TABLE log (n int)").await, "");
+        let clients = (0..4).map(|_| {
+            let mut client = node.client();
+            async move {
+                client.prepare("count", "INSERT INTO log SELECT count(*) FROM log RETURNING n").await;
+                for _ in 0..TURNS {
+                    let session = &mut client.session;
+                    session.bind("", "count", &[], &|_| false).await.unwrap();
+                    session.execute_last("", &mut Text::default()).await.unwrap();
+                    session.sync().await.unwrap();
+                }
+            }
+        });
+        futures::future::join_all(clients).await;
+        let counted = first.run("SELECT count(*), count(DISTINCT n), max(n) FROM log").await;
+        assert_eq!(counted, "60|60|59");
+    });
+}
