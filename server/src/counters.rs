@@ -114,4 +114,9 @@ impl StoreInfo for Counters {
         };
         self.store.ranges().into_iter().map(row).collect()
     }
+
+    fn bytes_in(&self, span: &basalt_base::Span) -> u64 {
+        // An estimate for people: if the engine can't tell, neither can this.
+        self.store.bytes_in(span).unwrap_or(0)
+    }
 }

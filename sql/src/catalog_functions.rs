@@ -105,7 +105,7 @@ pub fn call(
         | "pg_get_ruledef" => Datum::Null,
         "pg_relation_is_publishable" => Datum::Bool(false),
         "pg_relation_size" | "pg_total_relation_size" | "pg_table_size" | "pg_indexes_size" => {
-            argument(args, 0).map_or(Datum::Null, |id| Datum::Int8(relation_bytes(session, view, id)))
+            argument(args, 0).map_or(Datum::Null, |id| Datum::Int8(relation_bytes(session, view, name, id)))
         }
         "pg_database_size" | "pg_tablespace_size" => {
             let bytes = session
@@ -256,22 +256,26 @@ fn relation_is_visible(view: &CatalogView, id: Oid) -> Datum {
     }
 }
 
-/// Bytes of the ranges that hold part of the table; an upper bound.
-fn relation_bytes(session: &SessionShared, view: &CatalogView, id: Oid) -> i64 {
-    let table = match view.snapshot.index(id) {
-        Some((table, _)) => table.id,
-        None => id,
-    };
-    if view.table_by_id(table).is_none_or(|table| !table.kind.is_stored()) {
-        return 0;
-    }
-    let span = crate::layout::table_span(table);
+/// About how many bytes a relation takes, all versions. A table's rows are its primary index.
+fn relation_bytes(session: &SessionShared, view: &CatalogView, function: &str, id: Oid) -> i64 {
     let Some(store) = &session.services.store else { return 0 };
-    let inside = store
-        .ranges()
-        .into_iter()
-        .filter(|range| basalt_base::Span::new(range.start.clone(), range.end.clone()).overlaps(&span));
-    inside.map(|range| range.bytes as i64).sum()
+    let bytes = |span| i64::try_from(store.bytes_in(&span)).unwrap_or(i64::MAX);
+    let (span_of, table_span) = (crate::layout::index_span, crate::layout::table_span);
+    if let Some((table, position)) = view.snapshot.index(id) {
+        return match function {
+            "pg_indexes_size" => 0,
+            // The primary index holds the rows, which count as the table's.
+            _ if position == 0 => 0,
+            _ => bytes(span_of(table.id, table.indexes[position].id)),
+        };
+    }
+    let Some(table) = view.table_by_id(id).filter(|table| table.kind.is_stored()) else { return 0 };
+    let rows = || table.indexes.first().map_or(0, |primary| bytes(span_of(id, primary.id)));
+    match function {
+        "pg_total_relation_size" => bytes(table_span(id)),
+        "pg_indexes_size" => bytes(table_span(id)).saturating_sub(rows()).max(0),
+        _ => rows(),
+    }
 }
 
 /// `column`-th key column (from 1), or the whole definition for 0.

@@ -85,6 +85,8 @@ pub struct RangeRow {
 /// What the node knows of its store beyond transactions.
 pub trait StoreInfo: MetricsSource {
     fn ranges(&self) -> Vec<RangeRow>;
+    /// About how many bytes the versions of the keys in `span` take.
+    fn bytes_in(&self, span: &basalt_base::Span) -> u64;
 }
 
 /// The node, as sessions see it.

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use basalt_base::{RangeId, Span, Timestamp, keys};
 use basalt_kv_api::{BatchHeader, BatchRequest, Error, Request, Response, Result};
+use basalt_storage::Family;
 
 use super::Store;
-use crate::replica::RangeDescriptor;
+use crate::{evaluate::storage_error, replica::RangeDescriptor};
 
 /// One range, for SHOW RANGES.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +41,11 @@ impl Store {
             }
         };
         self.states.ranges.all().iter().map(describe).collect()
+    }
+
+    /// About how many bytes the versions of the keys in `span` take here.
+    pub fn bytes_in(&self, span: &Span) -> Result<u64> {
+        self.states.engine.approximate_bytes(Family::Data, span).map_err(storage_error)
     }
 
     /// Brings the meta entries of all ranges up to date: a crash may have come between a split and its entries.
