@@ -4,6 +4,7 @@ mod bind;
 mod copy;
 mod copy_format;
 mod cursor;
+mod date_style;
 mod explain;
 mod info;
 mod run;

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use basalt_types::{IoSettings, Result, SqlError, SqlState, TimeZone, io::ByteaOutput};
 
+use super::date_style;
+
 /// How a parameter's text is checked and normalised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -60,7 +62,7 @@ parameters! {
     "idle_session_timeout", Kind::Duration, "0", false, "Sets the maximum allowed idle time between queries, when not in a transaction.";
     "in_hot_standby", Kind::ReadOnly, "off", true, "Shows whether hot standby is currently active.";
     "integer_datetimes", Kind::ReadOnly, "on", true, "Shows whether datetimes are integer based.";
-    "IntervalStyle", Kind::Choice(&["postgres"]), "postgres", true, "Sets the display format for interval values.";
+    "IntervalStyle", Kind::Choice(&["postgres", "postgres_verbose", "sql_standard", "iso_8601"]), "postgres", true, "Sets the display format for interval values.";
     "is_superuser", Kind::ReadOnly, "on", true, "Shows whether the current user is a superuser.";
     "lc_collate", Kind::ReadOnly, "C", false, "Shows the collation order locale.";
     "lc_ctype", Kind::ReadOnly, "C", false, "Shows the character classification and case conversion locale.";
@@ -177,7 +179,7 @@ impl Settings {
             }
             return Err(unknown(name));
         };
-        let value = check(parameter, value)?;
+        let value = check(parameter, value, &self.text(parameter.name))?;
         self.values.insert(parameter.name, value.clone());
         self.refresh();
         Ok((parameter.name.to_owned(), value))
@@ -192,7 +194,7 @@ impl Settings {
             }
             return Err(unknown(name));
         };
-        let value = check(parameter, value)?;
+        let value = check(parameter, value, &self.text(parameter.name))?;
         self.session_defaults.insert(parameter.name, value);
         self.refresh();
         Ok(())
@@ -247,7 +249,11 @@ impl Settings {
     }
 
     fn decode_io(&self) -> IoSettings {
+        let (date_style, date_order) = date_style::decode(&self.text("DateStyle"));
         IoSettings {
+            date_style,
+            date_order,
+            interval_style: date_style::interval_style(&self.text("IntervalStyle")),
             time_zone: TimeZone::parse(&self.text("TimeZone")).unwrap_or_else(|_| TimeZone::utc()),
             extra_float_digits: self.text("extra_float_digits").parse().unwrap_or(1),
             bytea_output: match self.text("bytea_output").as_str() {
@@ -276,7 +282,7 @@ fn unknown(name: &str) -> SqlError {
     SqlError::new(SqlState::UNDEFINED_OBJECT, format!("unrecognized configuration parameter \"{name}\""))
 }
 
-fn check(parameter: &Parameter, value: &str) -> Result<String> {
+fn check(parameter: &Parameter, value: &str, current: &str) -> Result<String> {
     let name = parameter.name;
     let invalid = || {
         SqlError::new(
@@ -314,19 +320,7 @@ fn check(parameter: &Parameter, value: &str) -> Result<String> {
             if choices.contains(&value.as_str()) { Ok(value) } else { Err(invalid()) }
         }
         Kind::TimeZone => TimeZone::parse(value).map(|zone| zone.name().to_owned()).map_err(|_| invalid()),
-        Kind::DateStyle => {
-            let parts: Vec<String> = value.split(',').map(|part| part.trim().to_ascii_lowercase()).collect();
-            let known =
-                |part: &String| matches!(part.as_str(), "iso" | "mdy" | "us" | "noneuro" | "noneuropean");
-            if parts.iter().all(known) {
-                return Ok("ISO, MDY".to_owned());
-            }
-            let elsewhere = ["sql", "postgres", "german", "dmy", "ymd", "euro", "european"];
-            if parts.iter().all(|part| known(part) || elsewhere.contains(&part.as_str())) {
-                return Err(SqlError::not_supported(format!("DateStyle \"{value}\"")));
-            }
-            Err(invalid())
-        }
+        Kind::DateStyle => date_style::merged(current, value).ok_or_else(invalid),
         Kind::Encoding => {
             match value.trim().trim_matches('\'').to_ascii_uppercase().replace(['-', '_'], "").as_str() {
                 "UTF8" | "UNICODE" => Ok("UTF8".to_owned()),

@@ -33,7 +33,7 @@ fn push_civil(year: i32, month: u32, day: u32, out: &mut String) -> bool {
 }
 
 /// `.5` for 500000; nothing for 0.
-fn push_fraction(micros: u32, out: &mut String) {
+pub(super) fn push_fraction(micros: u32, out: &mut String) {
     if micros != 0 {
         let text = format!("{micros:06}");
         out.push('.');
@@ -41,7 +41,7 @@ fn push_fraction(micros: u32, out: &mut String) {
     }
 }
 
-fn push_time(fields: &DateTimeFields, out: &mut String) {
+pub(super) fn push_time(fields: &DateTimeFields, out: &mut String) {
     two(fields.hour, out);
     out.push(':');
     two(fields.minute, out);
@@ -102,6 +102,14 @@ pub fn format_timestamptz(micros: i64, zone: &TimeZone, out: &mut String) {
     let is_bc = push_civil(fields.year, fields.month, fields.day, out);
     out.push(' ');
     push_time(&fields, out);
+    push_offset(offset, out);
+    if is_bc {
+        out.push_str(" BC");
+    }
+}
+
+/// `+02`, `+05:30`.
+pub(super) fn push_offset(offset: i32, out: &mut String) {
     out.push(if offset < 0 { '-' } else { '+' });
     let magnitude = offset.unsigned_abs();
     two(magnitude / 3600, out);
@@ -112,9 +120,6 @@ pub fn format_timestamptz(micros: i64, zone: &TimeZone, out: &mut String) {
             out.push(':');
             two(magnitude % 60, out);
         }
-    }
-    if is_bc {
-        out.push_str(" BC");
     }
 }
 

@@ -1,436 +1,405 @@
 //! Input of date, time, timestamp and timestamp with time zone.
+//!
+//! Fields are read from left to right, and each may be read once.
 
-use super::calendar::{JULIAN_EPOCH, UNIX_EPOCH_DAYS, civil_from_days, days_from_civil, days_in_month};
-use super::tokens::{Token, tokenize};
-use super::words::{abbreviation, is_weekday, month_number};
+use super::calendar::{UNIX_EPOCH_DAYS, days_from_civil};
+use super::parts::{
+    AM_PM, DATE, DAY, ERA, Fault, HOUR, MINUTE, MONTH, Mask, Parts, RESERVED, SECOND, SECONDS, SUMMER_TIME,
+    TIME, WEEKDAY, YEAR, ZONE, fraction_micros, leading_integer, offset,
+};
+use super::tokens::{Field, Kind, split};
+use super::words::{self, Label, Special};
 use super::{
-    DATE_INFINITY, DATE_NEGATIVE_INFINITY, MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_MINUTE,
-    MICROS_PER_SECOND, TIMESTAMP_INFINITY, TIMESTAMP_NEGATIVE_INFINITY, TimeZone, is_valid_date,
-    is_valid_timestamp,
+    DATE_INFINITY, DATE_NEGATIVE_INFINITY, MICROS_PER_DAY, MICROS_PER_SECOND, TIMESTAMP_INFINITY,
+    TIMESTAMP_NEGATIVE_INFINITY, TimeZone, is_valid_date, is_valid_timestamp,
 };
 use crate::{IoSettings, Result, SqlError, SqlState};
 
-/// Why input was refused; becomes PostgreSQL's message for the type.
-pub(super) enum Fault {
-    Syntax,
-    /// A field is out of its range.
-    Field,
-    /// Month or day out of range: another DateStyle might read it.
-    MonthOrDay,
-    Displacement,
-    Zone(String),
-    Other(SqlError),
+/// Seconds that daylight saving adds.
+const SUMMER_SECONDS: i32 = 3600;
+
+/// A label, or the `t` before a time, which says how the next field is meant.
+#[derive(Clone, Copy, PartialEq)]
+enum Prefix {
+    Label(Label),
+    Time,
 }
 
-impl Fault {
-    fn into_error(self, type_name: &str, input: &str) -> SqlError {
-        let overflow = || {
-            SqlError::new(
-                SqlState::DATETIME_FIELD_OVERFLOW,
-                format!("date/time field value out of range: \"{input}\""),
-            )
-        };
-        match self {
-            Self::Syntax => SqlError::new(
-                SqlState::INVALID_DATETIME_FORMAT,
-                format!("invalid input syntax for type {type_name}: \"{input}\""),
-            ),
-            Self::Field => overflow(),
-            Self::MonthOrDay => overflow().with_hint("Perhaps you need a different \"datestyle\" setting."),
-            Self::Displacement => SqlError::new(
-                SqlState::INVALID_TIME_ZONE_DISPLACEMENT_VALUE,
-                format!("time zone displacement out of range: \"{input}\""),
-            ),
-            Self::Zone(name) => SqlError::new(
-                SqlState::INVALID_PARAMETER_VALUE,
-                format!("time zone \"{name}\" not recognized"),
-            ),
-            Self::Other(error) => error,
-        }
-    }
-}
-
-#[derive(Clone, Debug)]
-enum Zone {
-    Offset(i32),
-    Named(TimeZone),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Special {
-    Infinity,
-    NegativeInfinity,
-    Epoch,
-    Now,
-}
-
-#[derive(Default)]
-struct Decoder {
-    special: Option<Special>,
-    /// The year and the number of digits it was written with.
-    year: Option<(i32, usize)>,
-    month: Option<u32>,
-    day: Option<u32>,
-    text_month: bool,
-    /// Complete in itself: 20240131, today, j2451545.
-    whole_date: Option<(i32, u32, u32)>,
-    time: Option<i64>,
-    zone: Option<Zone>,
-    is_bc: Option<bool>,
-    is_pm: Option<bool>,
-    after_t: bool,
-    /// For the type time: digits alone are a time.
+struct Decoder<'a> {
+    settings: &'a IoSettings,
+    /// For the type time: a date may be missing, and digits alone are a time.
     time_only: bool,
+    parts: Parts,
+    known: Mask,
+    prefix: Option<Prefix>,
+    named_month: bool,
+    special: Option<Special>,
+    /// Seconds east.
+    offset: i32,
+    zone: Option<TimeZone>,
 }
 
 /// What the fields amount to.
 struct Decoded {
     special: Option<Special>,
-    date: Option<(i32, u32, u32)>,
-    time: Option<i64>,
-    zone: Option<Zone>,
+    parts: Parts,
+    /// Seconds east; `None` without a zone.
+    offset: Option<i32>,
 }
 
-fn number<T: std::str::FromStr>(text: &str) -> Result<T, Fault> {
-    text.parse().map_err(|_| {
-        if text.bytes().all(|b| b.is_ascii_digit()) && !text.is_empty() {
-            Fault::Field
-        } else {
-            Fault::Syntax
-        }
-    })
+impl Decoded {
+    fn local_micros(&self) -> Option<i64> {
+        days_of(&self.parts).and_then(|days| {
+            i64::from(days).checked_mul(MICROS_PER_DAY)?.checked_add(self.parts.time_of_day())
+        })
+    }
 }
 
-/// `.5` or `5` after the point, as microseconds.
-pub(super) fn fraction_micros(digits: &str) -> i64 {
-    let value: f64 = format!("0.{digits}").parse().unwrap_or(0.0);
-    (value * 1e6).round_ties_even() as i64
+fn days_of(parts: &Parts) -> Option<i32> {
+    // Within the calendar's arithmetic, and beyond every valid date.
+    if !(-4800..=5_874_898).contains(&parts.year) {
+        return None;
+    }
+    Some(days_from_civil(parts.year, parts.month as u32, parts.day as u32))
+        .filter(|days| is_valid_date(*days))
 }
 
-/// `HH:MM[:SS[.ffffff]]`.
-fn decode_time(text: &str) -> Result<i64, Fault> {
-    let mut parts = text.split(':');
-    let hour: i64 = number(parts.next().unwrap_or_default())?;
-    let minute_text = parts.next().ok_or(Fault::Syntax)?;
-    let second_text = parts.next();
-    if parts.next().is_some() {
-        return Err(Fault::Syntax);
-    }
-    let (minute, second_text): (i64, &str) = match second_text {
-        Some(second) => (number(minute_text)?, second),
-        // `MM:SS.fff`
-        None if minute_text.contains('.') => {
-            return assemble_time(0, hour, minute_text);
-        }
-        None => (number(minute_text)?, "0"),
-    };
-    assemble_time(hour, minute, second_text)
+fn named_zone(name: &str) -> Option<TimeZone> {
+    TimeZone::from_name(name).or_else(|| TimeZone::posix(&name.to_ascii_uppercase()))
 }
 
-fn assemble_time(hour: i64, minute: i64, second_text: &str) -> Result<i64, Fault> {
-    let (whole, fraction) = second_text.split_once('.').unwrap_or((second_text, ""));
-    if !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(Fault::Syntax);
-    }
-    let second: i64 = number(whole)?;
-    let micros = fraction_micros(fraction);
-    let total = hour
-        .saturating_mul(MICROS_PER_HOUR)
-        .saturating_add(minute.saturating_mul(MICROS_PER_MINUTE))
-        .saturating_add(second.saturating_mul(MICROS_PER_SECOND))
-        .saturating_add(micros);
-    // 24:00:00 is the end of the day; a 60th second is a leap second.
-    if hour > 24 || minute > 59 || second > 60 || total > MICROS_PER_DAY {
-        return Err(Fault::Field);
-    }
-    Ok(total)
+/// The transaction's start in the session's zone.
+fn local_now(settings: &IoSettings) -> Result<(i64, i32), Fault> {
+    let now = settings.now_micros.ok_or_else(|| {
+        Fault::Other(SqlError::internal("the current time is not known where this was read"))
+    })?;
+    let east = settings.time_zone.offset_at_utc(now);
+    Ok((now + i64::from(east) * MICROS_PER_SECOND, east))
 }
 
-/// `02`, `0230`, `02:30[:15]` as seconds.
-fn decode_offset(sign: char, text: &str) -> Result<i32, Fault> {
-    let parts: Vec<&str> = text.split(':').collect();
-    let (hour, minute, second): (i32, i32, i32) = match parts[..] {
-        [hour, minute] => (number(hour)?, number(minute)?, 0),
-        [hour, minute, second] => (number(hour)?, number(minute)?, number(second)?),
-        [packed] if packed.len() > 2 => {
-            let value: i32 = number(packed)?;
-            (value / 100, value % 100, 0)
-        }
-        [hour] => (number(hour)?, 0, 0),
-        _ => return Err(Fault::Syntax),
-    };
-    if hour > 15 || minute > 59 || second > 59 {
-        return Err(Fault::Displacement);
-    }
-    let offset = hour * 3600 + minute * 60 + second;
-    Ok(if sign == '-' { -offset } else { offset })
-}
-
-impl Decoder {
-    fn date_is_complete(&self) -> bool {
-        self.whole_date.is_some() || (self.year.is_some() && self.month.is_some() && self.day.is_some())
-    }
-
-    /// A number of a date, placed by what is known already; month before day before year.
-    fn place(&mut self, text: &str) -> Result<(), Fault> {
-        let length = text.len();
-        let value: i32 = number(text)?;
-        let small = u32::try_from(value).map_err(|_| Fault::Field)?;
-        match (self.year, self.month, self.day) {
-            (None, None, None) if length >= 3 => self.year = Some((value, length)),
-            (None, Some(_), None) if self.text_month && length >= 3 => self.year = Some((value, length)),
-            (Some((year, digits)), Some(_), None) if self.text_month && length >= 3 && digits <= 2 => {
-                self.day = Some(year as u32);
-                self.year = Some((value, length));
-            }
-            (None, Some(_), Some(_)) => self.year = Some((value, length)),
-            (_, None, _) => self.month = Some(small),
-            (_, Some(_), None) => self.day = Some(small),
-            _ => return Err(Fault::Syntax),
-        }
-        Ok(())
-    }
-
-    fn place_month(&mut self, month: u32) -> Result<(), Fault> {
-        // A number taken for the month before its name came was the day.
-        if let (Some(taken), false, None) = (self.month, self.text_month, self.day) {
-            self.day = Some(taken);
-        } else if self.month.is_some() {
-            return Err(Fault::Syntax);
-        }
-        self.month = Some(month);
-        self.text_month = true;
-        Ok(())
-    }
-
-    fn date_parts(&mut self, parts: &[String]) -> Result<(), Fault> {
-        if !(2..=3).contains(&parts.len()) || self.date_is_complete() {
-            return Err(Fault::Syntax);
-        }
-        // A month by name decides the roles of the numbers around it.
-        for part in parts {
-            if let Some(month) = month_number(part) {
-                self.place_month(month)?;
-            }
-        }
-        for part in parts {
-            if month_number(part).is_none() {
-                self.place(part)?;
-            }
-        }
-        if parts.len() == 2 && !self.text_month {
-            return Err(Fault::Syntax);
-        }
-        Ok(())
-    }
-
-    /// Digits alone: `20240131`, `123456` after a date, or a part of a date.
-    fn digits(&mut self, text: &str) -> Result<(), Fault> {
-        let packed_time = |text: &str| {
-            let (hours, rest) = text.split_at(2);
-            let (minutes, seconds) = rest.split_at(2);
-            assemble_time(number(hours)?, number(minutes)?, if seconds.is_empty() { "0" } else { seconds })
-        };
-        match text.len() {
-            6 | 4
-                if self.time.is_none()
-                    && (self.after_t || self.time_only || (text.len() == 6 && self.date_is_complete())) =>
-            {
-                self.time = Some(packed_time(text)?);
-                Ok(())
-            }
-            8 if !self.date_is_complete() && self.year.is_none() => {
-                self.year = Some((number(&text[..4])?, 4));
-                self.month = Some(number(&text[4..6])?);
-                self.day = Some(number(&text[6..])?);
-                Ok(())
-            }
-            6 if self.year.is_none() && self.month.is_none() => {
-                self.year = Some((number(&text[..2])?, 2));
-                self.month = Some(number(&text[2..4])?);
-                self.day = Some(number(&text[4..])?);
-                Ok(())
-            }
-            _ if self.whole_date.is_some() => Err(Fault::Syntax),
-            _ => self.place(text),
-        }
-    }
-
-    fn word(&mut self, word: &str, settings: &IoSettings) -> Result<(), Fault> {
-        let relative_day = |offset: i64| -> Result<(i32, u32, u32), Fault> {
-            let now = now(settings)?;
-            let local = now + i64::from(settings.time_zone.offset_at_utc(now)) * MICROS_PER_SECOND;
-            Ok(civil_from_days((local.div_euclid(MICROS_PER_DAY) + offset) as i32))
-        };
-        match word {
-            "infinity" | "+infinity" => self.special = Some(Special::Infinity),
-            "-infinity" => self.special = Some(Special::NegativeInfinity),
-            "epoch" => self.special = Some(Special::Epoch),
-            "now" => self.special = Some(Special::Now),
-            "today" => self.relative(relative_day(0)?)?,
-            "tomorrow" => self.relative(relative_day(1)?)?,
-            "yesterday" => self.relative(relative_day(-1)?)?,
-            "allballs" => {
-                self.time = Some(0);
-                self.zone = Some(Zone::Offset(0));
-            }
-            "am" => self.is_pm = Some(false),
-            "pm" => self.is_pm = Some(true),
-            "bc" => self.is_bc = Some(true),
-            "ad" => self.is_bc = Some(false),
-            "at" | "on" => {}
-            "t" => self.after_t = true,
-            _ => {
-                if let Some(month) = month_number(word) {
-                    return self.place_month(month);
+impl Decoder<'_> {
+    fn run(mut self, fields: &[Field]) -> Result<Decoded, Fault> {
+        for (index, field) in fields.iter().enumerate() {
+            let mask = match field.kind {
+                Kind::Date => self.date_field(fields, index)?,
+                Kind::Time => {
+                    if self.time_only {
+                        self.parts.read_time(&field.text)?
+                    } else {
+                        if self.prefix.take().is_some_and(|prefix| prefix != Prefix::Time) {
+                            return Err(Fault::Syntax);
+                        }
+                        let mask = self.parts.read_time(&field.text)?;
+                        if self.parts.time_overflows() {
+                            return Err(Fault::Field);
+                        }
+                        mask
+                    }
                 }
-                if is_weekday(word) {
-                    return Ok(());
+                Kind::Signed => {
+                    self.offset = offset(&field.text)?;
+                    ZONE
                 }
-                if self.zone.is_some() {
+                Kind::Number => self.number(fields, index)?,
+                Kind::Word | Kind::SignedWord => self.word(fields, index)?,
+            };
+            if self.known & mask != 0 {
+                return Err(Fault::Syntax);
+            }
+            self.known |= mask;
+        }
+        self.finish()
+    }
+
+    fn date_field(&mut self, fields: &[Field], index: usize) -> Result<Mask, Fault> {
+        let text = &fields[index].text;
+        let order = self.settings.date_order;
+        if self.time_only {
+            let last = &fields[fields.len() - 1];
+            let beside_time =
+                index == 0 && fields.len() >= 2 && (last.kind == Kind::Date || fields[1].kind == Kind::Time);
+            if beside_time {
+                return self.parts.read_date(text, self.known, order);
+            }
+            if text.starts_with(|c: char| c.is_ascii_digit()) {
+                return self.time_with_offset(text, self.known | DATE);
+            }
+            return self.zone_name(text);
+        }
+        if self.prefix == Some(Prefix::Label(Label::Julian)) {
+            self.prefix = None;
+            let (day, rest) = leading_integer(text)?;
+            let mask = self.parts.set_julian(day)?;
+            self.offset = offset(rest)?;
+            return Ok(mask | TIME | ZONE);
+        }
+        if self.prefix.is_none() && self.known & (MONTH | DAY) != MONTH | DAY {
+            return self.parts.read_date(text, self.known, order);
+        }
+        // With a date already there this is a time with an offset, or the name of a zone.
+        if self.prefix.is_none() && !text.starts_with(|c: char| c.is_ascii_digit()) {
+            return self.zone_name(text);
+        }
+        if self.prefix.take().is_some_and(|prefix| prefix != Prefix::Time) {
+            return Err(Fault::Syntax);
+        }
+        self.time_with_offset(text, self.known)
+    }
+
+    /// `hhmmss-zz`.
+    fn time_with_offset(&mut self, text: &str, known: Mask) -> Result<Mask, Fault> {
+        if self.known & TIME == TIME {
+            return Err(Fault::Syntax);
+        }
+        let sign = text.find('-').ok_or(Fault::Syntax)?;
+        self.offset = offset(&text[sign..])?;
+        Ok(self.parts.read_run_together(&text[..sign], known)? | ZONE)
+    }
+
+    fn zone_name(&mut self, text: &str) -> Result<Mask, Fault> {
+        self.zone = Some(named_zone(text).ok_or_else(|| Fault::Zone(text.to_owned()))?);
+        Ok(ZONE)
+    }
+
+    fn number(&mut self, fields: &[Field], index: usize) -> Result<Mask, Fault> {
+        let text = &fields[index].text;
+        if let Some(prefix) = self.prefix.take() {
+            return self.labelled(prefix, text);
+        }
+        let order = self.settings.date_order;
+        let point = text.find('.');
+        if self.time_only {
+            let last_is_date = fields[fields.len() - 1].kind == Kind::Date;
+            return match point {
+                Some(_) if index == 0 && fields.len() >= 2 && last_is_date => {
+                    self.parts.read_date(text, self.known, order)
+                }
+                Some(whole) if whole > 2 => self.parts.read_run_together(text, self.known | DATE),
+                Some(_) => Err(Fault::Syntax),
+                None if text.len() > 4 => self.parts.read_run_together(text, self.known | DATE),
+                None => self.parts.read_number(text, false, self.known | DATE, order),
+            };
+        }
+        match point {
+            Some(_) if self.known & DATE == 0 => self.parts.read_date(text, self.known, order),
+            Some(whole) if whole > 2 => self.parts.read_run_together(text, self.known),
+            _ if text.len() >= 6 && (self.known & DATE == 0 || self.known & TIME == 0) => {
+                self.parts.read_run_together(text, self.known)
+            }
+            _ => self.parts.read_number(text, self.named_month, self.known, order),
+        }
+    }
+
+    fn labelled(&mut self, prefix: Prefix, text: &str) -> Result<Mask, Fault> {
+        let (value, rest) = leading_integer(text)?;
+        let decimals = matches!(prefix, Prefix::Time | Prefix::Label(Label::Julian | Label::Second));
+        if !(rest.is_empty() || rest.starts_with('.') && decimals) {
+            return Err(Fault::Syntax);
+        }
+        let label = match prefix {
+            Prefix::Label(label) => label,
+            Prefix::Time => {
+                let mask = self.parts.read_run_together(text, self.known | DATE)?;
+                return if mask == TIME { Ok(mask) } else { Err(Fault::Syntax) };
+            }
+        };
+        let parts = &mut self.parts;
+        Ok(match label {
+            Label::Year => {
+                parts.year = value;
+                YEAR
+            }
+            Label::Month if self.known & MONTH != 0 && self.known & HOUR != 0 => {
+                parts.minute = value;
+                MINUTE
+            }
+            Label::Month => {
+                parts.month = value;
+                MONTH
+            }
+            Label::Day => {
+                parts.day = value;
+                DAY
+            }
+            Label::Hour => {
+                parts.hour = value;
+                HOUR
+            }
+            Label::Minute => {
+                parts.minute = value;
+                MINUTE
+            }
+            Label::Second => {
+                parts.second = value;
+                if rest.is_empty() {
+                    SECOND
+                } else {
+                    parts.micros = fraction_micros(rest)?;
+                    SECONDS
+                }
+            }
+            Label::Julian => {
+                let mask = parts.set_julian(value)?;
+                if rest.is_empty() {
+                    return Ok(mask);
+                }
+                let share = super::parts::fraction(rest)?;
+                let micros = (share * MICROS_PER_DAY as f64) as i64;
+                parts.second = (micros / MICROS_PER_SECOND % 60) as i32;
+                parts.minute = (micros / (60 * MICROS_PER_SECOND) % 60) as i32;
+                parts.hour = (micros / (3600 * MICROS_PER_SECOND)) as i32;
+                parts.micros = micros % MICROS_PER_SECOND;
+                mask | TIME
+            }
+            Label::Other => return Err(Fault::Syntax),
+        })
+    }
+
+    fn word(&mut self, fields: &[Field], index: usize) -> Result<Mask, Fault> {
+        let text = fields[index].text.as_str();
+        if let Some(east) = words::abbreviation(text) {
+            self.offset = east;
+            return Ok(ZONE);
+        }
+        let Some(special) = words::special(text) else {
+            self.zone = Some(named_zone(text).ok_or(Fault::Syntax)?);
+            return Ok(ZONE);
+        };
+        if self.time_only {
+            match special {
+                Special::Now => {
+                    self.special = Some(special);
+                    return Ok(TIME);
+                }
+                Special::Allballs
+                | Special::SummerTime
+                | Special::Pm(_)
+                | Special::BeforeChrist(_)
+                | Special::Label(_)
+                | Special::IsoTime
+                | Special::Ignored => {}
+                _ => return Err(Fault::Syntax),
+            }
+        }
+        self.special_word(special, fields, index)
+    }
+
+    fn special_word(&mut self, special: Special, fields: &[Field], index: usize) -> Result<Mask, Fault> {
+        let parts = &mut self.parts;
+        Ok(match special {
+            Special::Ignored => 0,
+            Special::Infinity | Special::NegativeInfinity | Special::Epoch => {
+                self.special = Some(special);
+                RESERVED
+            }
+            Special::Now => {
+                self.special = Some(special);
+                DATE | TIME | ZONE
+            }
+            Special::Relative(days) => {
+                let (local, _) = local_now(self.settings)?;
+                parts.set_date(local.div_euclid(MICROS_PER_DAY) as i32 + days);
+                DATE
+            }
+            Special::Allballs => {
+                (parts.hour, parts.minute, parts.second) = (0, 0, 0);
+                self.offset = 0;
+                TIME | ZONE
+            }
+            Special::Month(month) => {
+                // A number taken for the month before its name came was the day.
+                let was_day = self.known & MONTH != 0
+                    && !self.named_month
+                    && self.known & DAY == 0
+                    && (1..=31).contains(&parts.month);
+                if was_day {
+                    parts.day = parts.month;
+                }
+                self.named_month = true;
+                parts.month = month;
+                if was_day { DAY } else { MONTH }
+            }
+            Special::Weekday => WEEKDAY,
+            Special::Pm(is_pm) => {
+                parts.is_pm = Some(is_pm);
+                AM_PM
+            }
+            Special::BeforeChrist(before) => {
+                parts.before_christ = before;
+                ERA
+            }
+            Special::SummerTime => {
+                self.offset += SUMMER_SECONDS;
+                SUMMER_TIME
+            }
+            Special::Label(label) => {
+                self.prefix = Some(Prefix::Label(label));
+                0
+            }
+            Special::IsoTime => {
+                let next = fields.get(index + 1).map(|field| field.kind);
+                let sensible = matches!(next, Some(Kind::Number | Kind::Time | Kind::Date));
+                if !sensible || (!self.time_only && self.known & DATE != DATE) {
                     return Err(Fault::Syntax);
                 }
-                if let Some(offset) = abbreviation(word) {
-                    self.zone = Some(Zone::Offset(offset));
-                    return Ok(());
-                }
-                match TimeZone::from_name(word) {
-                    Some(zone) => self.zone = Some(Zone::Named(zone)),
-                    None if word.contains('/') => return Err(Fault::Zone(word.into())),
-                    None => return Err(Fault::Syntax),
-                }
+                self.prefix = Some(Prefix::Time);
+                0
             }
-        }
-        Ok(())
+        })
     }
 
-    fn relative(&mut self, date: (i32, u32, u32)) -> Result<(), Fault> {
-        if self.date_is_complete() {
+    fn finish(mut self) -> Result<Decoded, Fault> {
+        if self.special == Some(Special::Now) {
+            return Ok(Decoded { special: self.special, parts: self.parts, offset: None });
+        }
+        self.parts.validate(self.known)?;
+        self.parts.apply_half()?;
+        if self.time_only && self.parts.time_overflows() {
+            return Err(Fault::Field);
+        }
+        let mut decoded = Decoded {
+            special: self.special,
+            parts: self.parts,
+            offset: (self.known & ZONE != 0).then_some(self.offset),
+        };
+        if self.special.is_some() {
+            return Ok(decoded);
+        }
+        let wanted = if self.time_only { TIME } else { DATE };
+        if self.known & wanted != wanted {
             return Err(Fault::Syntax);
         }
-        self.whole_date = Some(date);
-        Ok(())
-    }
-
-    fn finish(self) -> Result<Decoded, Fault> {
-        let date = match (self.whole_date, self.year, self.month, self.day) {
-            (Some(date), None, None, None) => Some(date),
-            (None, Some((year, digits)), Some(month), Some(day)) => {
-                let year = match self.is_bc {
-                    _ if year == 0 && self.is_bc.is_some() => return Err(Fault::Field),
-                    Some(true) => 1 - year,
-                    _ if digits <= 2 => year + if year < 70 { 2000 } else { 1900 },
-                    _ if year == 0 => return Err(Fault::Field),
-                    _ => year,
-                };
-                if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
-                    return Err(Fault::MonthOrDay);
-                }
-                if day > days_in_month(year, month) {
-                    return Err(Fault::Field);
-                }
-                Some((year, month, day))
+        if let Some(zone) = self.zone {
+            if self.known & SUMMER_TIME != 0 {
+                return Err(Fault::Syntax);
             }
-            (None, None, None, None) => None,
-            _ => return Err(Fault::Syntax),
-        };
-        let time = match (self.time, self.is_pm) {
-            (Some(time), Some(is_pm)) => {
-                let hour = time / MICROS_PER_HOUR;
-                if hour > 12 {
-                    return Err(Fault::Field);
-                }
-                let within = time % MICROS_PER_HOUR + (hour % 12) * MICROS_PER_HOUR;
-                Some(within + if is_pm { 12 * MICROS_PER_HOUR } else { 0 })
-            }
-            (None, Some(_)) => return Err(Fault::Syntax),
-            (time, None) => time,
-        };
-        if self.special.is_some_and(|special| special != Special::Now && (date.is_some() || time.is_some())) {
+            decoded.offset = match zone.fixed_offset() {
+                Some(east) => Some(east),
+                // The offset of a zone with daylight saving needs a date.
+                None if self.known & DATE != DATE => return Err(Fault::Syntax),
+                None => decoded.local_micros().map(|local| zone.offset_at_local(local)),
+            };
+        } else if self.known & SUMMER_TIME != 0 && self.known & ZONE == 0 {
             return Err(Fault::Syntax);
         }
-        Ok(Decoded { special: self.special, date, time, zone: self.zone })
+        Ok(decoded)
     }
-}
-
-fn now(settings: &IoSettings) -> Result<i64, Fault> {
-    settings
-        .now_micros
-        .ok_or_else(|| Fault::Other(SqlError::internal("the current time is not known where this was read")))
 }
 
 fn decode(input: &str, settings: &IoSettings, time_only: bool) -> Result<Decoded, Fault> {
-    // PostgreSQL's MAXDATELEN bounds what a field may hold.
-    if input.len() > 1000 {
-        return Err(Fault::Syntax);
-    }
-    let tokens = tokenize(input).ok_or(Fault::Syntax)?;
-    let mut decoder = Decoder { time_only, ..Decoder::default() };
-    let mut tokens = tokens.into_iter().peekable();
-    let mut any = false;
-    while let Some(token) = tokens.next() {
-        any = true;
-        match token {
-            Token::Time(text) => {
-                if decoder.time.is_some() {
-                    return Err(Fault::Syntax);
-                }
-                decoder.time = Some(decode_time(&text)?);
-            }
-            Token::Date(parts) => decoder.date_parts(&parts)?,
-            Token::Number(text) => decoder.digits(&text)?,
-            Token::Decimal(text) => {
-                // `123456.789` after a date.
-                let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
-                // Year and day of the year: 1999.008.
-                if whole.len() == 4 && fraction.len() == 3 && !decoder.date_is_complete() {
-                    let (year, day): (i32, i32) = (number(whole)?, number(fraction)?);
-                    if !(1..=366).contains(&day) {
-                        return Err(Fault::Syntax);
-                    }
-                    decoder.relative(civil_from_days(days_from_civil(year, 1, 1) + day - 1))?;
-                    continue;
-                }
-                if whole.len() != 6 || !(time_only || decoder.date_is_complete()) {
-                    return Err(Fault::Syntax);
-                }
-                decoder.digits(whole)?;
-                decoder.time = decoder.time.map(|time| time + fraction_micros(fraction));
-            }
-            Token::Signed(sign, text) => {
-                if (decoder.time.is_none() && !decoder.date_is_complete())
-                    || matches!(decoder.zone, Some(Zone::Named(_)))
-                {
-                    return Err(Fault::Syntax);
-                }
-                // After a zone's name (UTC+2) the sign is POSIX's; PostgreSQL reads it so too.
-                let offset = decode_offset(sign, &text)?;
-                decoder.zone = Some(match decoder.zone {
-                    None => Zone::Offset(offset),
-                    Some(_) => Zone::Offset(-offset),
-                });
-            }
-            Token::Word(word) if word == "j" || word == "julian" => {
-                let Some(Token::Number(text)) = tokens.next() else { return Err(Fault::Syntax) };
-                let julian: i32 = number(&text)?;
-                decoder.relative(civil_from_days(julian.checked_sub(JULIAN_EPOCH).ok_or(Fault::Field)?))?;
-            }
-            Token::Word(word) => decoder.word(&word, settings)?,
-        }
-    }
-    if !any {
-        return Err(Fault::Syntax);
-    }
-    decoder.finish()
-}
-
-fn days_of(date: (i32, u32, u32)) -> Option<i32> {
-    let (year, month, day) = date;
-    // Within the calendar's arithmetic, and beyond every valid date.
-    if !(-4800..=5_874_898).contains(&year) {
-        return None;
-    }
-    Some(days_from_civil(year, month, day)).filter(|days| is_valid_date(*days))
+    let fields = split(input).ok_or(Fault::Syntax)?;
+    let decoder = Decoder {
+        settings,
+        time_only,
+        parts: Parts::default(),
+        known: 0,
+        prefix: None,
+        named_month: false,
+        special: None,
+        offset: 0,
+        zone: None,
+    };
+    decoder.run(&fields)
 }
 
 /// `date_in`.
@@ -441,12 +410,8 @@ pub fn parse_date(input: &str, settings: &IoSettings) -> Result<i32> {
             Some(Special::Infinity) => DATE_INFINITY,
             Some(Special::NegativeInfinity) => DATE_NEGATIVE_INFINITY,
             Some(Special::Epoch) => -UNIX_EPOCH_DAYS,
-            Some(Special::Now) => {
-                let now = now(settings)?;
-                let offset = i64::from(settings.time_zone.offset_at_utc(now)) * MICROS_PER_SECOND;
-                (now + offset).div_euclid(MICROS_PER_DAY) as i32
-            }
-            None => days_of(decoded.date.ok_or(Fault::Syntax)?).ok_or_else(|| {
+            Some(_) => local_now(settings)?.0.div_euclid(MICROS_PER_DAY) as i32,
+            None => days_of(&decoded.parts).ok_or_else(|| {
                 Fault::Other(SqlError::new(
                     SqlState::DATETIME_FIELD_OVERFLOW,
                     format!("date out of range: \"{input}\""),
@@ -462,17 +427,8 @@ pub fn parse_time(input: &str, settings: &IoSettings) -> Result<i64> {
     let run = || -> Result<i64, Fault> {
         let decoded = decode(input, settings, true)?;
         match decoded.special {
-            Some(Special::Now) => {
-                let now = now(settings)?;
-                let offset = i64::from(settings.time_zone.offset_at_utc(now)) * MICROS_PER_SECOND;
-                Ok((now + offset).rem_euclid(MICROS_PER_DAY))
-            }
-            Some(_) => Err(Fault::Syntax),
-            // The offset of a zone with daylight saving needs a date.
-            None if decoded.date.is_none() && matches!(decoded.zone, Some(Zone::Named(_))) => {
-                Err(Fault::Syntax)
-            }
-            None => decoded.time.ok_or(Fault::Syntax),
+            Some(_) => Ok(local_now(settings)?.0.rem_euclid(MICROS_PER_DAY)),
+            None => Ok(decoded.parts.time_of_day()),
         }
     };
     run().map_err(|fault| fault.into_error("time", input))
@@ -480,54 +436,41 @@ pub fn parse_time(input: &str, settings: &IoSettings) -> Result<i64> {
 
 /// `timestamp_in`; a zone is read and dropped.
 pub fn parse_timestamp(input: &str, settings: &IoSettings) -> Result<i64> {
-    parse_instant(input, settings, "timestamp", |local, _, _| Some(local))
+    parse_instant(input, settings, false)
 }
 
 /// `timestamptz_in`; without a zone the time is local to the session's.
 pub fn parse_timestamptz(input: &str, settings: &IoSettings) -> Result<i64> {
-    parse_instant(input, settings, "timestamp with time zone", |local, zone, settings| {
-        let offset = match zone {
-            Some(Zone::Offset(offset)) => *offset,
-            Some(Zone::Named(zone)) => zone.offset_at_local(local),
-            None => settings.time_zone.offset_at_local(local),
-        };
-        local.checked_sub(i64::from(offset) * MICROS_PER_SECOND)
-    })
+    parse_instant(input, settings, true)
 }
 
-fn parse_instant(
-    input: &str,
-    settings: &IoSettings,
-    type_name: &str,
-    convert: impl Fn(i64, Option<&Zone>, &IoSettings) -> Option<i64>,
-) -> Result<i64> {
-    let with_zone = type_name != "timestamp";
+fn parse_instant(input: &str, settings: &IoSettings, zoned: bool) -> Result<i64> {
     let run = || -> Result<i64, Fault> {
         let decoded = decode(input, settings, false)?;
         match decoded.special {
             Some(Special::Infinity) => return Ok(TIMESTAMP_INFINITY),
             Some(Special::NegativeInfinity) => return Ok(TIMESTAMP_NEGATIVE_INFINITY),
             Some(Special::Epoch) => return Ok(-i64::from(UNIX_EPOCH_DAYS) * MICROS_PER_DAY),
-            Some(Special::Now) => {
-                let now = now(settings)?;
-                let offset = i64::from(settings.time_zone.offset_at_utc(now)) * MICROS_PER_SECOND;
-                return Ok(if with_zone { now } else { now + offset });
+            Some(_) => {
+                let (local, east) = local_now(settings)?;
+                return Ok(if zoned { local - i64::from(east) * MICROS_PER_SECOND } else { local });
             }
             None => {}
         }
-        let out_of_range = || {
+        let micros = decoded.local_micros().and_then(|local| {
+            if !zoned {
+                return Some(local);
+            }
+            let east = decoded.offset.unwrap_or_else(|| settings.time_zone.offset_at_local(local));
+            local.checked_sub(i64::from(east) * MICROS_PER_SECOND)
+        });
+        micros.filter(|micros| is_valid_timestamp(*micros)).ok_or_else(|| {
             Fault::Other(SqlError::new(
                 SqlState::DATETIME_FIELD_OVERFLOW,
                 format!("timestamp out of range: \"{input}\""),
             ))
-        };
-        let days = days_of(decoded.date.ok_or(Fault::Syntax)?).ok_or_else(out_of_range)?;
-        i64::from(days)
-            .checked_mul(MICROS_PER_DAY)
-            .and_then(|micros| micros.checked_add(decoded.time.unwrap_or(0)))
-            .and_then(|local| convert(local, decoded.zone.as_ref(), settings))
-            .filter(|micros| is_valid_timestamp(*micros))
-            .ok_or_else(out_of_range)
+        })
     };
+    let type_name = if zoned { "timestamp with time zone" } else { "timestamp" };
     run().map_err(|fault| fault.into_error(type_name, input))
 }

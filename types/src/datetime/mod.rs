@@ -1,7 +1,6 @@
 //! Dates, times and intervals: reading, writing, time zones and arithmetic.
 //!
-//! Days and microseconds count from 2000-01-01, as in PostgreSQL; the calendar is proleptic Gregorian. DateStyle is
-//! ISO with month-day-year input, IntervalStyle is postgres.
+//! Days and microseconds count from 2000-01-01, as in PostgreSQL; the calendar is proleptic Gregorian.
 
 mod age;
 pub mod calendar;
@@ -9,9 +8,14 @@ mod extract;
 mod fields;
 mod format;
 mod input;
+mod interval_format;
 mod interval_input;
+mod interval_iso;
 mod interval_math;
+mod interval_sum;
+mod parts;
 mod shift;
+mod style;
 mod tokens;
 mod truncate;
 mod words;
@@ -25,11 +29,13 @@ pub use extract::{extract_date, extract_interval, extract_time, extract_timestam
 pub use fields::{DateTimeFields, make_date, make_time, make_timestamp};
 pub use format::{format_date, format_interval, format_time, format_timestamp, format_timestamptz};
 pub use input::{parse_date, parse_time, parse_timestamp, parse_timestamptz};
+pub use interval_format::format_interval_in;
 pub use interval_input::parse_interval;
 pub use shift::{
     date_to_timestamp, timestamp_minus_interval, timestamp_plus_interval, timestamp_to_date,
     timestamptz_minus_interval, timestamptz_plus_interval,
 };
+pub use style::{format_date_in, format_timestamp_in, format_timestamptz_in};
 pub use truncate::{date_trunc_interval, date_trunc_timestamp, date_trunc_timestamptz};
 pub use zone::{TimeZone, timestamp_to_timestamptz, timestamptz_to_timestamp};
 

@@ -5,7 +5,7 @@ use crate::{Datum, Interval, IoSettings, Numeric, Result, SqlType, to_text};
 fn apply(operation: &str, a: &str, b: &str, settings: &IoSettings) -> Result<String> {
     let timestamp = |text: &str| parse_timestamp(text, settings);
     let instant = |text: &str| parse_timestamptz(text, settings);
-    let interval = |text: &str| parse_interval(text, -1);
+    let interval = |text: &str| parse_interval(text, -1, crate::io::IntervalStyle::Postgres);
     let zone = &settings.time_zone;
     let number = |value: Option<Numeric>| value.map_or("NULL".into(), |value| value.to_string());
     let show_timestamp = |value: i64| to_text(&Datum::Timestamp(value), SqlType::TIMESTAMP, settings);
@@ -126,14 +126,15 @@ fn any_bytes_are_read_without_panic() {
         let _ = parse_time(&text, &settings);
         let _ = parse_timestamp(&text, &settings);
         let _ = parse_timestamptz(&text, &settings);
-        let _ = parse_interval(&text, -1);
+        let _ = parse_interval(&text, -1, crate::io::IntervalStyle::Postgres);
         let _ = Numeric::parse(&text);
     }
 }
 
 #[test]
 fn intervals_keep_the_declared_fields() {
-    let value = parse_interval("1 year 2 mons 3 days 04:05:06.789", -1).unwrap();
+    let value =
+        parse_interval("1 year 2 mons 3 days 04:05:06.789", -1, crate::io::IntervalStyle::Postgres).unwrap();
     for (fields, precision, expected) in [
         (1 << 2, 0xffff, "1 year"),
         (1 << 1 | 1 << 2, 0xffff, "1 year 2 mons"),
@@ -146,5 +147,8 @@ fn intervals_keep_the_declared_fields() {
         format_interval(&value.apply_typmod(fields << 16 | precision).unwrap(), &mut out);
         assert_eq!(out, expected);
     }
-    assert_eq!(parse_interval("2", (1 << 3) << 16 | 0xffff).unwrap().days, 2);
+    assert_eq!(
+        parse_interval("2", (1 << 3) << 16 | 0xffff, crate::io::IntervalStyle::Postgres).unwrap().days,
+        2
+    );
 }

@@ -1,71 +1,61 @@
-//! Splits date and time input into fields.
+//! Splits date, time and interval input into fields, by the look of each alone.
 
-/// A field of the input, in lower case where letters occur.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Token {
-    /// Digits alone.
-    Number(String),
-    /// Digits, a point, digits.
-    Decimal(String),
-    /// Digits with colons: `12:34:56.789`.
-    Time(String),
-    /// Three parts (or two) between `-`, `/` or `.`.
-    Date(Vec<String>),
-    /// A word: a month, a unit, a zone.
-    Word(String),
-    /// `+02`, `-02:30`: an offset, or in an interval a signed number.
-    Signed(char, String),
+use super::words;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Digits, perhaps with a point.
+    Number,
+    /// Digits with colons.
+    Time,
+    /// Parts between delimiters, or a zone's name.
+    Date,
+    Word,
+    /// A sign before a word: `-infinity`.
+    SignedWord,
+    /// A sign before digits: an offset, or in an interval a number.
+    Signed,
 }
 
-/// `None` when a character cannot begin a field.
-pub(super) fn tokenize(input: &str) -> Option<Vec<Token>> {
-    let text = input.to_ascii_lowercase();
-    let mut rest = text.as_str();
-    let mut tokens = Vec::new();
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Field {
+    pub kind: Kind,
+    /// Letters in lower case.
+    pub text: String,
+}
+
+/// Fields of one input, and their characters together.
+const FIELDS_MAX: usize = 25;
+const CHARACTERS_MAX: usize = 150;
+
+/// `None` when a character cannot begin a field, or for more than a date can have.
+pub(super) fn split(input: &str) -> Option<Vec<Field>> {
+    let lower = input.to_ascii_lowercase();
+    let mut rest = lower.as_str();
+    let mut fields: Vec<Field> = Vec::new();
+    let mut characters = 0;
     loop {
-        rest = rest.trim_start_matches([' ', '\t', '\n', '\r', '\x0b', '\x0c', ',']);
-        let Some(first) = rest.chars().next() else { return Some(tokens) };
-        let (token, length) = match first {
-            '0'..='9' | '.' => number_like(rest)?,
-            '+' | '-' => {
-                let after = rest[1..].trim_start_matches(' ');
-                let skipped = rest.len() - after.len();
-                let next = after.chars().next()?;
-                if next.is_ascii_digit() || next == '.' {
-                    let length = run(after, |c| c.is_ascii_digit() || c == ':' || c == '.');
-                    (Token::Signed(first, after[..length].into()), skipped + length)
-                } else if next.is_ascii_alphabetic() {
-                    let length = run(after, |c| c.is_ascii_alphabetic());
-                    (Token::Word(format!("{first}{}", &after[..length])), skipped + length)
-                } else {
-                    return None;
-                }
+        rest = rest.trim_start_matches([' ', '\t', '\n', '\r', '\x0b', '\x0c']);
+        let Some(first) = rest.chars().next() else { return Some(fields) };
+        let (kind, text, length) = match first {
+            '0'..='9' => number(rest),
+            '.' => {
+                let length = 1 + run(&rest[1..], |c| c.is_ascii_digit());
+                (Kind::Number, rest[..length].to_owned(), length)
             }
-            'a'..='z' => {
-                let letters = run(rest, |c| c.is_ascii_alphabetic());
-                let next = rest[letters..].chars().next();
-                // A zone's name: continent/city.
-                let length = if matches!(next, Some('/' | '_')) {
-                    run(rest, |c| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '-' | '+'))
-                } else {
-                    letters
-                };
-                let word = &rest[..length];
-                // `jan-05-2024`
-                if next == Some('-')
-                    && super::words::month_number(word).is_some()
-                    && rest[letters + 1..].starts_with(|c: char| c.is_ascii_digit())
-                {
-                    let length = run(rest, |c| c.is_ascii_alphanumeric() || c == '-');
-                    (Token::Date(rest[..length].split('-').map(String::from).collect()), length)
-                } else {
-                    (Token::Word(word.into()), length)
-                }
+            'a'..='z' => word(rest),
+            '+' | '-' => signed(rest, first)?,
+            other if other.is_ascii_punctuation() => {
+                rest = &rest[1..];
+                continue;
             }
-            '@' | '(' | ')' => (Token::Word(first.into()), 1),
             _ => return None,
         };
-        tokens.push(token);
+        characters += text.len() + 1;
+        if fields.len() == FIELDS_MAX || characters > CHARACTERS_MAX {
+            return None;
+        }
+        fields.push(Field { kind, text });
         rest = &rest[length..];
     }
 }
@@ -74,38 +64,56 @@ fn run(text: &str, accept: impl Fn(char) -> bool) -> usize {
     text.find(|c| !accept(c)).unwrap_or(text.len())
 }
 
-fn number_like(rest: &str) -> Option<(Token, usize)> {
+fn number(rest: &str) -> (Kind, String, usize) {
     let digits = run(rest, |c| c.is_ascii_digit());
-    match rest[digits..].chars().next() {
-        Some(':') => {
-            let length = run(rest, |c| c.is_ascii_digit() || c == ':' || c == '.');
-            Some((Token::Time(rest[..length].into()), length))
-        }
-        Some(delimiter @ ('-' | '/')) => {
-            let after = &rest[digits + 1..];
-            let second = if after.starts_with(|c: char| c.is_ascii_digit()) {
-                run(after, |c| c.is_ascii_digit())
+    let after = &rest[digits..];
+    let (kind, length) = match after.chars().next() {
+        Some(':') => (Kind::Time, digits + run(after, |c| c.is_ascii_digit() || c == ':' || c == '.')),
+        Some(delimiter @ ('-' | '/' | '.')) => {
+            let second = &after[1..];
+            if second.starts_with(|c: char| c.is_ascii_digit()) {
+                let length = digits + 1 + run(second, |c| c.is_ascii_digit());
+                // Only equal delimiters make three parts.
+                if rest[length..].starts_with(delimiter) {
+                    (Kind::Date, length + run(&rest[length..], |c| c.is_ascii_digit() || c == delimiter))
+                } else {
+                    (if delimiter == '.' { Kind::Number } else { Kind::Date }, length)
+                }
             } else {
-                run(after, |c| c.is_ascii_alphabetic())
-            };
-            if second == 0 {
-                return None;
+                let tail = run(second, |c| c.is_ascii_alphanumeric() || c == delimiter);
+                (Kind::Date, digits + 1 + tail)
             }
-            let mut length = digits + 1 + second;
-            if rest[length..].starts_with(delimiter) {
-                length += 1;
-                length += run(&rest[length..], |c| c.is_ascii_digit());
-            }
-            Some((Token::Date(rest[..length].split(delimiter).map(String::from).collect()), length))
         }
-        Some('.') => {
-            let second = digits + 1 + run(&rest[digits + 1..], |c| c.is_ascii_digit());
-            if rest[second..].starts_with('.') && digits > 0 {
-                let length = second + 1 + run(&rest[second + 1..], |c| c.is_ascii_digit());
-                return Some((Token::Date(rest[..length].split('.').map(String::from).collect()), length));
-            }
-            (second > 1).then(|| (Token::Decimal(rest[..second].into()), second))
-        }
-        _ => (digits > 0).then(|| (Token::Number(rest[..digits].into()), digits)),
+        _ => (Kind::Number, digits),
+    };
+    (kind, rest[..length].to_owned(), length)
+}
+
+/// A word goes on over delimiters when it may be a date or the name of a zone.
+fn word(rest: &str) -> (Kind, String, usize) {
+    let letters = run(rest, |c| c.is_ascii_alphabetic());
+    let next = rest[letters..].chars().next();
+    let goes_on = match next {
+        Some('-' | '/' | '.') => true,
+        Some(next) if next == '+' || next.is_ascii_digit() => words::special(&rest[..letters]).is_none(),
+        _ => false,
+    };
+    if !goes_on {
+        return (Kind::Word, rest[..letters].to_owned(), letters);
     }
+    let length = run(rest, |c| c.is_ascii_alphanumeric() || "+-/_.:".contains(c));
+    (Kind::Date, rest[..length].to_owned(), length)
+}
+
+fn signed(rest: &str, sign: char) -> Option<(Kind, String, usize)> {
+    let body = rest[1..].trim_start_matches([' ', '\t', '\n', '\r', '\x0b', '\x0c']);
+    let skipped = rest.len() - body.len();
+    let (kind, length) = match body.chars().next()? {
+        first if first.is_ascii_digit() => {
+            (Kind::Signed, run(body, |c| c.is_ascii_digit() || ":.-".contains(c)))
+        }
+        first if first.is_ascii_alphabetic() => (Kind::SignedWord, run(body, |c| c.is_ascii_alphabetic())),
+        _ => return None,
+    };
+    Some((kind, format!("{sign}{}", &body[..length]), skipped + length))
 }

@@ -17,16 +17,85 @@ const MONTHS: [&str; 12] = [
 const WEEKDAYS: [&str; 7] = ["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"];
 
 /// Full names, three letters, and `sept`.
-pub(super) fn month_number(word: &str) -> Option<u32> {
+fn month_number(word: &str) -> Option<u32> {
     if word == "sept" {
         return Some(9);
     }
     MONTHS.iter().position(|name| *name == word || &name[..3] == word).map(|index| index as u32 + 1)
 }
 
-pub(super) fn is_weekday(word: &str) -> bool {
-    matches!(word, "tues" | "wednes" | "weds" | "thur" | "thurs")
+fn is_weekday(word: &str) -> bool {
+    matches!(word, "tues" | "weds" | "thur" | "thurs")
         || WEEKDAYS.iter().any(|name| *name == word || &name[..3] == word)
+}
+
+/// What a label says of the number after it: `y2024m01d31`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Label {
+    Year,
+    Month,
+    Day,
+    Hour,
+    Minute,
+    Second,
+    Julian,
+    /// Understood nowhere in a date.
+    Other,
+}
+
+/// Words with a meaning of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Special {
+    Month(i32),
+    Weekday,
+    Infinity,
+    NegativeInfinity,
+    Epoch,
+    Now,
+    /// Days from today.
+    Relative(i32),
+    Allballs,
+    Pm(bool),
+    BeforeChrist(bool),
+    /// `dst` after a zone.
+    SummerTime,
+    /// `t` before a time.
+    IsoTime,
+    Label(Label),
+    Ignored,
+}
+
+pub(super) fn special(word: &str) -> Option<Special> {
+    Some(match word {
+        "infinity" => Special::Infinity,
+        "-infinity" => Special::NegativeInfinity,
+        "epoch" => Special::Epoch,
+        "now" => Special::Now,
+        "today" => Special::Relative(0),
+        "tomorrow" => Special::Relative(1),
+        "yesterday" => Special::Relative(-1),
+        "allballs" => Special::Allballs,
+        "am" => Special::Pm(false),
+        "pm" => Special::Pm(true),
+        "ad" => Special::BeforeChrist(false),
+        "bc" => Special::BeforeChrist(true),
+        "dst" => Special::SummerTime,
+        "at" | "on" => Special::Ignored,
+        "t" => Special::IsoTime,
+        "y" => Special::Label(Label::Year),
+        "m" => Special::Label(Label::Month),
+        "d" => Special::Label(Label::Day),
+        "h" => Special::Label(Label::Hour),
+        "mm" => Special::Label(Label::Minute),
+        "s" => Special::Label(Label::Second),
+        "j" | "jd" | "julian" => Special::Label(Label::Julian),
+        "dow" | "doy" | "isodow" | "isoyear" => Special::Label(Label::Other),
+        _ => match month_number(word) {
+            Some(month) => Special::Month(month as i32),
+            None if is_weekday(word) => Special::Weekday,
+            None => return None,
+        },
+    })
 }
 
 /// Seconds east of a zone by its abbreviation, from PostgreSQL's default set.

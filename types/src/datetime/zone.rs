@@ -1,6 +1,7 @@
 //! Time zones: fixed offsets and the names of the tz database.
 
 use chrono::{NaiveDateTime, Offset, TimeZone as _};
+use chrono_tz::OffsetName as _;
 
 use super::calendar::{UNIX_EPOCH_DAYS, civil_from_days, day_of_week, days_from_civil, is_leap_year};
 use super::{MICROS_PER_DAY, MICROS_PER_SECOND, TIMESTAMP_INFINITY, TIMESTAMP_NEGATIVE_INFINITY};
@@ -34,7 +35,7 @@ impl TimeZone {
         {
             return Ok(Self::fixed((hours * 3600.0) as i32));
         }
-        Self::from_name(text).or_else(|| posix(text)).ok_or_else(|| {
+        Self::from_name(text).or_else(|| posix_zone(text)).ok_or_else(|| {
             SqlError::new(
                 SqlState::INVALID_PARAMETER_VALUE,
                 format!("invalid value for parameter \"TimeZone\": \"{input}\""),
@@ -50,6 +51,53 @@ impl TimeZone {
                 chrono_tz::TZ_VARIANTS.iter().copied().find(|zone| zone.name().eq_ignore_ascii_case(name))
             })
             .map(Self::Named)
+    }
+
+    /// A zone by a POSIX specification without daylight saving.
+    pub fn posix(text: &str) -> Option<Self> {
+        posix_zone(text)
+    }
+
+    /// Seconds east, of a zone where they never change.
+    pub fn fixed_offset(&self) -> Option<i32> {
+        match self {
+            Self::Fixed { seconds_east, .. } => Some(*seconds_east),
+            Self::Named(zone) => {
+                const ALIKE: [&str; 11] = [
+                    "UTC",
+                    "GMT",
+                    "GMT0",
+                    "GMT+0",
+                    "GMT-0",
+                    "UCT",
+                    "Universal",
+                    "Greenwich",
+                    "Zulu",
+                    "MST",
+                    "HST",
+                ];
+                let name = zone.name();
+                let alike = ALIKE.contains(&name) || name == "EST" || name.starts_with("Etc/");
+                alike.then(|| self.offset_at_utc(0))
+            }
+        }
+    }
+
+    /// What the zone is called at an instant: `EST`, or `+03` where it has no letters.
+    pub fn abbreviation_at(&self, micros: i64) -> Option<String> {
+        match self {
+            Self::Fixed { name, .. } => match name.strip_prefix('<') {
+                Some(rest) => rest.split_once('>').map(|(shown, _)| shown.to_owned()),
+                None => {
+                    let letters = name.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(name.len());
+                    (letters > 0).then(|| name[..letters].to_owned())
+                }
+            },
+            Self::Named(zone) => {
+                let moment = naive(within_table(micros))?;
+                Some(zone.offset_from_utc_datetime(&moment).abbreviation()?.to_owned())
+            }
+        }
     }
 
     /// What `SHOW timezone` prints.
@@ -125,11 +173,11 @@ fn naive(micros: i64) -> Option<NaiveDateTime> {
 }
 
 /// A POSIX zone without daylight saving: `<+02>-02`, `ABC-3:30`; its sign is west-positive.
-fn posix(text: &str) -> Option<TimeZone> {
+fn posix_zone(text: &str) -> Option<TimeZone> {
     let offset = match text.strip_prefix('<') {
         Some(rest) => rest.split_once('>').filter(|(name, _)| name.len() >= 3)?.1,
         None => {
-            let letters = text.find(|c: char| !c.is_ascii_alphabetic()).filter(|letters| *letters >= 3)?;
+            let letters = text.find(|c: char| !c.is_ascii_alphabetic()).filter(|letters| *letters >= 1)?;
             &text[letters..]
         }
     };

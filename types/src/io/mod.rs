@@ -23,6 +23,6 @@ pub use json::validate_json;
 pub(crate) use length::round_micros;
 pub use length::{LengthRule, apply_typmod};
 pub use record::natural_type;
-pub use settings::{ByteaOutput, IoSettings};
+pub use settings::{ByteaOutput, DateOrder, DateStyle, IntervalStyle, IoSettings};
 pub use text_in::{parse_bool, parse_int2, parse_int4, parse_int8, parse_oid, parse_uuid, text_in};
 pub use text_out::{format_uuid, text_out, to_text};

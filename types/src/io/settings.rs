@@ -10,13 +10,45 @@ pub enum ByteaOutput {
     Escape,
 }
 
-/// DateStyle is ISO with MDY input, IntervalStyle is postgres.
+/// How dates and timestamps are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DateStyle {
+    #[default]
+    Iso,
+    Sql,
+    Postgres,
+    German,
+}
+
+/// In which order day, month and year stand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DateOrder {
+    #[default]
+    Mdy,
+    Dmy,
+    Ymd,
+}
+
+/// `IntervalStyle`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IntervalStyle {
+    #[default]
+    Postgres,
+    PostgresVerbose,
+    SqlStandard,
+    Iso8601,
+}
+
+/// Settings that input and output read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct IoSettings {
     pub time_zone: TimeZone,
     /// Above 0: shortest precise output.
     pub extra_float_digits: i32,
     pub bytea_output: ByteaOutput,
+    pub date_style: DateStyle,
+    pub date_order: DateOrder,
+    pub interval_style: IntervalStyle,
     /// Start of the transaction, in microseconds since 2000-01-01 UTC, for `now`, `today` and the like; without it these
     /// inputs are refused.
     pub now_micros: Option<i64>,
@@ -28,6 +60,9 @@ impl Default for IoSettings {
             time_zone: TimeZone::utc(),
             extra_float_digits: 1,
             bytea_output: ByteaOutput::Hex,
+            date_style: DateStyle::Iso,
+            date_order: DateOrder::Mdy,
+            interval_style: IntervalStyle::Postgres,
             now_micros: None,
         }
     }

@@ -26,7 +26,9 @@ pub fn text_in(sql_type: SqlType, input: &str, settings: &IoSettings) -> Result<
         Oid::TIME => Datum::Time(datetime::parse_time(input, settings)?),
         Oid::TIMESTAMP => Datum::Timestamp(datetime::parse_timestamp(input, settings)?),
         Oid::TIMESTAMPTZ => Datum::TimestampTz(datetime::parse_timestamptz(input, settings)?),
-        Oid::INTERVAL => Datum::Interval(datetime::parse_interval(input, sql_type.typmod)?),
+        Oid::INTERVAL => {
+            Datum::Interval(datetime::parse_interval(input, sql_type.typmod, settings.interval_style)?)
+        }
         Oid::UUID => Datum::Uuid(parse_uuid(input)?),
         Oid::JSON => {
             json::validate_json(input)?;
