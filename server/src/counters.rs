@@ -97,6 +97,7 @@ impl MetricsSource for Counters {
             heartbeats,
             resolutions_inline,
         ));
+        all.push(("kv_transactions_resolving", self.store.transactions_resolving() as u64));
         all.push(("kv_ranges", self.store.ranges().len() as u64));
         all.into_iter()
             .map(|(name, value)| (name.to_owned(), i64::try_from(value).unwrap_or(i64::MAX)))

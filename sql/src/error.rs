@@ -52,6 +52,9 @@ fn store_error(error: kv::Error) -> SqlError {
                 .with_detail(format!("The commit may or may not have taken effect: {reason}."))
                 .with_hint("Check whether the changes are there before trying again.")
         }
+        Error::KeyExists { .. } => {
+            SqlError::new(SqlState::UNIQUE_VIOLATION, "duplicate key value violates unique constraint")
+        }
         Error::DiskFull => SqlError::new(SqlState::DISK_FULL, "could not write: no space left on device")
             .with_hint("Free disk space; reads go on, and writes will succeed again when there is room."),
         Error::LimitExceeded(_) => SqlError::new(SqlState::PROGRAM_LIMIT_EXCEEDED, error.to_string()),

@@ -28,6 +28,9 @@ pub enum Op {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WriteBatch {
     pub ops: Vec<Op>,
+    /// What the batch adds to (takes from) the values of open transactions, as the functions of [`crate::mvcc`] that
+    /// filled it say, counted by [`crate::mvcc::lock::provisional_bytes`]. Not stored.
+    pub provisional_bytes: i64,
 }
 
 impl WriteBatch {
@@ -49,6 +52,7 @@ impl WriteBatch {
 
     pub fn append(&mut self, mut other: Self) {
         self.ops.append(&mut other.ops);
+        self.provisional_bytes += other.provisional_bytes;
     }
 
     pub fn is_empty(&self) -> bool {

@@ -35,6 +35,15 @@ pub struct IterOptions {
     /// The whole iteration stays within the versions, or the locks, of one user key, goes forward, and is positioned by
     /// `seek` to full engine keys (user key and suffix) only: filters over user keys may be used.
     pub one_key: bool,
+    /// A move that passes more than so many deleted entries gives up; see [`EngineIterator::gave_up`].
+    pub skips_max: Option<u64>,
+}
+
+impl IterOptions {
+    /// All of `span`.
+    pub fn within(span: &Span) -> Self {
+        Self { lower: Some(span.start.clone()), upper: Some(span.end.clone()), ..Self::default() }
+    }
 }
 
 /// A consistent view: the engine now, a snapshot, or a snapshot under an open batch.
@@ -54,6 +63,11 @@ pub trait EngineIterator: Send {
     fn next(&mut self) -> Result<()>;
     fn prev(&mut self) -> Result<()>;
     fn valid(&self) -> bool;
+    /// Not valid because the last move passed too many deleted entries: what lies beyond them is unknown. The cursor
+    /// must be positioned anew.
+    fn gave_up(&self) -> bool {
+        false
+    }
     fn key(&self) -> &[u8];
     fn value(&self) -> &[u8];
 }
@@ -83,5 +97,8 @@ pub trait Engine: Reader {
     /// Reclaims the space of a span whose every key is deleted and which no snapshot will read again: whatever is
     /// left of it may vanish at once.
     fn compact(&self, family: Family, span: &Span) -> Result<()>;
+    /// Rewrites the files of a span in which much was deleted, so that cursors need not step over what is gone. Takes
+    /// its time: not for a thread that others wait for.
+    fn compact_deleted(&self, family: Family, span: &Span) -> Result<()>;
     fn counts(&self) -> EngineCounts;
 }

@@ -17,6 +17,8 @@ struct Revision {
     seq: SeqNum,
     /// `None` deletes.
     value: Option<Bytes>,
+    /// The store refuses it if there is a value already.
+    if_absent: bool,
 }
 
 #[derive(Debug)]
@@ -69,11 +71,28 @@ impl WriteBuffer {
 
     /// `boundary`: the newest sequence number that a statement or savepoint may come back to.
     pub(crate) fn write(&mut self, key: Key, seq: SeqNum, value: Option<Bytes>, boundary: SeqNum) {
+        self.add(key, Revision { seq, value, if_absent: false }, boundary);
+    }
+
+    /// A row that must not be there yet; false if the buffer has one, as of the newest revision. What is stored is for
+    /// the store to say when the write is sent.
+    pub(crate) fn insert(&mut self, key: Key, seq: SeqNum, value: Bytes, boundary: SeqNum) -> bool {
+        let buffered = self.keys.get(&key).map(|revisions| revisions.newest.value.is_some());
+        if buffered == Some(true) {
+            return false;
+        }
+        // What the transaction has deleted is absent, whatever is stored.
+        let if_absent = buffered.is_none();
+        self.add(key, Revision { seq, value: Some(value), if_absent }, boundary);
+        true
+    }
+
+    fn add(&mut self, key: Key, mut revision: Revision, boundary: SeqNum) {
+        let seq = revision.seq;
         if self.keys.is_empty() {
             self.seq_min = seq;
         }
-        let value_bytes = value.as_ref().map_or(0, Bytes::len);
-        let revision = Revision { seq, value };
+        let value_bytes = revision.value.as_ref().map_or(0, Bytes::len);
         match self.keys.entry(key) {
             std::collections::btree_map::Entry::Vacant(entry) => {
                 self.bytes += entry.key().len() + value_bytes + OVERHEAD_BYTES;
@@ -81,6 +100,8 @@ impl WriteBuffer {
             }
             std::collections::btree_map::Entry::Occupied(mut entry) => {
                 let revisions = entry.get_mut();
+                // Whatever replaces an insert is sent in its place.
+                revision.if_absent |= revision.value.is_some() && revisions.newest.if_absent;
                 let previous = std::mem::replace(&mut revisions.newest, revision);
                 self.bytes += value_bytes;
                 if previous.seq > boundary {
@@ -178,7 +199,12 @@ impl WriteBuffer {
             for revision in all.filter(|revision| revision.seq <= seq) {
                 bytes += key.len() + OVERHEAD_BYTES + revision.value.as_ref().map_or(0, Bytes::len);
                 requests.push(match &revision.value {
-                    Some(value) => Request::Put { key: key.clone(), value: value.clone(), seq: revision.seq },
+                    Some(value) => Request::Put {
+                        key: key.clone(),
+                        value: value.clone(),
+                        seq: revision.seq,
+                        if_absent: revision.if_absent,
+                    },
                     None => Request::Delete { key: key.clone(), seq: revision.seq },
                 });
             }
@@ -239,6 +265,28 @@ mod tests {
         assert_eq!(buffer.bytes(), bytes);
         assert_eq!(buffer.get(b"a", 9), Some(value("x")));
         assert_eq!(buffer.get(b"b", 9), None);
+    }
+
+    #[test]
+    fn an_insert_finds_buffered_rows_and_leaves_stored_ones_to_the_store() {
+        let mut buffer = WriteBuffer::default();
+        let text = Bytes::from_static(b"x");
+        assert!(buffer.insert(key("a"), 1, text.clone(), 0));
+        assert!(!buffer.insert(key("a"), 2, text.clone(), 1));
+        buffer.write(key("b"), 3, None, 2);
+        assert!(buffer.insert(key("b"), 4, text, 3));
+        buffer.write(key("a"), 5, value("z"), 0);
+        let sent: Vec<(u32, bool)> = buffer
+            .chunk(None, 9, 1_000, true)
+            .unwrap()
+            .requests
+            .iter()
+            .map(|request| {
+                let Request::Put { seq, if_absent, .. } = request else { panic!("{request:?}") };
+                (*seq, *if_absent)
+            })
+            .collect();
+        assert_eq!(sent, [(5, true), (4, false)]);
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub(crate) const RESOLVE_KEYS_MAX: usize = 500;
 /// and what a range covers beyond the transaction's own locks costs a glance.
 pub(crate) const RESOLVE_SPANS_MAX: usize = 16;
 /// Keys resolved by one ranged command.
-const RESOLVE_RANGE_KEYS_MAX: u64 = 10_000;
+const RESOLVE_RANGE_KEYS_MAX: u64 = 2_000;
 const ATTEMPTS_MAX: u32 = 5;
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 

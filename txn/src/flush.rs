@@ -16,16 +16,51 @@ const UNKNOWN_ATTEMPTS_MAX: u32 = 3;
 
 impl Txn {
     /// Sends buffered writes as locks when there are too many to hold. A cheap check otherwise.
+    ///
+    /// The sending goes on beside the caller, who fills the buffer meanwhile and waits when it is full again. If it
+    /// fails, the next call sends again and says why; a commit does so in any case.
     pub async fn flush_if_needed(&self) -> Result<()> {
         let inner = &*self.inner;
         if !inner.must_flush() {
             return Ok(());
         }
-        let _serial = inner.serial.clone().lock_owned().await;
+        let serial = inner.serial.clone().lock_owned().await;
         if !inner.must_flush() {
             return Ok(());
         }
-        inner.state().check_active()?;
+        let failed = {
+            let mut state = inner.state();
+            state.check_active()?;
+            std::mem::replace(&mut state.flush_failed, false)
+        };
+        if failed {
+            return inner.flush(false).await;
+        }
+        let txn = self.clone();
+        let task = async move {
+            if let Err(error) = txn.inner.flush(false).await {
+                tracing::debug!(%error, "a flush beside its statement failed");
+                txn.inner.state().flush_failed = true;
+            }
+            drop(serial);
+        };
+        inner.shared.env.spawner.spawn("txn-flush", Box::pin(task));
+        Ok(())
+    }
+
+    /// Sends everything buffered as locks, and says whether the store took it: for a statement whose inserts are to be
+    /// checked when it ends.
+    pub async fn flush_all(&self) -> Result<()> {
+        let inner = &*self.inner;
+        let _serial = inner.serial.clone().lock_owned().await;
+        {
+            let mut state = inner.state();
+            state.check_active()?;
+            state.flush_failed = false;
+            if state.buffer.is_empty() {
+                return Ok(());
+            }
+        }
         inner.flush(false).await
     }
 }
@@ -41,11 +76,22 @@ impl Inner {
         } else {
             options.buffer_bytes_max
         };
-        state.buffer.bytes() >= limit
+        // What is on its way counts no more: the caller may fill as much again meanwhile.
+        state.buffer.bytes().saturating_sub(state.flushing_bytes) >= limit
     }
 
     /// Sends everything buffered until now. The caller holds `serial`.
     pub(crate) async fn flush(&self, last_only: bool) -> Result<()> {
+        {
+            let mut state = self.state();
+            state.flushing_bytes = state.buffer.bytes();
+        }
+        let outcome = self.send_buffered(last_only).await;
+        self.state().flushing_bytes = 0;
+        outcome
+    }
+
+    async fn send_buffered(&self, last_only: bool) -> Result<()> {
         let options = &self.shared.options;
         let upto = self.state().seq;
         let mut after = None;

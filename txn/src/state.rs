@@ -33,6 +33,10 @@ pub(crate) struct State {
     /// The newest sequence number that a statement or savepoint may come back to.
     pub(crate) boundary: SeqNum,
     pub(crate) buffer: WriteBuffer,
+    /// Bytes of the buffer that are being sent.
+    pub(crate) flushing_bytes: usize,
+    /// A flush that nobody waited for has failed.
+    pub(crate) flush_failed: bool,
     /// Grows when sent writes leave the buffer.
     pub(crate) flush_generation: u64,
     /// What was read at `meta.read_ts`.
@@ -65,6 +69,8 @@ impl State {
             seq: 0,
             boundary: 0,
             buffer: WriteBuffer::default(),
+            flushing_bytes: 0,
+            flush_failed: false,
             flush_generation: 0,
             reads: Footprint::new(keys_max),
             reads_in_flight: 0,
@@ -149,6 +155,7 @@ impl State {
         self.meta.read_seq = self.seq;
         self.boundary = self.seq;
         self.buffer.clear();
+        self.flush_failed = false;
         self.reads.clear();
         self.phase = Phase::Active;
         match id {

@@ -104,28 +104,49 @@ impl Txn {
         self.write(key, Some(value))
     }
 
+    /// Buffers a write of a key that must not have a value: false if the transaction's own buffered writes give it one.
+    /// A stored value fails the flush or the commit that sends the write, with [`basalt_kv_api::Error::KeyExists`]; so
+    /// inserting many rows reads none.
+    pub fn insert(&self, key: Key, value: Bytes) -> Result<bool> {
+        if value.len() > limits::VALUE_BYTES_MAX {
+            return Err(Error::LimitExceeded("value size"));
+        }
+        let mut state = self.writable(&key)?;
+        let seq = state.next_seq()?;
+        let boundary = state.boundary;
+        let inserted = state.buffer.insert(key, seq, value, boundary);
+        self.inner.account(&mut state);
+        Ok(inserted)
+    }
+
     /// Buffers a deletion.
     pub fn delete(&self, key: Key) -> Result<()> {
         self.write(key, None)
     }
 
     fn write(&self, key: Key, value: Option<Bytes>) -> Result<()> {
+        let mut state = self.writable(&key)?;
+        let seq = state.next_seq()?;
+        let boundary = state.boundary;
+        state.buffer.write(key, seq, value, boundary);
+        self.inner.account(&mut state);
+        Ok(())
+    }
+
+    /// The state, if `key` may be written now.
+    fn writable(&self, key: &Key) -> Result<MutexGuard<'_, State>> {
         if self.inner.config.read_only {
             return Err(Error::ReadOnly);
         }
         if key.is_empty() || key.len() > limits::KEY_BYTES_MAX {
             return Err(Error::LimitExceeded("key size"));
         }
-        let mut state = self.inner.state();
+        let state = self.inner.state();
         state.check_active()?;
         if state.buffer.bytes() > 2 * self.inner.shared.options.buffer_bytes_max + limits::VALUE_BYTES_MAX {
             return Err(Error::LimitExceeded("buffered bytes"));
         }
-        let seq = state.next_seq()?;
-        let boundary = state.boundary;
-        state.buffer.write(key, seq, value, boundary);
-        self.inner.account(&mut state);
-        Ok(())
+        Ok(state)
     }
 
     pub fn savepoint(&self) -> Savepoint {

@@ -1,6 +1,6 @@
 //! Errors between the key-value layer and its clients.
 
-use basalt_base::{ErrorKind, Timestamp, TxnId};
+use basalt_base::{ErrorKind, Key, Timestamp, TxnId};
 use thiserror::Error;
 
 #[derive(Debug, Clone, Error)]
@@ -28,6 +28,9 @@ pub enum Error {
     DeadlineExceeded,
     #[error("read timestamp {read_ts} is below the garbage-collection threshold {threshold}")]
     BelowGcThreshold { read_ts: Timestamp, threshold: Timestamp },
+    /// A put that was to happen only if there is no value.
+    #[error("the key exists already")]
+    KeyExists { key: Key },
     /// The key is no longer in the addressed range.
     #[error("range mismatch")]
     RangeMismatch,
@@ -68,9 +71,11 @@ impl Error {
             Self::RangeMismatch | Self::NotLeaseholder => ErrorKind::Redirect,
             Self::Ambiguous { .. } => ErrorKind::Ambiguous,
             Self::LockNotAvailable { .. } | Self::DiskFull | Self::Unavailable(_) => ErrorKind::Unavailable,
-            Self::BelowGcThreshold { .. } | Self::LimitExceeded(_) | Self::Invalid(_) | Self::Program(_) => {
-                ErrorKind::Invalid
-            }
+            Self::BelowGcThreshold { .. }
+            | Self::LimitExceeded(_)
+            | Self::Invalid(_)
+            | Self::KeyExists { .. }
+            | Self::Program(_) => ErrorKind::Invalid,
             Self::Corruption(_) => ErrorKind::Corruption,
             Self::Internal(_) => ErrorKind::Internal,
         }

@@ -79,6 +79,8 @@ pub enum Request {
         key: Key,
         value: Bytes,
         seq: SeqNum,
+        /// Fails with [`crate::Error::KeyExists`] if the transaction sees a value of the key.
+        if_absent: bool,
     },
     Delete {
         key: Key,

@@ -7,7 +7,7 @@ use basalt_env::{Bug, planted};
 use basalt_kv_api::{BatchHeader, Error, LockStrength, TxnMeta};
 use basalt_storage::{
     OpenBatch, Reader, WriteBatch,
-    mvcc::{FoundLock, OwnTxn, ReadContext, Strength, WriteContext, WriteOutcome, WriteTxn},
+    mvcc::{FinishedTxns, FoundLock, OwnTxn, ReadContext, Strength, WriteContext, WriteOutcome, WriteTxn},
 };
 
 use super::unlocked_reader::UnlockedReader;
@@ -100,6 +100,8 @@ pub struct Evaluation<'a> {
     pub base: &'a dyn Reader,
     /// As above without the locks of transactions that can't commit below the read timestamp any more.
     pub visible: &'a dyn Reader,
+    /// Ended transactions whose locks need not be resolved to be read.
+    pub finished: &'a FinishedTxns,
     /// With the timestamps as the batch moves them.
     pub txn: Option<TxnMeta>,
     /// Of the request in the lock queues.
@@ -147,8 +149,9 @@ impl Evaluation<'_> {
 
     pub fn read_context(&self) -> ReadContext<'_> {
         match &self.txn {
-            None => ReadContext::at(self.header.timestamp),
+            None => ReadContext::at(self.header.timestamp).with_finished(self.finished),
             Some(txn) => ReadContext::at(txn.read_ts)
+                .with_finished(self.finished)
                 .with_txn(OwnTxn {
                     id: txn.id,
                     epoch: txn.epoch,
@@ -160,7 +163,7 @@ impl Evaluation<'_> {
         }
     }
 
-    pub fn write_context(txn: &TxnMeta, seq: u32, now: Timestamp) -> WriteContext<'_> {
+    pub fn write_context(txn: &TxnMeta, seq: u32, now: Timestamp, if_absent: bool) -> WriteContext<'_> {
         WriteContext {
             txn: WriteTxn {
                 id: txn.id,
@@ -174,13 +177,14 @@ impl Evaluation<'_> {
             write_ts: txn.write_ts,
             read_ts: txn.read_ts,
             local_ts: now,
+            if_absent,
         }
     }
 
     /// Adds writes to the batch.
     pub fn write(&mut self, batch: WriteBatch) {
         let bytes = i64::try_from(crate::replica::apply::data_bytes(&batch)).unwrap_or(i64::MAX);
-        self.stats.bytes += bytes;
+        self.stats.bytes += bytes + batch.provisional_bytes;
         self.stats.garbage += bytes;
         self.open.append(batch);
     }
@@ -202,6 +206,7 @@ impl Evaluation<'_> {
                     found.into_iter().map(|lock| discovered(key.clone(), want, lock)).collect(),
                 ))
             }
+            WriteOutcome::Exists => Err(Error::KeyExists { key: key.clone() }.into()),
             WriteOutcome::StaleEpoch => {
                 Err(Error::TxnAborted { reason: "a later attempt of the transaction has begun" }.into())
             }

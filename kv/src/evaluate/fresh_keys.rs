@@ -33,8 +33,7 @@ pub fn writes_fresh_keys(base: &dyn Reader, requests: &[Request]) -> Result<bool
 }
 
 fn is_empty(base: &dyn Reader, family: Family, span: &Span) -> Result<bool> {
-    let options =
-        IterOptions { lower: Some(span.start.clone()), upper: Some(span.end.clone()), one_key: false };
+    let options = IterOptions::within(span);
     let mut iter = base.iter(family, options)?;
     iter.seek(&span.start)?;
     Ok(!iter.valid())
@@ -106,7 +105,9 @@ mod tests {
     }
 
     fn puts(numbers: impl Iterator<Item = usize>) -> Vec<Request> {
-        numbers.map(|number| Request::Put { key: key(number), value: Bytes::new(), seq: 1 }).collect()
+        numbers
+            .map(|number| Request::Put { key: key(number), value: Bytes::new(), seq: 1, if_absent: false })
+            .collect()
     }
 
     #[test]

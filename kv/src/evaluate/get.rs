@@ -1,10 +1,10 @@
 //! Point reads, with and without a lock.
 
-use basalt_base::{Key, Span, Timestamp};
+use basalt_base::{Key, Timestamp};
 use basalt_kv_api::{Error, LockStrength, LockWait, ReadConsistency, Response};
 use basalt_storage::{
-    Family, IterOptions, Reader,
-    mvcc::{self, FoundLock, GetOutcome, LockRecord, ReadContext, lock::decode_lock_key},
+    Reader,
+    mvcc::{self, GetOutcome, ReadContext},
 };
 
 use super::context::{Conflict, Evaluated, Evaluation, ReadSpan, Stop, discovered};
@@ -73,7 +73,7 @@ pub fn lock_key(
         return Err(Error::Invalid("a lock needs a transaction".to_owned()).into());
     };
     let want = Want::Lock(strength);
-    let found = eval.over_base(|reader| foreign_locks(reader, key, txn.id))?;
+    let found = eval.over_base(|reader| mvcc::foreign_locks(reader, key, Some(txn.id)))?;
     let foreign: Vec<Conflict> = found
         .into_iter()
         .filter(|found| strength == LockStrength::Exclusive || found.lock.strength != mvcc::Strength::Shared)
@@ -97,28 +97,6 @@ pub fn lock_key(
         check_unchanged(eval, key)?;
     }
     Ok(Locking::Locked)
-}
-
-/// What others hold on `key` in the lock family, without the values.
-fn foreign_locks(
-    reader: &dyn Reader,
-    key: &Key,
-    own: basalt_base::TxnId,
-) -> basalt_storage::Result<Vec<FoundLock>> {
-    let span = Span::prefix(key.clone());
-    let options = IterOptions { lower: Some(span.start), upper: Some(span.end), one_key: true };
-    let mut iter = reader.iter(Family::Lock, options)?;
-    iter.seek(key)?;
-    let mut found = Vec::new();
-    while iter.valid() {
-        let (_, strength, holder) = decode_lock_key(iter.key())?;
-        if holder != own {
-            let lock = LockRecord::decode_header(holder, strength, iter.value())?;
-            found.push(FoundLock { key: key.clone(), lock });
-        }
-        iter.next()?;
-    }
-    Ok(found)
 }
 
 /// What a locking read returns must be the newest version.

@@ -22,6 +22,7 @@ pub use context::{
 };
 pub use get::holder_of;
 pub use passing_reader::PassingReader;
+pub use resolve::{Survey, survey};
 pub use scan::CONFLICTS_MAX;
 
 use basalt_kv_api::{Error, Request, Response};
@@ -60,10 +61,12 @@ fn one(eval: &mut Evaluation<'_>, request: &Request) -> Evaluated<Response> {
         Request::Scan { span, reverse, lock, program } => {
             scan::evaluate(eval, span, *reverse, *lock, program.as_ref())
         }
-        Request::Put { key, value, seq } => {
-            write::evaluate(eval, key, Some(value), *seq).map(|()| Response::Put)
+        Request::Put { key, value, seq, if_absent } => {
+            write::evaluate(eval, key, Some(value), *seq, *if_absent).map(|()| Response::Put)
         }
-        Request::Delete { key, seq } => write::evaluate(eval, key, None, *seq).map(|()| Response::Delete),
+        Request::Delete { key, seq } => {
+            write::evaluate(eval, key, None, *seq, false).map(|()| Response::Delete)
+        }
         Request::EndTxn { commit, lock_spans, one_phase, deadline } => {
             let end = EndTxn { commit: *commit, lock_spans, deadline: *deadline };
             if *one_phase && *commit {

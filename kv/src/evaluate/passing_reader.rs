@@ -88,6 +88,10 @@ impl EngineIterator for PassingIterator<'_> {
         self.base.valid()
     }
 
+    fn gave_up(&self) -> bool {
+        self.base.gave_up()
+    }
+
     fn key(&self) -> &[u8] {
         self.base.key()
     }

@@ -2,7 +2,10 @@
 
 use basalt_base::{Key, Span};
 use basalt_kv_api::{Error, ResolvedTxn, Response};
-use basalt_storage::{Family, IterOptions, Reader, mvcc::lock::decode_lock_key};
+use basalt_storage::{
+    Family, IterOptions, Reader,
+    mvcc::{self, lock::decode_lock_key},
+};
 
 use super::context::{Evaluated, Evaluation};
 use crate::replica::{ResolveExtent, ResolveOp};
@@ -11,8 +14,8 @@ use crate::replica::{ResolveExtent, ResolveOp};
 const EXAMINED_PER_KEY: u64 = 16;
 
 pub fn one(eval: &mut Evaluation<'_>, key: &Key, txn: &ResolvedTxn) -> Evaluated<Response> {
-    let found = survey(eval.base, &Span::prefix(key.clone()), txn, u64::MAX)?;
-    push_op(eval, found.any, ResolveExtent::Key(key.clone()), txn);
+    let locks = eval.over_base(|reader| mvcc::locks_held(reader, key, txn.id))?;
+    push_op(eval, locks, ResolveExtent::Key(key.clone()), txn);
     Ok(Response::ResolveLock)
 }
 
@@ -25,10 +28,11 @@ pub fn range(
     if keys_max == 0 {
         return Err(Error::Invalid("a ranged resolve needs a limit".to_owned()).into());
     }
+    // Of a piece that was measured before, it only matters whether anybody was faster.
     let found = survey(eval.base, span, txn, keys_max)?;
     let end = found.resume.clone().unwrap_or_else(|| span.end.clone());
     let done = Span::new(span.start.clone(), end);
-    push_op(eval, found.any, ResolveExtent::Span(done), txn);
+    push_op(eval, found.keys > 0, ResolveExtent::Span(done), txn);
     let resume = found.resume.map(|start| Span::new(start, span.end.clone()));
     Ok(Response::ResolveLockRange { resume })
 }
@@ -42,15 +46,22 @@ fn push_op(eval: &mut Evaluation<'_>, any: bool, extent: ResolveExtent, txn: &Re
     eval.effects.resolved.push(op);
 }
 
-struct Survey {
-    /// The transaction holds a lock in the part surveyed.
-    any: bool,
-    resume: Option<Key>,
+/// What a ranged resolve would do.
+pub struct Survey {
+    /// Locks of the transaction in the part surveyed.
+    pub keys: u64,
+    /// The first key behind it.
+    pub resume: Option<Key>,
 }
 
-fn survey(reader: &dyn Reader, span: &Span, txn: &ResolvedTxn, keys_max: u64) -> Evaluated<Survey> {
-    let options =
-        IterOptions { lower: Some(span.start.clone()), upper: Some(span.end.clone()), one_key: false };
+/// Looks for at most `keys_max` locks of the transaction; if that is [`u64::MAX`], whether there is one.
+pub fn survey(
+    reader: &dyn Reader,
+    span: &Span,
+    txn: &ResolvedTxn,
+    keys_max: u64,
+) -> basalt_storage::Result<Survey> {
+    let options = IterOptions::within(span);
     let mut iter = reader.iter(Family::Lock, options)?;
     iter.seek(&span.start)?;
     let (mut own, mut examined) = (0, 0);
@@ -59,13 +70,16 @@ fn survey(reader: &dyn Reader, span: &Span, txn: &ResolvedTxn, keys_max: u64) ->
         let (key, _, holder) = decode_lock_key(iter.key())?;
         if *last != *key {
             if own >= keys_max || examined >= keys_max.saturating_mul(EXAMINED_PER_KEY) {
-                return Ok(Survey { any: own > 0, resume: Some(Key::copy_from_slice(key)) });
+                return Ok(Survey { keys: own, resume: Some(Key::copy_from_slice(key)) });
             }
             last = Key::copy_from_slice(key);
         }
         own += u64::from(holder == txn.id);
+        if own > 0 && keys_max == u64::MAX {
+            break;
+        }
         examined += 1;
         iter.next()?;
     }
-    Ok(Survey { any: own > 0, resume: None })
+    Ok(Survey { keys: own, resume: None })
 }

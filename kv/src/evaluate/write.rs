@@ -8,13 +8,19 @@ use super::context::{Evaluated, Evaluation};
 
 /// `None` deletes. In a transaction that does not commit with this batch the value is provisional; otherwise it is a
 /// committed version at the transaction's (or the request's) write timestamp.
-pub fn evaluate(eval: &mut Evaluation<'_>, key: &Key, value: Option<&Bytes>, seq: u32) -> Evaluated<()> {
+pub fn evaluate(
+    eval: &mut Evaluation<'_>,
+    key: &Key,
+    value: Option<&Bytes>,
+    seq: u32,
+    if_absent: bool,
+) -> Evaluated<()> {
     let mut batch = WriteBatch::new();
     let written = match &eval.txn {
         Some(txn) if !eval.one_phase => {
             let mut txn = txn.clone();
             txn.write_ts = eval.shared.reads.forward(key, txn.write_ts, Some(txn.id));
-            let context = Evaluation::write_context(&txn, seq, eval.now);
+            let context = Evaluation::write_context(&txn, seq, eval.now, if_absent);
             let outcome = eval.over_base(|reader| match value {
                 Some(value) => mvcc::put(reader, &mut batch, key, value.clone(), &context),
                 None => mvcc::delete(reader, &mut batch, key, &context),
@@ -37,8 +43,9 @@ pub fn evaluate(eval: &mut Evaluation<'_>, key: &Key, value: Option<&Bytes>, seq
             // The clock may not have reached the commit timestamp yet: then the version says when it was written.
             let local_ts = eval.now;
             let value = value.map(|value| &value[..]);
-            let outcome =
-                mvcc::put_committed(eval.base, &mut batch, key, value, own, commit_ts, read_ts, local_ts)?;
+            let outcome = mvcc::put_committed(
+                eval.base, &mut batch, key, value, own, commit_ts, read_ts, local_ts, if_absent,
+            )?;
             eval.written(key, outcome)?
         }
     };

@@ -176,7 +176,7 @@ impl Run<'_> {
                 effects.ops.retain(|op| !matches!(op, basalt_storage::Op::Put { family: Family::Data, .. }));
             }
             let bytes = i64::try_from(data_bytes(&effects)).unwrap_or(i64::MAX);
-            self.state.applied.bytes += bytes;
+            self.state.applied.bytes += bytes + effects.provisional_bytes;
             self.state.applied.garbage += bytes;
             open.append(effects);
         }

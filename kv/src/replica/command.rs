@@ -121,7 +121,7 @@ impl Command {
         let resolves = (0..input.count(30)?).map(|_| take_resolve(&mut input)).collect::<Result<_, _>>()?;
         let trigger = take_trigger(&mut input)?;
         input.end()?;
-        Ok(Self { header, stats, batch: WriteBatch { ops }, resolves, trigger })
+        Ok(Self { header, stats, batch: WriteBatch { ops, ..WriteBatch::default() }, resolves, trigger })
     }
 }
 

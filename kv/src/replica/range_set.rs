@@ -30,7 +30,7 @@ impl RangeSet {
         let upper = basalt_base::keys::prefix_end(&[basalt_base::keys::RANGE_ID_LOCAL_PREFIX]);
         let mut iter = reader.iter(
             Family::Local,
-            IterOptions { lower: Some(lower.clone()), upper: Some(upper), one_key: false },
+            IterOptions { lower: Some(lower.clone()), upper: Some(upper), ..IterOptions::default() },
         )?;
         iter.seek(&lower)?;
         let mut ids = Vec::new();

@@ -33,8 +33,7 @@ pub fn take(engine: &dyn Engine, range_id: RangeId) -> Result<SnapshotData> {
 }
 
 fn put_family(out: &mut BytesMut, reader: &dyn Reader, family: Family, span: &Span) -> Result<()> {
-    let options =
-        IterOptions { lower: Some(span.start.clone()), upper: Some(span.end.clone()), one_key: false };
+    let options = IterOptions::within(span);
     let mut iter = reader.iter(family, options)?;
     iter.seek(&span.start)?;
     let count_at = out.len();

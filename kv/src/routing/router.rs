@@ -101,13 +101,15 @@ impl Store {
         requests: &[Request],
         answers: &mut [Option<Response>],
     ) -> Result<()> {
-        let mut groups: BTreeMap<RangeId, Vec<usize>> = BTreeMap::new();
+        // Of one range, an old descriptor and a new one are two groups: else the batch would not fit the new one, be
+        // divided into the same group, and so on for ever.
+        let mut groups: BTreeMap<(RangeId, u64), Vec<usize>> = BTreeMap::new();
         for (index, request) in requests.iter().enumerate() {
             if let (true, Target::Key(key)) =
                 (divide::changes_one_key(request), divide::target(header, request))
             {
                 let (descriptor, _) = self.locate(&key).await?;
-                groups.entry(descriptor.range_id).or_default().push(index);
+                groups.entry((descriptor.range_id, descriptor.generation)).or_default().push(index);
             }
         }
         let sends = groups.values().map(|indices| {

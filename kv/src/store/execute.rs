@@ -16,6 +16,7 @@ use super::{
     detach::Detach,
     latching::{is_addressed_to, latch_spans, reads_at_a_timestamp},
     proposal::{Proposed, Tail},
+    resolving::WHOLE_PIECE,
     waiting::Waits,
 };
 use crate::{
@@ -45,6 +46,11 @@ impl Store {
         Counters::increment(&self.counters.batches);
         if let [Request::AdminSplit { key }] = &batch.requests[..] {
             return Box::pin(self.admin_split(replica, key)).await;
+        }
+        if let [Request::ResolveLockRange { span, txn, keys_max }] = &batch.requests[..]
+            && *keys_max != WHOLE_PIECE
+        {
+            return Box::pin(self.resolve_piece(replica, span, txn, *keys_max)).await;
         }
         if let [Request::GarbageCollect { threshold, .. }] = &batch.requests[..] {
             Box::pin(self.raise_gc_threshold(replica, *threshold)).await?;
@@ -184,6 +190,7 @@ impl Store {
             header,
             base,
             visible,
+            finished: &waits.finished,
             txn: header.txn.clone(),
             order: waits.order(),
             now: self.now()?,

@@ -91,7 +91,7 @@ impl Store {
         let threshold = Timestamp::from_parts(self.now()?.physical_ms().saturating_sub(ttl_ms), 0);
         self.collect_range(replica, threshold).await?;
         history.samples.iter_mut().for_each(|(_, garbage)| *garbage -= old);
-        let forget = StatsDelta { bytes: 0, garbage: -old };
+        let forget = StatsDelta { garbage: -old, ..StatsDelta::default() };
         self.propose_alone(replica, Trigger::None, forget).await
     }
 

@@ -40,7 +40,7 @@ const QUEUE_MAX: usize = 100_000;
 /// Records handled at once: their commands share the log's syncs.
 const CONCURRENT_MAX: usize = 64;
 /// Locks resolved by one command.
-const RESOLVE_KEYS_MAX: u64 = 10_000;
+const RESOLVE_KEYS_MAX: u64 = 2_000;
 
 #[derive(Default)]
 pub struct Janitor {
@@ -94,7 +94,8 @@ impl Store {
     pub(super) fn adopt_records(&self) -> Result<()> {
         let lower = Key::from_static(&[keys::RANGE_LOCAL_PREFIX]);
         let upper = keys::prefix_end(&lower);
-        let options = IterOptions { lower: Some(lower.clone()), upper: Some(upper), one_key: false };
+        let options =
+            IterOptions { lower: Some(lower.clone()), upper: Some(upper), ..IterOptions::default() };
         let mut iter = self.states.engine.iter(Family::Local, options).map_err(storage_error)?;
         iter.seek(&lower).map_err(storage_error)?;
         while iter.valid() {
@@ -125,10 +126,14 @@ impl Store {
                 record
             }
         };
+        if self.resolving.is_active(id, self.env.clock.monotonic()) {
+            return Ok(false);
+        }
         for span in &record.lock_spans {
             self.resolve_span(span.clone(), &record).await?;
         }
         self.delete_record(anchor, id).await?;
+        self.lock_compaction.add(&record.lock_spans, self.resolving.finish(id));
         Ok(true)
     }
 

@@ -6,9 +6,11 @@ mod execute;
 mod garbage;
 mod janitor;
 mod latching;
+mod lock_compaction;
 mod open;
 mod proposal;
 mod range_list;
+mod resolving;
 mod split;
 mod split_key;
 mod together;
@@ -48,6 +50,8 @@ pub struct Store {
     pub(crate) cache: RangeCache,
     pub(crate) counters: Counters,
     janitor: janitor::Janitor,
+    resolving: resolving::Resolving,
+    lock_compaction: lock_compaction::LockCompaction,
     splitter: split::Splitter,
     last_range_id: AtomicU64,
 }
@@ -72,6 +76,11 @@ impl Store {
 
     pub fn env(&self) -> &Env {
         &self.env
+    }
+
+    /// Ended transactions whose locks are on their way out.
+    pub fn transactions_resolving(&self) -> usize {
+        self.resolving.len()
     }
 
     /// Latches declared now: zero when nothing is in flight.
@@ -106,5 +115,6 @@ impl Drop for Store {
         // The background tasks look whether the store still exists, and end.
         self.splitter.wake().notify_one();
         self.janitor.wake().notify_one();
+        self.lock_compaction.wake().notify_one();
     }
 }

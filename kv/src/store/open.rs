@@ -24,7 +24,10 @@ use basalt_storage::{
     mvcc::{key::encode_key, value::encode_value},
 };
 
-use super::{Store, janitor::Janitor, proposal::raft_error, split::Splitter};
+use super::{
+    Store, janitor::Janitor, lock_compaction::LockCompaction, proposal::raft_error, resolving::Resolving,
+    split::Splitter,
+};
 use crate::{
     concurrency::{LockTable, TimestampCache, TxnMarkers},
     config::{RANGE_BYTES_MIN, StoreConfig},
@@ -92,6 +95,8 @@ impl Store {
             cache: RangeCache::default(),
             counters: Counters::default(),
             janitor: Janitor::default(),
+            resolving: Resolving::default(),
+            lock_compaction: LockCompaction::default(),
             splitter: Splitter::default(),
             last_range_id: AtomicU64::new(0),
         });
@@ -162,12 +167,15 @@ impl Store {
         let spawner = &self.env.spawner;
         spawner.spawn("kv clock bound", Box::pin(Self::keep_clock(Arc::downgrade(self), self.env.clone())));
         spawner.spawn("kv janitor", Box::pin(Self::run_janitor(Arc::downgrade(self), self.env.clone())));
-        // These two read much at a time: on threads of their own they hold nobody up.
+        // These read much at a time: on threads of their own they hold nobody up.
         let garbage = Self::run_garbage(Arc::downgrade(self), self.env.clone());
         spawner.spawn_blocking_loop("kv garbage", Box::pin(garbage));
         let wake = self.splitter.wake();
         let splitter = Self::run_splitter(Arc::downgrade(self), wake);
         spawner.spawn_blocking_loop("kv splitter", Box::pin(splitter));
+        let wake = self.lock_compaction.wake();
+        let compaction = Self::run_lock_compaction(Arc::downgrade(self), wake);
+        spawner.spawn_blocking_loop("kv lock compaction", Box::pin(compaction));
         if let Err(error) = self.adopt_records() {
             tracing::warn!(%error, "records of earlier transactions could not be read");
         }

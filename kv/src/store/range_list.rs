@@ -79,6 +79,7 @@ impl Store {
             key: keys::meta_key(&descriptor.span.end),
             value: descriptor.encode(),
             seq: 0,
+            if_absent: false,
         };
         let requests = descriptors.iter().map(put).collect();
         Box::pin(self.route(BatchRequest { header: BatchHeader::default(), requests })).await.map(|_| ())

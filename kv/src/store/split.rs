@@ -96,7 +96,9 @@ impl Store {
         if counted <= self.config.range_bytes_max {
             // The estimate was too high (a span was cleared, values were replaced): put it right.
             let bytes = i64::try_from(counted).unwrap_or(i64::MAX) - bytes;
-            return self.propose_alone(&replica, Trigger::None, StatsDelta { bytes, garbage: 0 }).await;
+            return self
+                .propose_alone(&replica, Trigger::None, StatsDelta { bytes, ..StatsDelta::default() })
+                .await;
         }
         // However it goes, the estimate of the size may be wrong: do not try at every write.
         self.splitter.retry_at.lock().insert(range_id, bytes.saturating_add(bytes / 4));

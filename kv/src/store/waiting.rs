@@ -12,6 +12,8 @@ use basalt_kv_api::{
     Result, TxnMeta, TxnRecord, TxnStatus,
 };
 
+use basalt_storage::mvcc::{FinishedTxn, FinishedTxns};
+
 use super::Store;
 use crate::{
     concurrency::{Blocked, HolderInfo, LatchGuard, QueuePlace, Want},
@@ -22,7 +24,10 @@ use crate::{
 /// The longest time between two pushes of one waiter.
 const PUSH_DELAY_MAX: Duration = Duration::from_secs(1);
 /// Locks resolved by one clean-up of a waiter.
-const RESOLVE_KEYS_MAX: u64 = 10_000;
+const RESOLVE_KEYS_MAX: u64 = 2_000;
+
+/// Ended transactions that one request sees through; further ones it cleans up after.
+const FINISHED_MAX: usize = 1_000;
 
 /// What a request has waited for, kept until it ends.
 #[derive(Default)]
@@ -30,6 +35,8 @@ pub struct Waits {
     places: Vec<QueuePlace>,
     /// Transactions pushed above the request's read timestamp.
     pub passed: PassedTxns,
+    /// Transactions that have ended, by their records: reads see through their locks.
+    pub finished: FinishedTxns,
     /// Since when it has been waiting, of the monotonic clock.
     since: Option<Duration>,
 }
@@ -58,6 +65,9 @@ impl Store {
         requests: &[Request],
         waits: &mut Waits,
     ) -> Result<()> {
+        if self.see_through(&conflicts, requests, waits) {
+            return Ok(());
+        }
         Counters::increment(&self.counters.lock_waits);
         for conflict in &conflicts {
             if let Some((info, strength)) = &conflict.discovered {
@@ -88,7 +98,13 @@ impl Store {
             }
         };
         drop(guard);
-        let mut delay = if locking { self.config.write_push_delay } else { self.config.read_push_delay };
+        let mut delay = if self.holder_is_finished(first) {
+            Duration::ZERO
+        } else if locking {
+            self.config.write_push_delay
+        } else {
+            self.config.read_push_delay
+        };
         loop {
             let signal = waits.places[index].signal();
             if signal.is_fired() {
@@ -118,8 +134,50 @@ impl Store {
             if self.push_all(&conflicts, &blocked, header, requests, waits).await? {
                 return Ok(());
             }
-            delay = (delay * 2).min(PUSH_DELAY_MAX);
+            delay = (delay * 2).clamp(self.config.read_push_delay, PUSH_DELAY_MAX);
         }
+    }
+
+    /// Notes which holders have ended. True if the request can go on because all that it met has, and it only reads.
+    fn see_through(&self, conflicts: &[Conflict], requests: &[Request], waits: &mut Waits) -> bool {
+        let plain = |request: &Request| {
+            matches!(request, Request::Get { lock: None, .. } | Request::Scan { lock: None, .. })
+        };
+        if !requests.iter().all(plain) {
+            return false;
+        }
+        let mut ended = FinishedTxns::new();
+        for conflict in conflicts {
+            let (Some(_), Blocked::Held(info)) = (&conflict.discovered, &conflict.blocked) else {
+                return false;
+            };
+            if ended.contains_key(&info.id) {
+                continue;
+            }
+            let record = evaluate::record::load(&*self.states.engine, &info.anchor, info.id);
+            let Ok(Some(record)) = record else { return false };
+            let commit_ts = match record.status {
+                TxnStatus::Committed => Some(record.write_ts),
+                TxnStatus::Aborted => None,
+                TxnStatus::Pending | TxnStatus::Staging => return false,
+            };
+            let finished = FinishedTxn { epoch: record.epoch, commit_ts, ignored: record.ignored.0 };
+            ended.insert(info.id, finished);
+        }
+        // Those that were known before have not been seen through.
+        let is_new = ended.keys().all(|id| !waits.finished.contains_key(id));
+        waits.finished.append(&mut ended);
+        is_new && waits.finished.len() <= FINISHED_MAX
+    }
+
+    /// Whether the record of a holder found in the lock family says so already. A record that is not here may tell the
+    /// same elsewhere: then the delay is waited for.
+    fn holder_is_finished(&self, conflict: &Conflict) -> bool {
+        let (Some(_), Blocked::Held(info)) = (&conflict.discovered, &conflict.blocked) else { return false };
+        let record = evaluate::record::load(&*self.states.engine, &info.anchor, info.id);
+        record.is_ok_and(|record| {
+            record.is_some_and(|record| matches!(record.status, TxnStatus::Committed | TxnStatus::Aborted))
+        })
     }
 
     /// NOWAIT and refreshes: only what nobody owns any more is cleared away.

@@ -209,7 +209,7 @@ pub fn get(name: &str) -> Request {
 }
 
 pub fn put(name: &str, value: &str, seq: u32) -> Request {
-    Request::Put { key: key(name), value: Bytes::copy_from_slice(value.as_bytes()), seq }
+    Request::Put { key: key(name), value: Bytes::copy_from_slice(value.as_bytes()), seq, if_absent: false }
 }
 
 pub fn value_of(response: &Response) -> Option<String> {

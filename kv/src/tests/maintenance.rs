@@ -10,7 +10,7 @@ use super::fixture::{Client, Machine, get, machine, span, with_store};
 fn versions(machine: &Machine) -> usize {
     let engine = machine.engine();
     let span = span("a", "z");
-    let options = IterOptions { lower: Some(span.start), upper: Some(span.end), one_key: false };
+    let options = IterOptions::within(&span);
     let mut iter = engine.iter(Family::Data, options).unwrap();
     iter.seek_to_first().unwrap();
     let mut count = 0;

@@ -2,6 +2,7 @@
 
 mod concurrency;
 mod fixture;
+mod large;
 mod maintenance;
 mod ranges;
 mod recovery;

@@ -16,6 +16,10 @@ use crate::{error::sql_error, layout::EntryCodec};
 
 /// Rows whose keys are checked together.
 const BATCH_ROWS: usize = 500;
+/// After so many rows of one statement, keys are no longer read and locked before they are written: the store refuses
+/// a write of a key that is there. The statement then ends with a flush instead of leaving its writes in the buffer,
+/// which so much does not fit into a one-phase commit for.
+const READ_ROWS_MAX: u64 = 4_000;
 
 /// Inserts, updates and deletes rows of one table.
 pub struct TableWriter {
@@ -24,6 +28,10 @@ pub struct TableWriter {
     checks: Vec<(String, Compiled)>,
     context: ExecContext,
     hidden_row_id: Option<usize>,
+    /// Rows inserted so far.
+    inserted: u64,
+    /// Some of them without a look at what is there.
+    unread: bool,
 }
 
 /// What an insert found in its way.
@@ -48,6 +56,8 @@ impl TableWriter {
             checks,
             context,
             hidden_row_id: hidden.filter(is_row_id),
+            inserted: 0,
+            unread: false,
         })
     }
 
@@ -65,15 +75,59 @@ impl TableWriter {
             self.prepare_new(row)?;
         }
         for chunk in rows.chunks(BATCH_ROWS) {
-            if let Some(conflict) = self.find_conflict(chunk).await? {
-                return Err(self.unique_violation(conflict.index, &chunk[conflict.row]));
+            if self.inserted >= READ_ROWS_MAX {
+                self.insert_unread(chunk)?;
+            } else {
+                if let Some(conflict) = self.find_conflict(chunk).await? {
+                    return Err(self.unique_violation(conflict.index, &chunk[conflict.row]));
+                }
+                for row in chunk {
+                    self.put(row)?;
+                }
             }
-            for row in chunk {
-                self.put(row)?;
-            }
-            self.context.txn.flush_if_needed().await.map_err(sql_error)?;
+            self.inserted += chunk.len() as u64;
+            self.context.txn.flush_if_needed().await.map_err(|error| self.write_error(error))?;
         }
         Ok(rows.len() as u64)
+    }
+
+    /// The statement has no more rows: whatever of them can fail fails now.
+    pub async fn finish(&mut self) -> Result<()> {
+        if !std::mem::take(&mut self.unread) {
+            return Ok(());
+        }
+        self.context.txn.flush_all().await.map_err(|error| self.write_error(error))
+    }
+
+    /// Writes rows whose unique keys the store is to check.
+    fn insert_unread(&mut self, rows: &[Row]) -> Result<()> {
+        self.unread = true;
+        for row in rows {
+            for (index, codec) in self.codecs.iter().enumerate() {
+                let entry = codec.encode(row)?;
+                let is_checked = self.table.indexes[index].unique
+                    && !(index == 0 && self.hidden_row_id.is_some())
+                    && codec.key_positions().all(|column| !row[column].is_null());
+                if !is_checked {
+                    self.context.txn.put(entry.key, entry.value).map_err(sql_error)?;
+                } else if !self.context.txn.insert(entry.key, entry.value).map_err(sql_error)? {
+                    return Err(self.unique_violation(index, row));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What a failed write means for the table.
+    fn write_error(&self, error: basalt_txn::Error) -> SqlError {
+        let basalt_txn::Error::Store(basalt_kv_api::Error::KeyExists { key }) = &error else {
+            return sql_error(error);
+        };
+        let index = self.codecs.iter().position(|codec| key.starts_with(codec.prefix()));
+        match index.map(|index| (index, self.codecs[index].key_row(key))) {
+            Some((index, Ok(row))) => self.unique_violation(index, &row),
+            _ => sql_error(error),
+        }
     }
 
     /// Gives a row its hidden id and checks its constraints.

@@ -146,6 +146,16 @@ impl EntryCodec {
         key.freeze()
     }
 
+    /// A row that has only the index columns, from the key of an entry whose index columns are not NULL.
+    pub fn key_row(&self, key: &[u8]) -> Result<Row> {
+        let mut row = vec![Datum::Null; self.table.columns.len()];
+        let mut rest = key.get(PREFIX_BYTES..).ok_or_else(|| damaged("key is too short"))?;
+        for column in &self.key {
+            row[column.position] = decode_key_datum(&mut rest, column.ty, column.descending)?;
+        }
+        Ok(row)
+    }
+
     /// Types and directions of the index columns, in order.
     pub fn key_types(&self) -> impl Iterator<Item = (SqlType, bool)> + '_ {
         self.key.iter().map(|column| (column.ty, column.descending))

@@ -147,6 +147,7 @@ impl Session {
         }
         note_references(&references, &batch, &mut consequences);
         rows += writer.insert(batch).await?;
+        writer.finish().await?;
         referential::complete(&context, consequences).await?;
         let open = self.open.as_mut().expect("COPY opened a transaction");
         open.row_deltas.push((table.id, i64::try_from(rows).unwrap_or(i64::MAX)));

@@ -9,7 +9,7 @@ use basalt_storage::{
     Engine, EngineCounts, EngineIterator, Error, Family, IterOptions, Op, Reader, Result, WriteBatch,
 };
 use bytes::Bytes;
-use rocksdb::{Range, ReadOptions, ReadTier};
+use rocksdb::{BottommostLevelCompaction, CompactOptions, Range, ReadOptions, ReadTier};
 
 use crate::error::{map_error, poisons};
 use crate::options::RocksOptions;
@@ -73,8 +73,7 @@ impl RocksEngine {
     fn memtable_bytes(&self, family: Family, span: &Span) -> Result<u64> {
         let mut read = ReadOptions::default();
         read.set_read_tier(ReadTier::Memtable);
-        let options =
-            IterOptions { lower: Some(span.start.clone()), upper: Some(span.end.clone()), one_key: false };
+        let options = IterOptions::within(span);
         let mut iter = RocksIter::new(&self.store, family, options, read);
         iter.seek(&span.start)?;
         let mut bytes = 0;
@@ -150,6 +149,18 @@ impl Engine for RocksEngine {
         }
         let handle = self.store.family(family);
         self.store.db.delete_file_in_range_cf(handle, &span.start, &span.end).map_err(map_error)
+    }
+
+    fn compact_deleted(&self, family: Family, span: &Span) -> Result<()> {
+        if span.is_empty() {
+            return Ok(());
+        }
+        let mut options = CompactOptions::default();
+        options.set_exclusive_manual_compaction(false);
+        options.set_bottommost_level_compaction(BottommostLevelCompaction::IfHaveCompactionFilter);
+        let handle = self.store.family(family);
+        self.store.db.compact_range_cf_opt(handle, Some(&span.start), Some(&span.end), &options);
+        Ok(())
     }
 
     fn counts(&self) -> EngineCounts {

@@ -87,7 +87,8 @@ impl RocksOptions {
 
         let mut options = Options::default();
         options.set_compression_type(DBCompressionType::Lz4);
-        let share = if family == Family::Data { 3 } else { 8 };
+        // A large transaction fills the lock family first, and all families are flushed with the first full one.
+        let share = if family == Family::Local { 12 } else { 3 };
         options.set_write_buffer_size(self.write_buffer_bytes / share);
         options.set_max_write_buffer_number(3);
         options.set_target_file_size_base(32 << 20);

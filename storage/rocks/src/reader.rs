@@ -2,7 +2,7 @@
 
 use basalt_storage::{EngineIterator, Family, IterOptions, Reader, Result};
 use bytes::Bytes;
-use rocksdb::{DBRawIteratorWithThreadMode, ReadOptions};
+use rocksdb::{DBRawIteratorWithThreadMode, ErrorKind, ReadOptions};
 
 use crate::error::map_error;
 use crate::store::{Db, OwnedSnapshot, Store, add};
@@ -41,6 +41,9 @@ pub(crate) struct RocksIter<'a> {
     /// The key under the cursor, fetched once per step: callers look at it several times, and each look at the
     /// C++ side costs two calls. `None`: not positioned.
     key: Option<&'a [u8]>,
+    /// Moves may give up.
+    bounded: bool,
+    gave_up: bool,
     seeks: u64,
     steps: u64,
 }
@@ -57,8 +60,12 @@ impl<'a> RocksIter<'a> {
         let one_key = options.one_key && family != Family::Local;
         read.set_prefix_same_as_start(one_key);
         read.set_total_order_seek(!one_key);
+        if let Some(skips_max) = options.skips_max {
+            read.set_max_skippable_internal_keys(skips_max.max(1));
+        }
+        let bounded = options.skips_max.is_some();
         let iter = store.db.raw_iterator_cf_opt(store.family(family), read);
-        Self { iter, store, key: None, seeks: 0, steps: 0 }
+        Self { iter, store, key: None, bounded, gave_up: false, seeks: 0, steps: 0 }
     }
 
     fn fetch(&mut self) -> Result<()> {
@@ -67,7 +74,15 @@ impl<'a> RocksIter<'a> {
             // this type and ends here, which replaces `key`; the trait lends it for no longer than `&self`.
             unsafe { std::slice::from_raw_parts(key.as_ptr(), key.len()) }
         });
-        if self.key.is_none() { self.iter.status().map_err(map_error) } else { Ok(()) }
+        self.gave_up = false;
+        if self.key.is_some() {
+            return Ok(());
+        }
+        match self.iter.status() {
+            Err(error) if self.bounded && error.kind() == ErrorKind::Incomplete => self.gave_up = true,
+            status => status.map_err(map_error)?,
+        }
+        Ok(())
     }
 }
 
@@ -117,6 +132,10 @@ impl EngineIterator for RocksIter<'_> {
 
     fn valid(&self) -> bool {
         self.key.is_some()
+    }
+
+    fn gave_up(&self) -> bool {
+        self.gave_up
     }
 
     fn key(&self) -> &[u8] {

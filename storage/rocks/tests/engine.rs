@@ -69,7 +69,8 @@ fn filters_never_hide_a_key_and_estimates_see_memtables_and_files() {
             let mut batch = WriteBatch::new();
             let ts = Timestamp(100 + round);
             let value = [b'x'; 100];
-            mvcc::put_committed(&engine, &mut batch, &key(i), Some(&value), None, ts, ts, ts).expect("sound");
+            mvcc::put_committed(&engine, &mut batch, &key(i), Some(&value), None, ts, ts, ts, false)
+                .expect("sound");
             engine.write(batch).expect("there is room");
         }
         let bytes = engine.approximate_bytes(Family::Data, &span).expect("the engine is sound");

@@ -166,7 +166,7 @@ impl Known {
     pub fn probe(&mut self, engine: &dyn Engine) -> Result<()> {
         let Some(unlisted) = &mut self.unlisted else { return Ok(()) };
         let lower = Some(Key::copy_from_slice(&unlisted.first));
-        let mut iter = engine.iter(Family::Lock, IterOptions { lower, upper: None, one_key: false })?;
+        let mut iter = engine.iter(Family::Lock, IterOptions { lower, ..IterOptions::default() })?;
         iter.seek(&unlisted.first)?;
         if iter.valid() && *iter.key() <= *unlisted.last {
             unlisted.first = iter.key().into();

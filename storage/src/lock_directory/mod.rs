@@ -98,6 +98,10 @@ impl Engine for LockDirectory {
         self.engine.compact(family, span)
     }
 
+    fn compact_deleted(&self, family: Family, span: &Span) -> Result<()> {
+        self.engine.compact_deleted(family, span)
+    }
+
     fn counts(&self) -> EngineCounts {
         self.engine.counts()
     }

@@ -26,7 +26,7 @@ fn delete(directory: &LockDirectory, keys: impl IntoIterator<Item = u32>) {
 }
 
 fn keys_in(reader: &dyn Reader, lower: u32, upper: u32) -> Vec<Vec<u8>> {
-    let options = IterOptions { lower: Some(key(lower)), upper: Some(key(upper)), one_key: false };
+    let options = IterOptions { lower: Some(key(lower)), upper: Some(key(upper)), ..IterOptions::default() };
     let mut iter = reader.iter(Family::Lock, options).unwrap();
     iter.seek(&key(lower)).unwrap();
     let mut keys = Vec::new();

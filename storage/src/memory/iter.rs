@@ -1,12 +1,12 @@
 //! Iterators of the memory engine: a position and a batch number, no lock held between two steps.
 
 use std::ops::Bound;
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use basalt_base::Key;
 use bytes::Bytes;
 
-use super::{Pin, count};
+use super::{Pin, count, state::Found};
 use crate::{EngineIterator, Family, IterOptions, Result};
 
 pub(super) struct MemoryIter {
@@ -14,12 +14,16 @@ pub(super) struct MemoryIter {
     family: Family,
     lower: Option<Key>,
     upper: Option<Key>,
+    skips_max: u64,
     current: Option<(Key, Bytes)>,
+    gave_up: bool,
 }
 
 impl MemoryIter {
     pub fn new(pin: Arc<Pin>, family: Family, options: IterOptions) -> Self {
-        Self { pin, family, lower: options.lower, upper: options.upper, current: None }
+        let skips_max = options.skips_max.unwrap_or(u64::MAX);
+        let (lower, upper) = (options.lower, options.upper);
+        Self { pin, family, lower, upper, skips_max, current: None, gave_up: false }
     }
 
     fn forward(&mut self, from: Bound<&[u8]>) {
@@ -32,9 +36,15 @@ impl MemoryIter {
             _ => from,
         };
         let state = self.pin.shared.state.read();
-        let found = state.first_from(self.family, from, self.upper.as_deref(), self.pin.seq);
+        let found = state.first_from(self.family, from, self.upper.as_deref(), self.pin.seq, self.skips_max);
         drop(state);
-        self.current = found;
+        self.stand_on(found);
+    }
+
+    fn stand_on(&mut self, found: Found) {
+        self.pin.shared.counts.skips.fetch_add(found.skipped, Ordering::Relaxed);
+        self.current = found.entry;
+        self.gave_up = found.gave_up;
     }
 
     fn backward(&mut self, from: Bound<&[u8]>) {
@@ -46,9 +56,9 @@ impl MemoryIter {
             _ => from,
         };
         let state = self.pin.shared.state.read();
-        let found = state.last_from(self.family, from, self.lower.as_deref(), self.pin.seq);
+        let found = state.last_from(self.family, from, self.lower.as_deref(), self.pin.seq, self.skips_max);
         drop(state);
-        self.current = found;
+        self.stand_on(found);
     }
 }
 
@@ -93,6 +103,10 @@ impl EngineIterator for MemoryIter {
 
     fn valid(&self) -> bool {
         self.current.is_some()
+    }
+
+    fn gave_up(&self) -> bool {
+        self.gave_up
     }
 
     fn key(&self) -> &[u8] {

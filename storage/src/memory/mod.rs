@@ -40,6 +40,7 @@ struct Counts {
     gets: AtomicU64,
     seeks: AtomicU64,
     steps: AtomicU64,
+    skips: AtomicU64,
 }
 
 fn count(counter: &AtomicU64) {
@@ -83,6 +84,11 @@ impl MemoryEngine {
     #[must_use]
     pub fn crash_random(&self, random: &mut dyn FnMut(u64) -> u64) -> Self {
         self.crash(random(self.unflushed() + 1))
+    }
+
+    /// Deleted entries that cursors have passed, since the engine was made.
+    pub fn skips(&self) -> u64 {
+        self.shared.counts.skips.load(Ordering::Relaxed)
     }
 
     /// Keys and versions held, for tests of the horizon.
@@ -161,6 +167,10 @@ impl Engine for MemoryEngine {
     }
 
     fn compact(&self, _family: Family, _span: &Span) -> Result<()> {
+        Ok(())
+    }
+
+    fn compact_deleted(&self, _family: Family, _span: &Span) -> Result<()> {
         Ok(())
     }
 

@@ -32,6 +32,33 @@ fn visible(chain: &Chain, seq: u64) -> Option<&Bytes> {
     chain.iter().rev().find(|(since, _)| *since <= seq).and_then(|(_, value)| value.as_ref())
 }
 
+/// Where a move of a cursor ended.
+#[derive(Default)]
+pub(super) struct Found {
+    pub entry: Option<(Key, Bytes)>,
+    /// Deleted entries passed.
+    pub skipped: u64,
+    pub gave_up: bool,
+}
+
+impl Found {
+    fn first<'a>(entries: impl Iterator<Item = (&'a Key, &'a Chain)>, seq: u64, skips_max: u64) -> Self {
+        let mut found = Self::default();
+        for (key, chain) in entries {
+            if let Some(value) = visible(chain, seq) {
+                found.entry = Some((key.clone(), value.clone()));
+                break;
+            }
+            found.skipped += 1;
+            if found.skipped > skips_max {
+                found.gave_up = true;
+                break;
+            }
+        }
+        found
+    }
+}
+
 impl State {
     fn map(&self, family: Family) -> &BTreeMap<Key, Chain> {
         &self.maps[family as usize]
@@ -48,13 +75,13 @@ impl State {
         from: Bound<&[u8]>,
         upper: Option<&[u8]>,
         seq: u64,
-    ) -> Option<(Key, Bytes)> {
+        skips_max: u64,
+    ) -> Found {
         let upper = upper.map_or(Bound::Unbounded, Bound::Excluded);
         if !is_range(from, upper) {
-            return None;
+            return Found::default();
         }
-        let mut range = self.map(family).range::<[u8], _>((from, upper));
-        range.find_map(|(key, chain)| Some((key.clone(), visible(chain, seq)?.clone())))
+        Found::first(self.map(family).range::<[u8], _>((from, upper)), seq, skips_max)
     }
 
     /// The last entry from `from` downwards, at or above `lower`.
@@ -64,13 +91,13 @@ impl State {
         from: Bound<&[u8]>,
         lower: Option<&[u8]>,
         seq: u64,
-    ) -> Option<(Key, Bytes)> {
+        skips_max: u64,
+    ) -> Found {
         let lower = lower.map_or(Bound::Unbounded, Bound::Included);
         if !is_range(lower, from) {
-            return None;
+            return Found::default();
         }
-        let mut range = self.map(family).range::<[u8], _>((lower, from));
-        range.by_ref().rev().find_map(|(key, chain)| Some((key.clone(), visible(chain, seq)?.clone())))
+        Found::first(self.map(family).range::<[u8], _>((lower, from)).rev(), seq, skips_max)
     }
 
     pub fn apply(&mut self, batch: WriteBatch) {

@@ -67,7 +67,7 @@ fn bounds_hold_in_both_directions() {
     for key in ["a", "b", "c", "d"] {
         put(&engine, key, "1");
     }
-    let options = IterOptions { lower: Some("b".into()), upper: Some("d".into()), one_key: false };
+    let options = IterOptions { lower: Some("b".into()), upper: Some("d".into()), ..IterOptions::default() };
     let mut iter = engine.iter(Family::Data, options).expect("memory does not fail");
     iter.seek(b"a").expect("memory does not fail");
     assert_eq!(iter.key(), b"b");

@@ -1,5 +1,7 @@
 //! What a caller says about its transaction, and what it gets back.
 
+use std::collections::BTreeMap;
+
 use basalt_base::{Key, Timestamp, TxnId};
 
 use super::lock::LockRecord;
@@ -22,11 +24,25 @@ pub struct OwnTxn<'a> {
     pub ignored: IgnoredSeqs<'a>,
 }
 
+/// The end of a transaction whose locks may still be there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FinishedTxn {
+    pub epoch: u32,
+    /// `None`: it was aborted.
+    pub commit_ts: Option<Timestamp>,
+    pub ignored: Vec<(u32, u32)>,
+}
+
+/// Ended transactions by id.
+pub type FinishedTxns = BTreeMap<TxnId, FinishedTxn>;
+
 /// How to read.
 #[derive(Clone, Copy, Debug)]
 pub struct ReadContext<'a> {
     pub read_ts: Timestamp,
     pub txn: Option<OwnTxn<'a>>,
+    /// Their intents are read as what they will become, instead of being in the way.
+    pub finished: Option<&'a FinishedTxns>,
     /// Values in `(read_ts, global_limit]` may have been committed before the reader began. `read_ts` means none are.
     pub global_limit: Timestamp,
     /// Of those, only values whose local timestamp is at or below this are uncertain on this store.
@@ -36,12 +52,18 @@ pub struct ReadContext<'a> {
 impl<'a> ReadContext<'a> {
     /// A read without uncertainty and without a transaction.
     pub fn at(read_ts: Timestamp) -> Self {
-        Self { read_ts, txn: None, global_limit: read_ts, local_limit: read_ts }
+        Self { read_ts, txn: None, finished: None, global_limit: read_ts, local_limit: read_ts }
     }
 
     #[must_use]
     pub fn with_txn(mut self, txn: OwnTxn<'a>) -> Self {
         self.txn = Some(txn);
+        self
+    }
+
+    #[must_use]
+    pub fn with_finished(mut self, finished: &'a FinishedTxns) -> Self {
+        self.finished = Some(finished);
         self
     }
 
@@ -87,6 +109,8 @@ pub struct WriteContext<'a> {
     pub read_ts: Timestamp,
     /// This store's clock: the value cannot have been visible before it.
     pub local_ts: Timestamp,
+    /// Refuse to write over a row that the transaction sees.
+    pub if_absent: bool,
 }
 
 /// A lock somebody else holds.
@@ -107,6 +131,8 @@ pub enum WriteOutcome {
     WriteTooOld(Timestamp),
     /// Foreign locks in the way, at most [`super::write::CONFLICTS_MAX`].
     Conflict(Vec<FoundLock>),
+    /// The write was to happen only if there is no row, and there is one.
+    Exists,
     /// The transaction has moved on to a later epoch: the request is stale.
     StaleEpoch,
     /// The sequence number was used before with another value: a bug of the caller.

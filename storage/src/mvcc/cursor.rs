@@ -1,14 +1,12 @@
-//! Cursors over the two families, shared by point reads, scans and garbage collection.
+//! The cursor over committed versions, shared by point reads, scans and garbage collection.
 //!
-//! A step is much cheaper than a seek, and most keys have one or two versions, so both skip old versions by stepping a
-//! few times before they seek. Neither allocates after its first few rows.
+//! A step is much cheaper than a seek, and most keys have one or two versions, so old versions are skipped by stepping
+//! a few times before seeking. Nothing is allocated after the first few rows.
 
-use basalt_base::{Key, Span, Timestamp, TxnId};
-use bytes::Bytes;
+use basalt_base::{Span, Timestamp};
 
-use super::context::{FoundLock, ReadContext};
+use super::context::ReadContext;
 use super::key::{decode_key, encode_after_into, encode_key_into, is_version_of};
-use super::lock::{LockRecord, Strength, decode_lock_key, encode_before_locks};
 use super::value::decode_value;
 use crate::{EngineIterator, Family, IterOptions, Reader, Result};
 
@@ -33,7 +31,7 @@ pub(super) struct VersionCursor<'r> {
 
 impl<'r> VersionCursor<'r> {
     pub fn new(reader: &'r dyn Reader, span: &Span, one_key: bool) -> Result<Self> {
-        let options = IterOptions { lower: Some(span.start.clone()), upper: Some(span.end.clone()), one_key };
+        let options = IterOptions { one_key, ..IterOptions::within(span) };
         Ok(Self { iter: reader.iter(Family::Data, options)?, target: Vec::new(), steps: 0 })
     }
 
@@ -183,105 +181,21 @@ impl<'r> VersionCursor<'r> {
         if self.at(user_key) { self.seek_before(user_key) } else { Ok(()) }
     }
 
-    fn prev(&mut self) -> Result<()> {
+    pub fn prev(&mut self) -> Result<()> {
         self.steps += 1;
         self.iter.prev()
+    }
+
+    /// Goes to the oldest version of `user_key`, or of the last key before it that has one.
+    pub fn seek_oldest(&mut self, user_key: &[u8]) -> Result<()> {
+        self.steps += 1;
+        encode_after_into(&mut self.target, user_key);
+        self.iter.seek_for_prev(&self.target)
     }
 
     /// No engine key equals a user key, so the last one ≤ it belongs to the key before.
     fn seek_before(&mut self, user_key: &[u8]) -> Result<()> {
         self.steps += 1;
         self.iter.seek_for_prev(user_key)
-    }
-}
-
-/// A cursor over the intents of the lock family; other locks do not concern readers.
-pub(super) struct IntentCursor<'r> {
-    iter: Box<dyn EngineIterator + 'r>,
-    reverse: bool,
-    /// User key of the intent under the cursor; kept apart because a merge compares it for every row.
-    key: Vec<u8>,
-    txn_id: TxnId,
-    valid: bool,
-}
-
-/// What an intent means to a reader.
-pub(super) enum IntentView {
-    /// Foreign, and the reader cannot step over it.
-    Conflict(FoundLock),
-    /// The reader's own: it sees this, whatever the data family holds.
-    Own {
-        value: Option<Bytes>,
-        ts: Timestamp,
-    },
-    Invisible,
-}
-
-impl<'r> IntentCursor<'r> {
-    /// Stands at the first intent of `span`, or the last if `reverse`.
-    pub fn new(reader: &'r dyn Reader, span: &Span, reverse: bool, one_key: bool) -> Result<Self> {
-        let options = IterOptions { lower: Some(span.start.clone()), upper: Some(span.end.clone()), one_key };
-        let iter = reader.iter(Family::Lock, options)?;
-        let mut cursor = Self { iter, reverse, key: Vec::new(), txn_id: TxnId(0), valid: false };
-        if reverse {
-            cursor.iter.seek_to_last()?;
-        } else if one_key {
-            cursor.iter.seek(&encode_before_locks(&span.start))?;
-        } else {
-            cursor.iter.seek(&span.start)?;
-        }
-        cursor.settle()?;
-        Ok(cursor)
-    }
-
-    pub fn valid(&self) -> bool {
-        self.valid
-    }
-
-    pub fn key(&self) -> &[u8] {
-        &self.key
-    }
-
-    pub fn advance(&mut self) -> Result<()> {
-        self.step()?;
-        self.settle()
-    }
-
-    pub fn view(&self, context: &ReadContext<'_>) -> Result<IntentView> {
-        if let Some(own) = context.txn.filter(|own| own.id == self.txn_id) {
-            let record = LockRecord::decode(self.txn_id, Strength::Intent, self.iter.value())?;
-            if record.epoch != own.epoch {
-                return Ok(IntentView::Invisible);
-            }
-            return Ok(match record.visible(own.read_seq, own.ignored) {
-                Some(value) => IntentView::Own { value: value.clone(), ts: record.write_ts },
-                None => IntentView::Invisible,
-            });
-        }
-        let lock = LockRecord::decode_header(self.txn_id, Strength::Intent, self.iter.value())?;
-        if lock.write_ts <= context.read_ts || context.uncertain(lock.write_ts, lock.local_ts) {
-            return Ok(IntentView::Conflict(FoundLock { key: Key::copy_from_slice(&self.key), lock }));
-        }
-        Ok(IntentView::Invisible)
-    }
-
-    fn step(&mut self) -> Result<()> {
-        if self.reverse { self.iter.prev() } else { self.iter.next() }
-    }
-
-    fn settle(&mut self) -> Result<()> {
-        while self.iter.valid() {
-            let (key, strength, txn_id) = decode_lock_key(self.iter.key())?;
-            if strength == Strength::Intent {
-                self.key.clear();
-                self.key.extend_from_slice(key);
-                self.txn_id = txn_id;
-                self.valid = true;
-                return Ok(());
-            }
-            self.step()?;
-        }
-        self.valid = false;
-        Ok(())
     }
 }

@@ -4,7 +4,8 @@ use basalt_base::{Key, Span, Timestamp};
 use bytes::Bytes;
 
 use super::context::{FoundLock, ReadContext};
-use super::cursor::{IntentCursor, IntentView, VersionCursor, Visible};
+use super::cursor::{VersionCursor, Visible};
+use super::intent_cursor::{IntentCursor, IntentView};
 use super::value::decode_value;
 use crate::{Reader, Result};
 
@@ -30,13 +31,14 @@ pub enum GetOutcome {
 /// Reads `key` as `context` sees it.
 pub fn get(reader: &dyn Reader, key: &Key, context: &ReadContext<'_>) -> Result<GetOutcome> {
     let span = Span::prefix(key.clone());
-    let intents = IntentCursor::new(reader, &span, false, true)?;
+    let intents = IntentCursor::of_key(reader, key)?;
     if intents.valid() && intents.key() == &key[..] {
         match intents.view(context)? {
             IntentView::Conflict(lock) => return Ok(GetOutcome::Conflict(lock)),
-            IntentView::Own { value, ts } => {
+            IntentView::Value { value, ts } => {
                 return Ok(GetOutcome::Found(value.map(|value| Version { value, ts })));
             }
+            IntentView::Uncertain { ts, local_ts } => return Ok(GetOutcome::Uncertain { ts, local_ts }),
             IntentView::Invisible => {}
         }
     }
@@ -52,9 +54,25 @@ pub fn get(reader: &dyn Reader, key: &Key, context: &ReadContext<'_>) -> Result<
     })
 }
 
-/// Timestamp of the newest committed version, tombstones included.
-pub fn newest_version_ts(reader: &dyn Reader, key: &Key) -> Result<Option<Timestamp>> {
+/// What a writer must know of the versions of its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NewestVersion {
+    pub ts: Timestamp,
+    pub is_tombstone: bool,
+}
+
+/// The newest committed version, tombstones included.
+pub fn newest_version(reader: &dyn Reader, key: &Key) -> Result<Option<NewestVersion>> {
     let mut versions = VersionCursor::new(reader, &Span::prefix(key.clone()), true)?;
     versions.seek_version(key, Timestamp::MAX)?;
-    if versions.at(key) { Ok(Some(versions.key()?.1)) } else { Ok(None) }
+    if !versions.at(key) {
+        return Ok(None);
+    }
+    let is_tombstone = decode_value(versions.value())?.payload.is_none();
+    Ok(Some(NewestVersion { ts: versions.key()?.1, is_tombstone }))
+}
+
+/// Timestamp of the newest committed version, tombstones included.
+pub fn newest_version_ts(reader: &dyn Reader, key: &Key) -> Result<Option<Timestamp>> {
+    Ok(newest_version(reader, key)?.map(|newest| newest.ts))
 }

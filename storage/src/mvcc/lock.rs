@@ -18,9 +18,12 @@ use basalt_base::{Key, Timestamp, TxnId};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::context::{IgnoredSeqs, ignores};
+use super::key::TIMESTAMP_LEN;
 use crate::{Error, Result};
 
 const FORMAT: u8 = 1;
+/// What comes before the anchor.
+const HEADER_LEN: usize = 37;
 /// Strength and transaction id behind the user key.
 pub const SUFFIX_LEN: usize = 17;
 
@@ -81,6 +84,14 @@ impl LockRecord {
         self.history.iter().rev().find(|(seq, _)| seen(*seq)).map(|(_, value)| value)
     }
 
+    /// See [`provisional_bytes`].
+    pub fn provisional_bytes(&self, user_key: &[u8]) -> i64 {
+        match self.strength {
+            Strength::Intent => version_bytes(user_key.len(), self.value.as_ref().map_or(0, Bytes::len)),
+            Strength::Exclusive | Strength::Shared => 0,
+        }
+    }
+
     pub fn encode(&self) -> Bytes {
         let values = self.history.iter().map(|(_, value)| 9 + value.as_ref().map_or(0, Bytes::len));
         let size = 50 + self.anchor.len() + self.value.as_ref().map_or(0, Bytes::len) + values.sum::<usize>();
@@ -120,7 +131,7 @@ impl LockRecord {
     }
 
     fn decode_header_and_rest(txn_id: TxnId, strength: Strength, mut bytes: &[u8]) -> Result<(Self, &[u8])> {
-        if bytes.len() < 37 {
+        if bytes.len() < HEADER_LEN {
             return Err(corrupt("header too short"));
         }
         let format = bytes.get_u8();
@@ -169,6 +180,29 @@ pub fn decode_lock_key(engine_key: &[u8]) -> Result<(&[u8], Strength, TxnId)> {
     let mut id = [0; 16];
     id.copy_from_slice(&suffix[1..]);
     Ok((user_key, strength, TxnId(u128::from_be_bytes(id))))
+}
+
+/// Bytes of the version that a stored lock becomes if its transaction commits; zero for a lock without a value. So the
+/// size of what is open and of what is committed are in one measure.
+pub fn provisional_bytes(engine_key: &[u8], value: &[u8]) -> Result<i64> {
+    let (user_key, strength, _) = decode_lock_key(engine_key)?;
+    if strength != Strength::Intent {
+        return Ok(0);
+    }
+    let mut rest = value.get(HEADER_LEN..).ok_or_else(|| corrupt("header too short"))?;
+    let anchor_len = take_u32(&mut rest)? as usize;
+    rest = rest.get(anchor_len..).ok_or_else(|| corrupt("ends early"))?;
+    let payload_len = match rest.try_get_u8() {
+        Ok(0) => 0,
+        Ok(1) => take_u32(&mut rest)? as usize,
+        _ => return Err(corrupt("unknown value tag")),
+    };
+    Ok(version_bytes(user_key.len(), payload_len))
+}
+
+fn version_bytes(user_key: usize, payload: usize) -> i64 {
+    // The flags of the version's value are one byte.
+    i64::try_from(user_key + TIMESTAMP_LEN + 1 + payload).unwrap_or(i64::MAX)
 }
 
 fn length(len: usize) -> u32 {
@@ -252,6 +286,9 @@ mod tests {
         for end in 0..bytes.len() {
             assert!(LockRecord::decode(TxnId(7), Strength::Intent, &bytes[..end]).is_err(), "{end}");
         }
+        let size = provisional_bytes(&encode_lock_key(b"key", Strength::Intent, TxnId(7)), &bytes);
+        assert_eq!(size.expect("own encoding"), 3 + 8 + 1 + 1);
+        assert_eq!(record().provisional_bytes(b"key"), 13);
         let header = LockRecord::decode_header(TxnId(7), Strength::Intent, &bytes).expect("own encoding");
         assert_eq!(header, LockRecord { value: None, history: Vec::new(), ..record() });
         let mut longer = bytes.to_vec();

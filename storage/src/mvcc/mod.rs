@@ -21,6 +21,7 @@ pub mod context;
 mod cursor;
 pub mod gc;
 pub mod get;
+mod intent_cursor;
 pub mod key;
 pub mod lock;
 pub mod refresh;
@@ -30,15 +31,18 @@ pub mod value;
 pub mod write;
 
 #[cfg(test)]
+mod lock_walk_tests;
+#[cfg(test)]
 mod tests;
 
 pub use context::{
-    FoundLock, IgnoredSeqs, OwnTxn, ReadContext, WriteContext, WriteOutcome, WriteTxn, ignores,
+    FinishedTxn, FinishedTxns, FoundLock, IgnoredSeqs, OwnTxn, ReadContext, WriteContext, WriteOutcome,
+    WriteTxn, ignores,
 };
 pub use gc::{GcOutcome, gc};
-pub use get::{GetOutcome, Version, get, newest_version_ts};
+pub use get::{GetOutcome, NewestVersion, Version, get, newest_version, newest_version_ts};
 pub use lock::{LockRecord, Strength};
 pub use refresh::{ForeignChange, has_foreign_change};
 pub use resolve::{RangeResolved, Resolution, ResolveStatus, Resolved, resolve, resolve_range};
 pub use scan::{ScanLimits, ScanOutcome, UncertainVersion, scan};
-pub use write::{acquire_lock, delete, put, put_committed, scan_locks};
+pub use write::{acquire_lock, delete, foreign_locks, locks_held, put, put_committed, scan_locks};

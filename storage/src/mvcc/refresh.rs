@@ -29,8 +29,7 @@ pub fn has_foreign_change(
     if span.is_empty() {
         return Ok(None);
     }
-    let options =
-        IterOptions { lower: Some(span.start.clone()), upper: Some(span.end.clone()), one_key: false };
+    let options = IterOptions::within(span);
     let mut locks = reader.iter(Family::Lock, options)?;
     locks.seek(&span.start)?;
     while locks.valid() {

@@ -83,8 +83,7 @@ pub fn resolve_range(
     max_keys: usize,
 ) -> Result<RangeResolved> {
     let mut outcome = RangeResolved::default();
-    let options =
-        IterOptions { lower: Some(span.start.clone()), upper: Some(span.end.clone()), one_key: false };
+    let options = IterOptions::within(span);
     let mut iter = reader.iter(Family::Lock, options)?;
     iter.seek(&span.start)?;
     let mut keys = 0;
@@ -143,8 +142,9 @@ fn resolve_lock(
     }
     let alive = lock.epoch == resolution.epoch && resolution.status != ResolveStatus::Aborted;
     let before = (lock.seq, lock.write_ts, lock.history.len());
+    let bytes_before = lock.provisional_bytes(key);
     if !alive || !drop_ignored(&mut lock, resolution.ignored) {
-        release(batch, key, &lock, resolved);
+        release(batch, key, &lock, bytes_before, resolved);
         return;
     }
     match resolution.status {
@@ -154,12 +154,13 @@ fn resolve_lock(
                 batch.put(Family::Data, encode_key(key, resolution.ts), version);
                 resolved.committed += 1;
             }
-            release(batch, key, &lock, resolved);
+            release(batch, key, &lock, bytes_before, resolved);
         }
         ResolveStatus::Pending => {
             lock.write_ts = lock.write_ts.max(resolution.ts);
             if (lock.seq, lock.write_ts, lock.history.len()) != before {
-                put_lock(batch, key, &lock);
+                put_lock(batch, key, &lock, Some(&lock));
+                batch.provisional_bytes += lock.provisional_bytes(key) - bytes_before;
                 resolved.updated += 1;
             }
         }
@@ -183,7 +184,8 @@ fn drop_ignored(lock: &mut LockRecord, ignored: IgnoredSeqs<'_>) -> bool {
     }
 }
 
-fn release(batch: &mut WriteBatch, key: &Key, lock: &LockRecord, resolved: &mut Resolved) {
+fn release(batch: &mut WriteBatch, key: &Key, lock: &LockRecord, bytes_before: i64, resolved: &mut Resolved) {
+    batch.provisional_bytes -= bytes_before;
     batch.delete(Family::Lock, encode_lock_key(key, lock.strength, lock.txn_id));
     resolved.released += 1;
 }

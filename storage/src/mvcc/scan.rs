@@ -11,7 +11,8 @@ use basalt_base::{Key, Span, Timestamp};
 use bytes::Bytes;
 
 use super::context::{FoundLock, ReadContext};
-use super::cursor::{IntentCursor, IntentView, VersionCursor, Visible};
+use super::cursor::{VersionCursor, Visible};
+use super::intent_cursor::{IntentCursor, IntentView};
 use super::value::decode_value;
 use crate::{Reader, Result};
 
@@ -25,11 +26,13 @@ pub struct ScanLimits {
     pub steps: u64,
     /// Foreign locks to collect once one is met, so that they can be pushed together; at least one is.
     pub conflicts: usize,
+    /// Deleted locks passed at once before locks are looked for piece by piece along the rows.
+    pub lock_skips: u64,
 }
 
 impl Default for ScanLimits {
     fn default() -> Self {
-        Self { rows: usize::MAX, bytes: usize::MAX, steps: u64::MAX, conflicts: 1 }
+        Self { rows: usize::MAX, bytes: usize::MAX, steps: u64::MAX, conflicts: 1, lock_skips: 256 }
     }
 }
 
@@ -69,7 +72,7 @@ pub fn scan(
         return Ok(ScanOutcome::default());
     }
     let mut versions = VersionCursor::new(reader, span, false)?;
-    let intents = IntentCursor::new(reader, span, reverse, false)?;
+    let intents = IntentCursor::new(reader, span, reverse, limits.lock_skips)?;
     if reverse {
         versions.seek_to_last()?;
     } else {
@@ -78,7 +81,7 @@ pub fn scan(
     let mut scan =
         Scan { span, reverse, context, limits, row, versions, intents, outcome: ScanOutcome::default() };
     scan.run()?;
-    scan.outcome.steps = scan.versions.steps;
+    scan.outcome.steps = scan.versions.steps + scan.intents.steps;
     Ok(scan.outcome)
 }
 
@@ -104,6 +107,7 @@ impl Scan<'_, '_> {
                 key.clear();
                 key.extend_from_slice(self.versions.key()?.0);
             }
+            self.intents.know(has_version.then_some(&key[..]))?;
             if self.intents.valid() && (!has_version || self.intent_is_due(&key)) {
                 match self.intents.view(self.context)? {
                     IntentView::Invisible => {
@@ -111,11 +115,15 @@ impl Scan<'_, '_> {
                         continue;
                     }
                     IntentView::Conflict(lock) => return self.stop_at_conflict(lock),
-                    IntentView::Own { value, .. } => {
+                    IntentView::Uncertain { ts, local_ts } => {
+                        self.stop_at_uncertain(self.intents.key().to_vec().into(), ts, local_ts);
+                        return Ok(());
+                    }
+                    IntentView::Value { value, .. } => {
                         let same_key = has_version && self.intents.key() == &key[..];
                         key.clear();
                         key.extend_from_slice(self.intents.key());
-                        if self.emit_own(&key, value).is_break() {
+                        if self.emit_provisional(&key, value).is_break() {
                             return Ok(());
                         }
                         self.intents.advance()?;
@@ -151,9 +159,7 @@ impl Scan<'_, '_> {
         match visible {
             Visible::Nothing => {}
             Visible::Uncertain { ts, local_ts } => {
-                let key = Key::copy_from_slice(key);
-                self.stop_before(&key);
-                self.outcome.uncertain = Some(UncertainVersion { key, ts, local_ts });
+                self.stop_at_uncertain(Key::copy_from_slice(key), ts, local_ts);
                 return Ok(ControlFlow::Break(()));
             }
             Visible::At(_) => {
@@ -174,7 +180,7 @@ impl Scan<'_, '_> {
         Ok(ControlFlow::Continue(()))
     }
 
-    fn emit_own(&mut self, key: &[u8], value: Option<Bytes>) -> ControlFlow<()> {
+    fn emit_provisional(&mut self, key: &[u8], value: Option<Bytes>) -> ControlFlow<()> {
         let Some(value) = value else { return ControlFlow::Continue(()) };
         self.outcome.rows += 1;
         self.outcome.bytes += key.len() + value.len();
@@ -200,6 +206,11 @@ impl Scan<'_, '_> {
     fn stop_before(&mut self, key: &Key) {
         let resume = if self.reverse { prefix_end(key).min(self.span.end.clone()) } else { key.clone() };
         self.outcome.resume = Some(resume);
+    }
+
+    fn stop_at_uncertain(&mut self, key: Key, ts: Timestamp, local_ts: Timestamp) {
+        self.stop_before(&key);
+        self.outcome.uncertain = Some(UncertainVersion { key, ts, local_ts });
     }
 
     fn stop_at_conflict(&mut self, first: FoundLock) -> Result<()> {

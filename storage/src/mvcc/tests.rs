@@ -30,7 +30,8 @@ impl Script {
     /// `t1 put k v #seq write_ts read_ts`, `t1 del k #seq write_ts read_ts`, `t1 share|lock k #seq write_ts read_ts`.
     fn write(&self, words: &[&str]) -> String {
         let [txn, what, key, rest @ ..] = words else { panic!("{words:?}") };
-        let (value, rest) = if *what == "put" { (rest[0], &rest[1..]) } else { ("", rest) };
+        let (value, rest) =
+            if matches!(*what, "put" | "insert") { (rest[0], &rest[1..]) } else { ("", rest) };
         let (anchor, key) = (Key::from_static(b"a"), Key::copy_from_slice(key.as_bytes()));
         let txn = WriteTxn {
             id: TxnId(u128::from(number(txn))),
@@ -46,9 +47,10 @@ impl Script {
             write_ts: Timestamp(number(rest[1])),
             read_ts: Timestamp(number(rest[2])),
             local_ts: Timestamp(number(rest[1]) - 1),
+            if_absent: *what == "insert",
         };
         let outcome = self.change(|reader, batch| match *what {
-            "put" => put(reader, batch, &key, Bytes::copy_from_slice(value.as_bytes()), &context),
+            "put" | "insert" => put(reader, batch, &key, Bytes::copy_from_slice(value.as_bytes()), &context),
             "del" => delete(reader, batch, &key, &context),
             "lock" => acquire_lock(reader, batch, &key, Strength::Exclusive, &context),
             _ => acquire_lock(reader, batch, &key, Strength::Shared, &context),
@@ -57,6 +59,7 @@ impl Script {
             WriteOutcome::Written(ts) => format!("written {}", ts.0),
             WriteOutcome::WriteTooOld(ts) => format!("too old, {}", ts.0),
             WriteOutcome::Conflict(locks) => format!("conflict t{}", locks[0].lock.txn_id.0),
+            WriteOutcome::Exists => "exists".to_owned(),
             WriteOutcome::StaleEpoch => "stale".to_owned(),
             WriteOutcome::ReplayMismatch => "mismatch".to_owned(),
         }
@@ -264,6 +267,27 @@ const SCRIPTS: &[(&str, &str)] = &[
          commit t1 j 10 → committed 0 released 1 updated 0
          get k 10 → v1
          get j 10 → none",
+    ),
+    (
+        "insert: not over a row that the transaction sees, its own deletions and rolled-back values considered",
+        "t1 put k v #1 10 10 → written 10
+         commit t1 k 10 → committed 1 released 1 updated 0
+         t2 insert k w #1 20 20 → exists
+         t2 insert k w #1 20 9 → too old, 11
+         t2 del k #1 20 20 → written 20
+         t2 insert k w #2 20 20 → written 20
+         t2 insert k w #2 20 20 → written 20
+         t2 insert k x #3 20 20 → exists
+         t1 insert k x #3 20 20 → conflict t2
+         ignore 1 3 → ok
+         t2 insert k x #4 20 20 → written 20
+         ignore 0 9 → ok
+         t2 insert k x #10 20 20 → exists
+         commit t2 k 20 → committed 0 released 1 updated 0
+         ignore 0 0 → ok
+         t3 del k #1 30 30 → written 30
+         commit t3 k 30 → committed 1 released 1 updated 0
+         t4 insert k y #1 40 40 → written 40",
     ),
     (
         "collection: the newest version at or below the threshold stays unless it is a tombstone",

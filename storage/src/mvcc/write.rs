@@ -6,7 +6,7 @@ use basalt_base::{Key, Span, Timestamp, TxnId};
 use bytes::Bytes;
 
 use super::context::{FoundLock, WriteContext, WriteOutcome, ignores};
-use super::get::newest_version_ts;
+use super::get::{NewestVersion, newest_version, newest_version_ts};
 use super::key::encode_key;
 use super::lock::{LockRecord, Strength, decode_lock_key, encode_before_locks, encode_lock_key};
 use super::value::encode_value;
@@ -59,8 +59,12 @@ fn write_value(
             WriteOutcome::ReplayMismatch
         });
     }
-    if let Some(too_old) = too_old(reader, key, context.read_ts, context.write_ts)? {
+    let newest = newest_version(reader, key)?;
+    if let Some(too_old) = too_old(newest, context.read_ts, context.write_ts) {
         return Ok(WriteOutcome::WriteTooOld(too_old));
+    }
+    if context.if_absent && row_is_there(existing, newest, context) {
+        return Ok(WriteOutcome::Exists);
     }
     let mut record = new_record(context, Strength::Intent, value);
     if let Some(existing) = existing {
@@ -74,7 +78,7 @@ fn write_value(
         }
     }
     let outcome = WriteOutcome::Written(record.write_ts);
-    put_lock(batch, key, &record);
+    put_lock(batch, key, &record, existing);
     Ok(outcome)
 }
 
@@ -111,12 +115,13 @@ pub fn acquire_lock(
         record.write_ts = record.write_ts.max(existing.write_ts);
     }
     let outcome = WriteOutcome::Written(record.write_ts);
-    put_lock(batch, key, &record);
+    put_lock(batch, key, &record, held.own(strength));
     Ok(outcome)
 }
 
 /// Writes a committed version (`None`: a tombstone) at `commit_ts`: the evaluation of a one-phase commit.
 /// Locks of `own` do not conflict; whoever releases them does it by [`super::resolve()`].
+/// With `if_absent`, a row that is there is not written over.
 pub fn put_committed(
     reader: &dyn Reader,
     batch: &mut WriteBatch,
@@ -126,23 +131,37 @@ pub fn put_committed(
     commit_ts: Timestamp,
     read_ts: Timestamp,
     local_ts: Timestamp,
+    if_absent: bool,
 ) -> Result<WriteOutcome> {
-    let conflicts = conflicts_of(reader, key, own)?;
+    let conflicts = foreign_locks(reader, key, own)?;
     if !conflicts.is_empty() {
         return Ok(WriteOutcome::Conflict(conflicts));
     }
-    if let Some(too_old) = too_old(reader, key, read_ts, commit_ts)? {
+    let newest = newest_version(reader, key)?;
+    if let Some(too_old) = too_old(newest, read_ts, commit_ts) {
         return Ok(WriteOutcome::WriteTooOld(too_old));
+    }
+    if if_absent && newest.is_some_and(|newest| !newest.is_tombstone) {
+        return Ok(WriteOutcome::Exists);
     }
     batch.put(Family::Data, encode_key(key, commit_ts), encode_value(value, commit_ts, local_ts));
     Ok(WriteOutcome::Written(commit_ts))
 }
 
+/// Whether the transaction holds anything on `key`.
+pub fn locks_held(reader: &dyn Reader, key: &Key, id: TxnId) -> Result<bool> {
+    let mut any = false;
+    for_each_lock(reader, key, |_, holder, _| {
+        any |= holder == id;
+        Ok(())
+    })?;
+    Ok(any)
+}
+
 /// Every lock in `span`, at most `max`, values included: to load a lock table, and for diagnosis.
 pub fn scan_locks(reader: &dyn Reader, span: &Span, max: usize) -> Result<Vec<FoundLock>> {
     let mut locks = Vec::new();
-    let options =
-        IterOptions { lower: Some(span.start.clone()), upper: Some(span.end.clone()), one_key: false };
+    let options = IterOptions::within(span);
     let mut iter = reader.iter(Family::Lock, options)?;
     iter.seek(&span.start)?;
     while iter.valid() && locks.len() < max {
@@ -154,19 +173,37 @@ pub fn scan_locks(reader: &dyn Reader, span: &Span, max: usize) -> Result<Vec<Fo
     Ok(locks)
 }
 
-pub(super) fn put_lock(batch: &mut WriteBatch, key: &Key, record: &LockRecord) {
+/// `replaced`: what the transaction holds with the same strength.
+pub(super) fn put_lock(
+    batch: &mut WriteBatch,
+    key: &Key,
+    record: &LockRecord,
+    replaced: Option<&LockRecord>,
+) {
+    batch.provisional_bytes +=
+        record.provisional_bytes(key) - replaced.map_or(0, |replaced| replaced.provisional_bytes(key));
     batch.put(Family::Lock, encode_lock_key(key, record.strength, record.txn_id), record.encode());
 }
 
 /// The lowest timestamp at which a write of `key` could go, if `write_ts` is not it.
-fn too_old(
-    reader: &dyn Reader,
-    key: &Key,
-    read_ts: Timestamp,
-    write_ts: Timestamp,
-) -> Result<Option<Timestamp>> {
-    let newest = newest_version_ts(reader, key)?;
-    Ok(newest.filter(|&newest| newest > read_ts || newest >= write_ts).map(Timestamp::next))
+fn too_old(newest: Option<NewestVersion>, read_ts: Timestamp, write_ts: Timestamp) -> Option<Timestamp> {
+    let newest = newest?.ts;
+    (newest > read_ts || newest >= write_ts).then(|| newest.next())
+}
+
+/// Whether the writer sees a row: its own newest value that is not rolled back, else the newest version.
+fn row_is_there(
+    existing: Option<&LockRecord>,
+    newest: Option<NewestVersion>,
+    context: &WriteContext<'_>,
+) -> bool {
+    let own = existing
+        .filter(|lock| lock.epoch == context.txn.epoch)
+        .and_then(|lock| lock.visible(u32::MAX, context.txn.ignored));
+    match own {
+        Some(value) => value.is_some(),
+        None => newest.is_some_and(|newest| !newest.is_tombstone),
+    }
 }
 
 fn value_at(lock: &LockRecord, seq: u32) -> Option<&Option<Bytes>> {
@@ -227,7 +264,8 @@ impl HeldLocks {
     }
 }
 
-fn conflicts_of(reader: &dyn Reader, key: &Key, own: Option<TxnId>) -> Result<Vec<FoundLock>> {
+/// What others hold on `key`, at most [`CONFLICTS_MAX`], without the values.
+pub fn foreign_locks(reader: &dyn Reader, key: &Key, own: Option<TxnId>) -> Result<Vec<FoundLock>> {
     let mut conflicts = Vec::new();
     for_each_lock(reader, key, |strength, holder, value| {
         if Some(holder) != own && conflicts.len() < CONFLICTS_MAX {
@@ -245,7 +283,7 @@ pub(super) fn for_each_lock(
     mut found: impl FnMut(Strength, TxnId, &[u8]) -> Result<()>,
 ) -> Result<()> {
     let span = Span::prefix(key.clone());
-    let options = IterOptions { lower: Some(span.start), upper: Some(span.end), one_key: true };
+    let options = IterOptions { one_key: true, ..IterOptions::within(&span) };
     let mut iter = reader.iter(Family::Lock, options)?;
     iter.seek(&encode_before_locks(key))?;
     while iter.valid() {

@@ -69,6 +69,11 @@ impl<'a> OverlayIter<'a> {
     fn settle(&mut self) -> Result<()> {
         loop {
             self.skip_deleted_spans()?;
+            if self.base.gave_up() {
+                // What the base has before the batch's next entry is unknown.
+                self.on = On::Nothing;
+                return Ok(());
+            }
             let order = match (self.base.valid(), self.entry) {
                 (false, None) => {
                     self.on = On::Nothing;
@@ -187,6 +192,10 @@ impl EngineIterator for OverlayIter<'_> {
 
     fn valid(&self) -> bool {
         self.on != On::Nothing
+    }
+
+    fn gave_up(&self) -> bool {
+        self.base.gave_up()
     }
 
     fn key(&self) -> &[u8] {

@@ -71,7 +71,7 @@ async fn rolling_back_to_a_savepoint_restores_flushed_revisions() {
     let savepoint = txn.savepoint();
     txn.put(key("k"), value("after")).unwrap();
     txn.put(key("l"), value("after")).unwrap();
-    txn.flush_if_needed().await.unwrap();
+    txn.flush_all().await.unwrap();
     assert!(fake.traces() == 2);
     txn.rollback_to(&savepoint).unwrap();
     assert_eq!(get(&txn, "k").await.as_deref(), Some("before"));
@@ -147,7 +147,7 @@ async fn dropping_the_last_handle_removes_the_locks() {
     let txn = begin(&client);
     txn.get(&key("q"), ReadOptions::locking(LockStrength::Exclusive)).await.unwrap();
     txn.put(key("a"), value("1")).unwrap();
-    txn.flush_if_needed().await.unwrap();
+    txn.flush_all().await.unwrap();
     let other = txn.clone();
     drop(txn);
     tokio::task::yield_now().await;
@@ -204,7 +204,8 @@ async fn a_large_transaction_keeps_little_in_memory() {
         txn.put(key(&format!("k{row:04}")), value("x")).unwrap();
         txn.flush_if_needed().await.unwrap();
         let state = txn.inner.state();
-        assert!(state.buffer.bytes() < 8_000 && state.locks.len() <= 101);
+        // As much again as is being sent.
+        assert!(state.buffer.bytes() < 16_000 && state.locks.len() <= 101);
     }
     assert_eq!(get(&txn, "k0007").await, None, "written by this very statement");
     txn.statement();

@@ -294,7 +294,12 @@ impl Model {
                 };
                 Response::Scan { batch, resume }
             }
-            Request::Put { key, value, seq } => {
+            Request::Put { key, value, seq, if_absent } => {
+                let there =
+                    self.versions.get(&key).and_then(|versions| versions.values().next_back()?.as_ref());
+                if if_absent && there.is_some() {
+                    return Err(Error::KeyExists { key });
+                }
                 self.write(meta, key, seq, Some(value), one_phase);
                 Response::Put
             }

@@ -302,6 +302,7 @@ impl RowStream for Dml {
                 self.scope.checkpoint().await?;
                 let Some(batch) = source.next_batch().await? else {
                     self.source = None;
+                    self.writer.finish().await?;
                     if !self.consequences.is_empty() {
                         let consequences = std::mem::take(&mut self.consequences);
                         referential::complete(&self.scope.context, consequences).await?;
