@@ -54,9 +54,22 @@ pub struct Node {
 
 impl Node {
     pub fn start(flags: &[&str]) -> Result<Self> {
+        Self::start_in(None, flags)
+    }
+
+    /// `procs`: the file of a control group that takes the process's id before the node begins.
+    pub fn start_in(procs: Option<PathBuf>, flags: &[&str]) -> Result<Self> {
         let folder = Scratch::new("node")?;
         let port = free_port()?;
-        let child = Command::new(binary("basalt"))
+        let mut command = match procs {
+            None => Command::new(binary("basalt")),
+            Some(procs) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", "echo $$ > \"$0\" && exec \"$@\""]).arg(procs).arg(binary("basalt"));
+                shell
+            }
+        };
+        let child = command
             .args(["start", "--insecure", "--sql-addr", &format!("127.0.0.1:{port}"), "--store"])
             .arg(folder.0.join("store"))
             .args(flags)
