@@ -84,8 +84,8 @@ fn powers(builder: &mut Builder) {
     scalars!(builder, {
         "dsqrt" => sqrt,
         "sqrt(float8)" => sqrt,
-        "dcbrt" => libm::cbrt,
-        "cbrt(float8)" => libm::cbrt,
+        "dcbrt" => f64::cbrt,
+        "cbrt(float8)" => f64::cbrt,
         "dpow" => power,
         "pow(float8,float8)" => power,
         "power(float8,float8)" => power,

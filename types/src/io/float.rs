@@ -75,12 +75,22 @@ macro_rules! shortest {
             if magnitude < (1u64 << <$float>::MANTISSA_DIGITS) as $float || magnitude > 1e38 {
                 return chosen;
             }
-            let Some(shown) = integer_value(&chosen) else { return chosen };
             let exact = magnitude as u128;
-            let is_halfway = [magnitude.next_up(), magnitude.next_down()]
-                .iter()
-                .any(|neighbour| shown.checked_mul(2) == exact.checked_add(*neighbour as u128));
-            if is_halfway { format!("{value:.*e}", decimals + 1) } else { chosen }
+            let is_halfway = |shown: &str| {
+                integer_value(shown).is_some_and(|shown| {
+                    [magnitude.next_up(), magnitude.next_down()]
+                        .iter()
+                        .any(|neighbour| shown.checked_mul(2) == exact.checked_add(*neighbour as u128))
+                })
+            };
+            // More digits of a halfway point may be zeros, which leave it where it is.
+            let mut chosen = chosen;
+            let mut decimals = decimals;
+            while is_halfway(&chosen) && decimals < 20 {
+                decimals += 1;
+                chosen = format!("{value:.decimals$e}");
+            }
+            chosen
         }
     };
 }

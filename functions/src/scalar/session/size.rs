@@ -8,7 +8,9 @@ pub fn register(builder: &mut Builder) {
     scalars!(builder, {
         "pg_size_pretty(int8)" => |size: i64| pretty(i128::from(size)),
         "pg_size_pretty(numeric)" => |size: &Numeric| match size.trunc(0)?.to_scaled(0) {
-            Some(size) => Ok(pretty(size)),
+            // In bytes the fraction shows.
+            Some(whole) if whole.abs() < UNITS[0].1 => Ok(format!("{size} {}", UNITS[0].0)),
+            Some(whole) => Ok(pretty(whole)),
             None => Err(SqlError::out_of_range("bigint")),
         },
         "pg_size_bytes" => size_bytes,
