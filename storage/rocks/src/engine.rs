@@ -157,7 +157,8 @@ impl Engine for RocksEngine {
         }
         let mut options = CompactOptions::default();
         options.set_exclusive_manual_compaction(false);
-        options.set_bottommost_level_compaction(BottommostLevelCompaction::IfHaveCompactionFilter);
+        // Deleted entries go only from the last level, and only when its files are written anew.
+        options.set_bottommost_level_compaction(BottommostLevelCompaction::ForceOptimized);
         let handle = self.store.family(family);
         self.store.db.compact_range_cf_opt(handle, Some(&span.start), Some(&span.end), &options);
         Ok(())
