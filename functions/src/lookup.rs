@@ -282,7 +282,10 @@ impl CastMethod {
             })));
         }
         match self {
-            Self::Function(function) => cast_function(function, call, value),
+            // A cast function may give another type of the same form (integer for oid).
+            Self::Function(function) => {
+                cast_function(function, call, value).map(|value| relabel(value, target.oid))
+            }
             Self::Binary => Ok(relabel(value.clone(), target.oid)),
             Self::InOut => {
                 let text = crate::io::output(call, value, source);

@@ -110,7 +110,17 @@ fn plan_explain(
     for option in options.iter().flatten() {
         let name = option.name.value.to_lowercase();
         let value = option.arg.as_ref().map(|arg| arg.to_string().trim_matches('\'').to_lowercase());
-        let on = !matches!(value.as_deref(), Some("false" | "off" | "0"));
+        let on = match value.as_deref() {
+            None | Some("true" | "on" | "1") => true,
+            Some("false" | "off" | "0") => false,
+            Some(_) if name == "format" => true,
+            Some(_) => {
+                return Err(SqlError::new(
+                    SqlState::SYNTAX_ERROR,
+                    format!("{name} requires a Boolean value"),
+                ));
+            }
+        };
         match name.as_str() {
             "analyze" => chosen.analyze = on,
             "verbose" => chosen.verbose = on,

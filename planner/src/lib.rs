@@ -16,7 +16,7 @@ mod tests;
 
 pub use bind::{PlanSettings, required_tables};
 pub use catalog::{Catalog, Column, Index, IndexColumn, Table, TableKind};
-pub use display::{explain_json, explain_text};
+pub use display::{explain_json, explain_text, expression_text, literal};
 pub use entry::analyze_and_plan;
 pub use expr::{ColumnId, Expr};
 pub use optimize::{

@@ -50,7 +50,10 @@ pub fn call(
             None => Datum::Null,
         },
         "pg_get_constraintdef" => {
-            argument(args, 0).and_then(|id| constraint_definition(view, id)).map_or(Datum::Null, Datum::text)
+            let pretty = matches!(args.get(1), Some(Datum::Bool(true)));
+            argument(args, 0)
+                .and_then(|id| constraint_definition(view, id, pretty))
+                .map_or(Datum::Null, Datum::text)
         }
         "pg_get_viewdef" => match argument(args, 0).and_then(|id| view.snapshot.tables.get(&id)) {
             Some(table) => match &table.kind {
@@ -311,7 +314,7 @@ pub(crate) fn index_definition(table: &Table, index: &Index, qualified: bool) ->
     text
 }
 
-fn constraint_definition(view: &CatalogView, id: Oid) -> Option<String> {
+fn constraint_definition(view: &CatalogView, id: Oid, pretty: bool) -> Option<String> {
     if let Some((table, position)) = view.snapshot.index(id) {
         let index = &table.indexes[position];
         let columns = index.columns.iter().filter_map(|part| table.column(part.column));
@@ -325,7 +328,10 @@ fn constraint_definition(view: &CatalogView, id: Oid) -> Option<String> {
         }
         let mut checks = table.checks.iter().enumerate();
         let (_, check) = checks.find(|(position, _)| check_oid(table.id, *position) == id)?;
-        Some(format!("CHECK ({})", check.expression))
+        let inner = check.expression.strip_prefix('(').and_then(|text| text.strip_suffix(')'));
+        // Only a lone pair of parentheses is known to be needless.
+        let lone = inner.filter(|text| pretty && !text.contains(['(', ')']));
+        Some(format!("CHECK ({})", lone.unwrap_or(&check.expression)))
     })
 }
 
@@ -471,7 +477,7 @@ fn unquote(text: &str) -> String {
 }
 
 /// Quotes an identifier where PostgreSQL would.
-fn quote(name: &str) -> String {
+pub(crate) fn quote(name: &str) -> String {
     let plain = name.chars().enumerate().all(|(position, c)| {
         c.is_ascii_lowercase() || c == '_' || (position > 0 && (c.is_ascii_digit() || c == '$'))
     });

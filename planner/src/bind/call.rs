@@ -1,7 +1,7 @@
 //! Function calls.
 
 use basalt_functions::{CastContext, FunctionKind};
-use basalt_types::{Oid, Result, SqlError, SqlState, SqlType, sql_type::type_by_name};
+use basalt_types::{Datum, Oid, Result, SqlError, SqlState, SqlType, sql_type::type_by_name};
 use sqlparser::{
     ast::{self, FunctionArg, FunctionArgExpr, FunctionArguments, Spanned},
     tokenizer::Span,
@@ -264,6 +264,13 @@ impl Binder<'_> {
 
     /// A call of a scalar or set-returning function with bound arguments.
     pub(super) fn call_function(&mut self, name: &str, args: Vec<(Expr, Span)>, span: Span) -> Result<Expr> {
+        // A literal has no type of its own yet.
+        if name == "pg_typeof"
+            && let [(Expr::Literal { ty, .. }, _)] = args.as_slice()
+            && ty.oid == Oid::UNKNOWN
+        {
+            return Ok(Expr::literal(Datum::Oid(Oid::UNKNOWN), SqlType::new(Oid::REGTYPE, -1)));
+        }
         // A type's name with one argument is a cast, unless a function takes exactly that type.
         if let [(arg, arg_span)] = args.as_slice()
             && let Some(info) = type_by_name(name)

@@ -137,7 +137,19 @@ impl Binder<'_> {
             return Ok(Expr::Array { elements, ty: target });
         }
         let value = self.expr(inner, env)?;
-        self.cast_explicit(value, target, inner.span())
+        let (source, span) = (value.ty(), inner.span());
+        if is_unknown(source) {
+            return self.cast_explicit(value, target, span);
+        }
+        match self.coerce(value, target, CastContext::Explicit, span)? {
+            Some(value) => Ok(value),
+            None => {
+                let (from, to) = (super::type_name(source), super::type_name(target));
+                let error =
+                    SqlError::new(SqlState::CANNOT_COERCE, format!("cannot cast type {from} to {to}"));
+                Err(self.source.cast_of(span).map_or(error.clone(), |place| error.at(place)))
+            }
+        }
     }
 
     fn binary_op(
@@ -396,6 +408,16 @@ impl Binder<'_> {
 
     fn access(&mut self, root: &ast::Expr, chain: &[AccessExpr], env: &Env<'_>) -> Result<Expr> {
         // `t.a[1]` comes as t, .a, [1].
+        let root = match root {
+            // `(t).a`
+            ast::Expr::Nested(inner)
+                if matches!(inner.as_ref(), ast::Expr::Identifier(_))
+                    && matches!(chain.first(), Some(AccessExpr::Dot(_))) =>
+            {
+                inner.as_ref()
+            }
+            root => root,
+        };
         let mut parts = match root {
             ast::Expr::Identifier(ident) => vec![ident.clone()],
             ast::Expr::CompoundIdentifier(parts) => parts.clone(),
@@ -427,6 +449,9 @@ impl Binder<'_> {
                 root.span(),
             ));
         };
+        if rest.iter().any(|step| matches!(step, AccessExpr::Subscript(Subscript::Slice { .. }))) {
+            return self.slice(array, rest, root.span(), env);
+        }
         let mut indexes = Vec::new();
         for step in rest {
             match step {
@@ -446,7 +471,7 @@ impl Binder<'_> {
                     )?);
                 }
                 AccessExpr::Subscript(Subscript::Slice { .. }) => {
-                    return Err(self.at(SqlError::not_supported("an array slice"), root.span()));
+                    return Err(SqlError::internal("a slice among subscripts"));
                 }
                 AccessExpr::Dot(field) => {
                     return Err(self
@@ -455,6 +480,49 @@ impl Binder<'_> {
             }
         }
         Ok(Expr::Subscript { array: Box::new(array), indexes, ty: SqlType::new(element, ty.typmod) })
+    }
+
+    /// `a[2:3]`; beside a slice, a lone subscript `n` means `1:n`.
+    fn slice(&mut self, array: Expr, steps: &[AccessExpr], span: Span, env: &Env<'_>) -> Result<Expr> {
+        let ty = array.ty();
+        let mut bounds = [Vec::with_capacity(steps.len()), Vec::with_capacity(steps.len())];
+        let constant = |value: i32| Expr::literal(basalt_types::Datum::Int4(value), SqlType::INT4);
+        for step in steps {
+            let (lower, upper) = match step {
+                AccessExpr::Subscript(Subscript::Slice { lower_bound, upper_bound, stride: None }) => {
+                    (lower_bound.as_ref(), upper_bound.as_ref())
+                }
+                AccessExpr::Subscript(Subscript::Index { index }) => (None, Some(index)),
+                _ => return Err(self.at(SqlError::not_supported("this subscript"), span)),
+            };
+            let is_index = matches!(step, AccessExpr::Subscript(Subscript::Index { .. }));
+            for (out, (bound, open)) in
+                bounds.iter_mut().zip([(lower, if is_index { 1 } else { i32::MIN }), (upper, i32::MAX)])
+            {
+                out.push(match bound {
+                    None => constant(open),
+                    Some(bound) => {
+                        let value = self.expr(bound, env)?;
+                        self.coerce_or(value, SqlType::INT4, CastContext::Assignment, bound.span(), |_| {
+                            SqlError::new(
+                                SqlState::DATATYPE_MISMATCH,
+                                "array subscript must have type integer",
+                            )
+                        })?
+                    }
+                });
+            }
+        }
+        let list = SqlType::new(Oid(1007), -1);
+        let [lower, upper] = bounds.map(|elements| Expr::Array { elements, ty: list });
+        let args = vec![(array, span), (lower, span), (upper, span)];
+        match self.call_function("array_slice", args, span)? {
+            Expr::Call(mut call) => {
+                call.ty = ty;
+                Ok(Expr::Call(call))
+            }
+            other => Ok(other),
+        }
     }
 
     fn collate(&mut self, inner: &ast::Expr, collation: &ast::ObjectName, env: &Env<'_>) -> Result<Expr> {

@@ -110,6 +110,9 @@ impl Binder<'_> {
             JoinOperator::FullOuter(constraint) => (JoinKind::Full, constraint),
             _ => return Err(self.at(SqlError::not_supported("this kind of join"), span)),
         };
+        if matches!(constraint, JoinConstraint::None) && !matches!(operator, JoinOperator::CrossJoin(_)) {
+            return Err(self.source.syntax_error_after(span));
+        }
         let using: Vec<(String, Span)> = match constraint {
             JoinConstraint::Using(names) => names
                 .iter()

@@ -239,6 +239,21 @@ impl Binder<'_> {
             }
             level = env.parent;
         }
+        let mut level = Some(env);
+        while let Some(env) = level {
+            let renamed = env.scope.relations.iter().find(|relation| {
+                relation.alias != table && relation.table.as_ref().is_some_and(|stored| stored.name == table)
+            });
+            if let Some(relation) = renamed {
+                let error = SqlError::new(
+                    SqlState::UNDEFINED_TABLE,
+                    format!("invalid reference to FROM-clause entry for table \"{table}\""),
+                )
+                .with_hint(format!("Perhaps you meant to reference the table alias \"{}\".", relation.alias));
+                return Err(self.at(error, span));
+            }
+            level = env.parent;
+        }
         Err(self.missing_relation(&table, span))
     }
 

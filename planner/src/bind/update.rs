@@ -137,7 +137,9 @@ impl Binder<'_> {
                 ));
             }
             for (name, value) in names.into_iter().zip(values) {
-                let label = super::folded(name)?.pop().unwrap_or_default();
+                let parts = super::folded(name)?;
+                // A dotted name means a field of a composite column.
+                let label = parts.first().cloned().unwrap_or_default();
                 let position = self.target_column(table, &label, name.span())?;
                 if assigned.iter().any(|(known, _)| *known == position) {
                     return Err(SqlError::new(

@@ -169,7 +169,13 @@ fn operator_symbol(function: Oid) -> &'static str {
     found.map_or("=", |operator| operator.name)
 }
 
-fn literal(value: &Datum, ty: SqlType) -> String {
+/// An expression over columns of the given names.
+pub fn expression_text(expr: &Expr, columns: &[(ColumnId, String)]) -> String {
+    Names(columns.iter().cloned().collect()).expr(expr)
+}
+
+/// A constant as PostgreSQL prints it.
+pub fn literal(value: &Datum, ty: SqlType) -> String {
     match value {
         Datum::Null => format!("NULL::{}", format_type(ty)),
         Datum::Bool(value) => value.to_string(),

@@ -3,4 +3,5 @@
 mod deparse;
 mod node;
 
+pub use deparse::{expression_text, literal};
 pub use node::{explain_json, explain_text};

@@ -4,6 +4,7 @@
 //! carry PostgreSQL's wording and character position, nesting is bounded before any recursion starts, and statements
 //! or clauses that `sqlparser` lacks are rewritten on the token level or parsed here.
 
+mod dialect;
 mod nesting;
 mod position;
 mod rewrite;
@@ -16,7 +17,6 @@ use std::sync::Arc;
 use basalt_types::{Result, SqlError, SqlState};
 use sqlparser::{
     ast,
-    dialect::PostgreSqlDialect,
     parser::Parser,
     tokenizer::{Token, TokenWithSpan, Tokenizer},
 };
@@ -110,6 +110,10 @@ fn parse_one(tokens: &[TokenWithSpan], source: &Source) -> Result<ParsedStatemen
     if let Some(utility) = utility::parse(tokens, source)? {
         return Ok(ParsedStatement { body: ParsedBody::Utility(utility), text, source: source.clone() });
     }
+    syntax_error::check_words(tokens, source)?;
+    if matches!(&tokens[0].token, Token::Word(word) if word.value.eq_ignore_ascii_case("copy")) {
+        rewrite::copy::check(tokens, source)?;
+    }
     let tokens = rewrite::statement(tokens.to_vec());
     let mut parser = new_parser(tokens);
     let statement =
@@ -119,9 +123,7 @@ fn parse_one(tokens: &[TokenWithSpan], source: &Source) -> Result<ParsedStatemen
 }
 
 fn new_parser(tokens: Vec<TokenWithSpan>) -> Parser<'static> {
-    Parser::new(&PostgreSqlDialect {})
-        .with_recursion_limit(RECURSION_LIMIT)
-        .with_tokens_with_locations(tokens)
+    Parser::new(&dialect::Postgres).with_recursion_limit(RECURSION_LIMIT).with_tokens_with_locations(tokens)
 }
 
 fn expect_end(parser: &Parser<'_>, source: &Source) -> Result<()> {
@@ -140,7 +142,7 @@ fn tokenize(sql: &str, source: &Source) -> Result<Vec<TokenWithSpan>> {
             "invalid byte sequence for encoding \"UTF8\": 0x00",
         ));
     }
-    let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql)
+    let tokens = Tokenizer::new(&dialect::Postgres, sql)
         .tokenize_with_location()
         .map_err(|error| syntax_error::unreadable(&error, source))?;
     Ok(tokens.into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_))).collect())

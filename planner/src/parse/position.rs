@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use basalt_types::SqlError;
+
 use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer};
 
 /// A query string, cheap to share.
@@ -41,6 +43,18 @@ impl Source {
         before.rfind(needle).map(|at| before[..at].chars().count() + 1)
     }
 
+    /// Where the cast of an operand stands: its `::`, or the CAST before it.
+    pub fn cast_of(&self, operand: Span) -> Option<usize> {
+        let end = self.byte(operand.end);
+        let rest = self.0[end..].trim_start_matches([' ', ')']);
+        if rest.starts_with("::") {
+            let at = self.0.len() - rest.len();
+            return Some(self.0[..at].chars().count() + 1);
+        }
+        let before = self.0[..self.byte(operand.start)].to_ascii_lowercase();
+        before.rfind("cast").map(|at| before[..at].chars().count() + 1)
+    }
+
     /// The text of a span.
     pub fn span(&self, span: Span) -> &str {
         let (start, end) = (self.byte(span.start), self.byte(span.end));
@@ -52,6 +66,20 @@ impl Source {
         match (tokens.first(), tokens.last()) {
             (Some(first), Some(last)) => self.span(Span::new(first.span.start, last.span.end)),
             _ => "",
+        }
+    }
+
+    /// `syntax error at or near` what follows a span.
+    pub fn syntax_error_after(&self, span: Span) -> SqlError {
+        let tokens = Tokenizer::new(&sqlparser::dialect::PostgreSqlDialect {}, &self.0)
+            .tokenize_with_location()
+            .unwrap_or_default();
+        let next = tokens.into_iter().find(|token| {
+            token.span.start >= span.end && !matches!(token.token, Token::Whitespace(_) | Token::EOF)
+        });
+        match next {
+            Some(token) => super::syntax_error::near(&token, self),
+            None => super::syntax_error::at_end(self),
         }
     }
 

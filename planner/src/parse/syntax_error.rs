@@ -1,6 +1,6 @@
 //! Errors of the tokenizer and the grammar in PostgreSQL's words.
 
-use basalt_types::{SqlError, SqlState};
+use basalt_types::{Result, SqlError, SqlState};
 use sqlparser::{
     parser::{Parser, ParserError},
     tokenizer::{Location, Span, Token, TokenWithSpan, TokenizerError},
@@ -27,6 +27,55 @@ pub(super) fn at_end(source: &Source) -> SqlError {
     SqlError::new(SqlState::SYNTAX_ERROR, "syntax error at end of input")
         .at(source.text().chars().count() + 1)
 }
+
+/// Refuses what the grammar lets pass: INSERT without INTO, and reserved words in the place of a table.
+pub(super) fn check_words(tokens: &[TokenWithSpan], source: &Source) -> Result<()> {
+    let word = |token: &TokenWithSpan| match &token.token {
+        Token::Word(word) if word.quote_style.is_none() => Some(word.value.to_ascii_lowercase()),
+        _ => None,
+    };
+    if tokens.first().and_then(word).as_deref() == Some("insert") {
+        match tokens.get(1) {
+            None => return Err(at_end(source)),
+            Some(token) if word(token).as_deref() != Some("into") => return Err(near(token, source)),
+            Some(_) => {}
+        }
+    }
+    for pair in tokens.windows(2) {
+        let (Some(before), Some(after)) = (word(&pair[0]), word(&pair[1])) else { continue };
+        let clause = matches!(before.as_str(), "from" | "join" | "into" | "update");
+        if clause && NEVER_TABLES.contains(&after.as_str()) {
+            return Err(near(&pair[1], source));
+        }
+    }
+    Ok(())
+}
+
+/// Reserved words that begin no table expression.
+const NEVER_TABLES: &[&str] = &[
+    "where",
+    "group",
+    "having",
+    "order",
+    "limit",
+    "offset",
+    "union",
+    "intersect",
+    "except",
+    "join",
+    "on",
+    "using",
+    "from",
+    "and",
+    "or",
+    "as",
+    "when",
+    "then",
+    "else",
+    "end",
+    "returning",
+    "into",
+];
 
 pub(super) fn translate(error: ParserError, parser: &Parser<'_>, source: &Source) -> SqlError {
     let message = match error {
@@ -62,6 +111,19 @@ fn token_at(parser: &Parser<'_>, location: Location) -> Option<TokenWithSpan> {
 
 /// An unterminated string, comment or identifier, or a character that begins no token.
 pub(super) fn unreadable(error: &TokenizerError, source: &Source) -> SqlError {
+    let start = if error.message.contains("multi-line comment") {
+        source.text().rfind("/*")
+    } else if error.message.contains("Unterminated dollar") {
+        source.text().rfind("$$")
+    } else {
+        None
+    };
+    if let Some(start) = start {
+        let what =
+            if source.text()[start..].starts_with('/') { "/* comment" } else { "dollar-quoted string" };
+        let message = format!("unterminated {what} at or near \"{}\"", &source.text()[start..]);
+        return SqlError::new(SqlState::SYNTAX_ERROR, message).at(source.text()[..start].chars().count() + 1);
+    }
     let rest = Span::new(error.location, Location { line: u64::MAX, column: 1 });
     let rest = source.span(rest);
     let what = if error.message.contains("multi-line comment") {

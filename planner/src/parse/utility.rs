@@ -46,7 +46,7 @@ pub enum Utility {
         hold: bool,
         query: Box<ParsedStatement>,
     },
-    /// `FETCH` or `MOVE`, forwards only.
+    /// `FETCH` or `MOVE`.
     Fetch {
         cursor: String,
         count: FetchCount,
@@ -108,8 +108,13 @@ pub enum RelationChange {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FetchCount {
+    /// So many forwards; backwards when negative, the current row again when zero.
     Rows(i64),
     All,
+    BackwardAll,
+    /// The row of this number; counted from the end when negative.
+    Absolute(i64),
+    Relative(i64),
 }
 
 pub(super) struct Tokens<'a> {
@@ -500,11 +505,21 @@ impl Tokens<'_> {
         if self.accept("next") {
         } else if self.accept("forward") {
             count = self.count()?.unwrap_or(FetchCount::Rows(1));
-        } else if ["prior", "first", "last", "absolute", "relative", "backward"]
-            .iter()
-            .any(|word| self.is(word))
-        {
-            return Err(basalt_types::SqlError::not_supported("a cursor that moves backwards"));
+        } else if self.accept("backward") {
+            count = match self.count()?.unwrap_or(FetchCount::Rows(1)) {
+                FetchCount::Rows(rows) => FetchCount::Rows(-rows),
+                _ => FetchCount::BackwardAll,
+            };
+        } else if self.accept("prior") {
+            count = FetchCount::Rows(-1);
+        } else if self.accept("first") {
+            count = FetchCount::Absolute(1);
+        } else if self.accept("last") {
+            count = FetchCount::Absolute(-1);
+        } else if self.accept("absolute") {
+            count = FetchCount::Absolute(self.rows()?);
+        } else if self.accept("relative") {
+            count = FetchCount::Relative(self.rows()?);
         } else if let Some(found) = self.count()? {
             count = found;
         }
@@ -514,16 +529,26 @@ impl Tokens<'_> {
         Ok(Utility::Fetch { cursor: self.name()?, count, is_move })
     }
 
+    fn rows(&mut self) -> Result<i64> {
+        match self.count()? {
+            Some(FetchCount::Rows(rows)) => Ok(rows),
+            _ => Err(self.error()),
+        }
+    }
+
     fn count(&mut self) -> Result<Option<FetchCount>> {
         if self.accept("all") {
             return Ok(Some(FetchCount::All));
         }
+        let negative = self.peek() == Some(&Token::Minus);
+        self.at += usize::from(negative);
         match self.peek() {
             Some(Token::Number(number, _)) => {
-                let count = number.parse().map_err(|_| self.error())?;
+                let count: i64 = number.parse().map_err(|_| self.error())?;
                 self.at += 1;
-                Ok(Some(FetchCount::Rows(count)))
+                Ok(Some(FetchCount::Rows(if negative { -count } else { count })))
             }
+            _ if negative => Err(self.error()),
             _ => Ok(None),
         }
     }

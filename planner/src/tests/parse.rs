@@ -108,3 +108,9 @@ fn what_clients_send() {
         assert!(parsed.is_ok(), "{sql}: {parsed:?}");
     }
 }
+
+#[test]
+fn nested_calls_take_linear_time() {
+    let sql = format!("SELECT {}1{}", "abs(".repeat(120), ")".repeat(120));
+    parse(&sql).expect("a deep call is a call");
+}

@@ -137,8 +137,18 @@ pub(crate) fn default_text(
     column: &str,
 ) -> Result<Option<String>> {
     let eval = session.eval_context(std::sync::Arc::new([]));
-    let text = default_words(session, expr, ty)?;
-    bind_column_default(&text, column, ty, &*session.catalog_view(), &plan_settings(&eval))?;
+    let mut text = default_words(session, expr, ty)?;
+    let bound = bind_column_default(&text, column, ty, &*session.catalog_view(), &plan_settings(&eval))?;
+    if text.starts_with('\'') {
+        // A constant in the form of its own type.
+        let mut value = &bound;
+        while let basalt_planner::Expr::Coerce { input, .. } = value {
+            value = input;
+        }
+        if let basalt_planner::Expr::Literal { value, ty } = value {
+            text = basalt_planner::literal(value, ty.bare());
+        }
+    }
     Ok((!text.eq_ignore_ascii_case("null")).then_some(text))
 }
 
@@ -333,7 +343,18 @@ pub(crate) fn add_check(session: &Session, table: &mut Table, check: &NewCheck) 
     let eval = session.eval_context(std::sync::Arc::new([]));
     let text = check.expr.to_string();
     let probe = std::sync::Arc::new(table.clone());
-    bind_check(&text, &probe, &*session.catalog_view(), &plan_settings(&eval))?;
+    let (view, settings) = (session.catalog_view(), plan_settings(&eval));
+    let names = |bound: &basalt_planner::bind::BoundCheck| {
+        let names = table.columns.iter().map(|column| crate::catalog_functions::quote(&column.name));
+        bound.columns.iter().copied().zip(names).collect::<Vec<_>>()
+    };
+    let bound = bind_check(&text, &probe, &*view, &settings)?;
+    let shown = basalt_planner::expression_text(&bound.expr, &names(&bound));
+    // PostgreSQL's form, where reading it again gives the same.
+    let expression = match bind_check(&shown, &probe, &*view, &settings) {
+        Ok(again) if basalt_planner::expression_text(&again.expr, &names(&again)) == shown => shown,
+        _ => text,
+    };
     let is_taken = |name: &str| table.checks.iter().any(|known| known.name == name);
     let name = match &check.name {
         Some(name) if is_taken(name) => {
@@ -349,7 +370,7 @@ pub(crate) fn add_check(session: &Session, table: &mut Table, check: &NewCheck) 
             names::automatic(&table.name, &columns, "check", is_taken)
         }
     };
-    table.checks.push(Check { name, expression: check.expr.to_string() });
+    table.checks.push(Check { name, expression });
     Ok(())
 }
 

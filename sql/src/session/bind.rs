@@ -181,7 +181,20 @@ impl Session {
         } else {
             let io = self.io_settings();
             let decode = |(index, (value, ty)): (usize, (&Option<Bytes>, &SqlType))| {
-                decode_param(value.as_ref(), *ty, is_binary(index), &io)
+                let binary = is_binary(index);
+                // The text of a reg* value names an object.
+                if let (
+                    Some(bytes),
+                    Oid::REGCLASS | Oid::REGTYPE | Oid::REGPROC | Oid::REGROLE | Oid::REGNAMESPACE,
+                    false,
+                ) = (value, ty.oid, binary)
+                    && let Ok(text) = std::str::from_utf8(bytes)
+                {
+                    self.catalog_view();
+                    let context = self.eval_context(Arc::new([]));
+                    return basalt_functions::io::input_in(&context, *ty, text);
+                }
+                decode_param(value.as_ref(), *ty, binary, &io)
             };
             params.iter().zip(&prepared.params).enumerate().map(decode).collect::<Result<_>>()?
         };

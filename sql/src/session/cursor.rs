@@ -1,12 +1,16 @@
-//! Server-side cursors: DECLARE, FETCH, MOVE, CLOSE. A cursor is a portal with a name, read forwards.
+//! Server-side cursors: DECLARE, FETCH, MOVE, CLOSE. A cursor is a portal with a name, read
+//! forwards; SCROLL and WITH HOLD keep its rows.
 
 use std::sync::Arc;
 
 use basalt_planner::parse::{FetchCount, ParsedStatement};
 use basalt_types::{Datum, Oid, Result, SqlError, SqlState, SqlType};
 
-use super::{BlockState, Portal, Session, bind::Progress};
-use crate::Output;
+use super::{BlockState, Portal, Session, bind::Progress, stored_cursor::StoredCursor};
+use crate::{
+    Output,
+    exec::{memory::Reservation, scope::row_bytes},
+};
 
 impl Session {
     pub(crate) async fn declare_cursor(
@@ -22,25 +26,19 @@ impl Session {
         if binary {
             return Err(SqlError::not_supported("DECLARE BINARY CURSOR"));
         }
-        if scroll {
-            return Err(SqlError::not_supported("DECLARE SCROLL CURSOR"));
-        }
-        if hold {
-            return Err(SqlError::not_supported("DECLARE CURSOR WITH HOLD"));
-        }
-        if self.block != BlockState::Block {
+        if self.block != BlockState::Block && !hold {
             return Err(SqlError::new(
                 SqlState::NO_ACTIVE_SQL_TRANSACTION,
                 "DECLARE CURSOR can only be used in transaction blocks",
             ));
         }
-        if self.portals.contains_key(name) {
+        if self.portals.contains_key(name) || self.cursors.contains_key(name) {
             return Err(SqlError::new(
                 SqlState::DUPLICATE_CURSOR,
                 format!("cursor \"{name}\" already exists"),
             ));
         }
-        if self.portals.len() >= self.services.options.portals_max {
+        if self.portals.len() + self.cursors.len() >= self.services.options.portals_max {
             return Err(SqlError::new(
                 SqlState::CONFIGURATION_LIMIT_EXCEEDED,
                 "too many portals in this session",
@@ -69,7 +67,26 @@ impl Session {
                 format!("there is no parameter ${missing}"),
             ));
         }
-        let stream = self.start(&statement.parsed, &planned, params).await?;
+        let implicit = self.open.is_none();
+        self.ensure_transaction()?;
+        let mut stream = self.start(&statement.parsed, &planned, params).await?;
+        if scroll || hold {
+            let budget = self.services.memory.statement(self.services.options.statement_memory_bytes);
+            let mut memory = Reservation::new(&budget);
+            let mut rows = Vec::new();
+            while let Some(batch) = stream.next_batch().await? {
+                memory.grow(batch.iter().map(|row| row_bytes(row)).sum())?;
+                rows.extend(batch);
+                self.cancel.check()?;
+            }
+            drop(stream);
+            let cursor = StoredCursor::new(prepared.fields.clone(), rows, hold, memory);
+            self.cursors.insert(name.to_owned(), cursor);
+            if implicit && self.block == BlockState::Implicit {
+                self.commit_transaction().await?;
+            }
+            return Ok(());
+        }
         let progress =
             Progress::Rows { pending: Vec::new().into_iter(), stream: Some(stream.into()), sent: 0 };
         let portal = Portal { prepared: Arc::new(prepared), params: params.clone(), progress, hold: false };
@@ -84,10 +101,29 @@ impl Session {
         is_move: bool,
         out: &mut dyn Output,
     ) -> Result<()> {
+        if let Some(stored) = self.cursors.get_mut(cursor) {
+            if !is_move {
+                out.fields(&stored.fields)?;
+            }
+            let rows = stored.fetch(count);
+            if !is_move {
+                for row in &rows {
+                    out.row(row)?;
+                }
+            }
+            return out.complete(&format!("{} {}", if is_move { "MOVE" } else { "FETCH" }, rows.len()));
+        }
         let most = match count {
             FetchCount::All => u64::MAX,
-            FetchCount::Rows(rows) => u64::try_from(rows)
-                .map_err(|_| SqlError::not_supported("FETCH backwards from a forward-only cursor"))?,
+            FetchCount::Rows(rows) if rows > 0 => rows.unsigned_abs(),
+            _ if !self.portals.contains_key(cursor) => return Err(no_cursor(cursor)),
+            _ => {
+                return Err(SqlError::new(
+                    SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
+                    "cursor can only scan forward",
+                )
+                .with_hint("Declare it with SCROLL option to enable backward scan."));
+            }
         };
         let cancel = self.cancel.clone();
         let portal = self.portals.get_mut(cursor).ok_or_else(|| no_cursor(cursor))?;
@@ -125,7 +161,11 @@ impl Session {
 
     pub(crate) fn close_cursor(&mut self, name: Option<&str>) -> Result<()> {
         match name {
-            None => self.portals.clear(),
+            None => {
+                self.portals.clear();
+                self.cursors.clear();
+            }
+            Some(name) if self.cursors.remove(name).is_some() => {}
             Some(name) => {
                 self.portals.remove(name).ok_or_else(|| no_cursor(name))?;
             }

@@ -10,6 +10,7 @@ mod info;
 mod run;
 pub mod settings;
 mod simple;
+mod stored_cursor;
 mod transaction;
 mod utility;
 
@@ -57,6 +58,8 @@ pub struct Session {
     pub(crate) open: Option<OpenTransaction>,
     pub(crate) statements: BTreeMap<String, Arc<Prepared>>,
     pub(crate) portals: BTreeMap<String, Portal>,
+    /// Cursors whose rows are kept.
+    pub(crate) cursors: BTreeMap<String, stored_cursor::StoredCursor>,
     pub(crate) notices: Vec<Notice>,
     /// The session has made its schema of temporary tables (which a rollback may have undone).
     pub(crate) has_temporary: bool,
@@ -126,6 +129,7 @@ impl Session {
             open: None,
             statements: BTreeMap::new(),
             portals: BTreeMap::new(),
+            cursors: BTreeMap::new(),
             notices: Vec::new(),
             has_temporary: false,
             reported,

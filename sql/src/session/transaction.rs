@@ -169,6 +169,10 @@ impl Session {
             self.abort_transaction().await;
             return Err(error);
         }
+        self.cursors.retain(|_, cursor| cursor.hold);
+        for cursor in self.cursors.values_mut() {
+            cursor.committed = true;
+        }
         let Some(open) = self.open.take() else {
             self.block = BlockState::Idle;
             return Ok(());
@@ -227,6 +231,7 @@ impl Session {
 
     /// Rolls back whatever is open.
     pub(crate) async fn abort_transaction(&mut self) {
+        self.cursors.retain(|_, cursor| cursor.committed);
         self.portals.retain(|_, portal| portal.outlives_transaction());
         self.block = BlockState::Idle;
         if let Some(open) = self.open.take() {

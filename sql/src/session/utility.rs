@@ -45,7 +45,10 @@ impl Session {
                 name => vec![field(self.canonical_setting(name)?.as_str())],
             },
             ParsedBody::Utility(Utility::Fetch { cursor, is_move: false, .. }) => {
-                self.portal(cursor)?.prepared.fields.clone()
+                match self.cursors.get(cursor) {
+                    Some(stored) => stored.fields.clone(),
+                    None => self.portal(cursor)?.prepared.fields.clone(),
+                }
             }
             ParsedBody::Sql(statement) => match &**statement {
                 Statement::Execute { name: Some(name), .. } => {
@@ -341,6 +344,7 @@ impl Session {
                 }
                 self.statements.clear();
                 self.portals.clear();
+                self.cursors.clear();
                 Arc::make_mut(&mut self.shared.settings.lock()).reset_all();
                 self.settings_changed(false);
                 *self.shared.sequence_values.lock() = super::SequenceValues::default();

@@ -3,6 +3,7 @@
 mod bounds;
 mod element;
 mod membership;
+mod slice;
 mod text;
 
 use crate::builder::Builder;
@@ -13,5 +14,6 @@ pub fn register(builder: &mut Builder) {
     bounds::register(builder);
     element::register(builder);
     membership::register(builder);
+    slice::register(builder);
     text::register(builder);
 }

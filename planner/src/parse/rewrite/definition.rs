@@ -129,7 +129,8 @@ fn table_items(tokens: &mut Vec<TokenWithSpan>, at: usize) {
     }
     let Some(close) = closing(tokens, open) else { return };
     let items = items(tokens, open, close);
-    let only_names = items.iter().all(|(start, end)| end - start == 1);
+    let is_query = tokens[close..].iter().any(|token| keyword(Some(token)) == Keyword::AS);
+    let only_names = is_query && items.iter().all(|(start, end)| end - start == 1);
     let mut new = Vec::with_capacity(tokens.len() + items.len());
     new.extend_from_slice(&tokens[..=open]);
     for (position, (start, end)) in items.iter().enumerate() {

@@ -1,5 +1,6 @@
 //! Small changes of the token stream that make PostgreSQL's forms acceptable to the grammar without changing meaning.
 
+pub(super) mod copy;
 mod definition;
 mod query;
 
@@ -25,7 +26,10 @@ fn replaced(token: &TokenWithSpan, with: Token) -> TokenWithSpan {
 
 pub(super) fn statement(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     match keyword(tokens.first()) {
-        Keyword::COPY => copy_options(&mut tokens),
+        Keyword::COPY => {
+            copy::legacy_options(&mut tokens);
+            copy_options(&mut tokens);
+        }
         Keyword::CREATE => definition::create(&mut tokens),
         Keyword::ALTER => definition::identity_options(&mut tokens),
         _ if is_word(tokens.first(), "abort") => {

@@ -272,7 +272,13 @@ impl Compiler<'_> {
                     types.push(SqlType::BOOL);
                 }
                 let call = function_call(function, types.into(), to)?;
-                Node::Call { call: Box::new(call), args: args.into() }
+                let call = Node::Call { call: Box::new(call), args: args.into() };
+                // A cast function may give another type of the same form (integer for oid).
+                if function.returns == to.oid {
+                    call
+                } else {
+                    Node::Relabel { input: Box::new(call), to: to.oid }
+                }
             }
         })
     }

@@ -183,12 +183,7 @@ impl Frame<'_> {
     }
 
     fn parse_text(&self, to: basalt_types::SqlType, text: &str) -> Result<Datum> {
-        if matches!(to.oid, Oid::REGCLASS | Oid::REGTYPE | Oid::REGPROC | Oid::REGROLE | Oid::REGNAMESPACE)
-            && text.parse::<u32>().is_err()
-        {
-            return self.context.session.resolve_reg(to.oid, text).map(Datum::Oid);
-        }
-        text_in(to, text, &self.context.io)
+        basalt_functions::io::input_in(self.context, to, text)
     }
 
     fn and(&self, args: &[Node]) -> Value {
