@@ -32,8 +32,16 @@ pub trait WindowPartition {
     fn peers_end(&self, row: usize) -> usize;
     /// Ordinal of the peer group, from 0.
     fn peer_group(&self, row: usize) -> usize;
-    /// The frame of `row`: half-open row interval (exclusions are applied by the executor for aggregates only).
+    /// The frame of `row` before exclusions: half-open row interval.
     fn frame(&self, row: usize) -> (usize, usize);
+    /// The frame clause leaves `other` out of the frame of `row`.
+    fn is_excluded(&self, _row: usize, _other: usize) -> bool {
+        false
+    }
+    /// The frame clause leaves rows out at all.
+    fn excludes(&self) -> bool {
+        false
+    }
 }
 
 /// The state of one aggregate over one group.

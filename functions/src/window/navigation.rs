@@ -12,8 +12,8 @@ pub fn register(builder: &mut Builder) {
     for declared in ["lead(anyelement)", "lead(anyelement,int4)", "lead(anycompatible,int4,anycompatible)"] {
         builder.window(declared, |_, partition, row| shifted(partition, row, 1));
     }
-    builder.window("first_value", |_, partition, row| Ok(in_frame(partition, row, |start, _| start)));
-    builder.window("last_value", |_, partition, row| Ok(in_frame(partition, row, |_, end| end - 1)));
+    builder.window("first_value", |_, partition, row| Ok(from_start(partition, row, 1)));
+    builder.window("last_value", |_, partition, row| Ok(last(partition, row)));
     builder.window("nth_value", nth_value);
 }
 
@@ -32,9 +32,21 @@ fn shifted(partition: &dyn WindowPartition, row: usize, direction: i64) -> Resul
     Ok(args.get(2).cloned().unwrap_or(Datum::Null))
 }
 
-fn in_frame(partition: &dyn WindowPartition, row: usize, pick: fn(usize, usize) -> usize) -> Datum {
+/// The value of the `nth` row of the frame, from 1.
+fn from_start(partition: &dyn WindowPartition, row: usize, nth: usize) -> Datum {
     let (start, end) = partition.frame(row);
-    if start < end { partition.args(pick(start, end))[0].clone() } else { Datum::Null }
+    let found = if partition.excludes() {
+        (start..end).filter(|&other| !partition.is_excluded(row, other)).nth(nth - 1)
+    } else {
+        start.checked_add(nth - 1).filter(|&other| other < end)
+    };
+    found.map_or(Datum::Null, |other| partition.args(other)[0].clone())
+}
+
+fn last(partition: &dyn WindowPartition, row: usize) -> Datum {
+    let (start, end) = partition.frame(row);
+    let found = (start..end).rev().find(|&other| !partition.is_excluded(row, other));
+    found.map_or(Datum::Null, |other| partition.args(other)[0].clone())
 }
 
 fn nth_value(_: &Call<'_>, partition: &dyn WindowPartition, row: usize) -> Result<Datum> {
@@ -48,7 +60,5 @@ fn nth_value(_: &Call<'_>, partition: &dyn WindowPartition, row: usize) -> Resul
         }
         _ => return Ok(Datum::Null),
     };
-    let (start, end) = partition.frame(row);
-    let wanted = start + nth - 1;
-    Ok(if wanted < end { partition.args(wanted)[0].clone() } else { Datum::Null })
+    Ok(from_start(partition, row, nth))
 }

@@ -1,15 +1,28 @@
 //! Structural equality of expressions.
 
+use basalt_types::Datum;
+
 use crate::{Expr, expr::AggregateCall, plan::SortKey};
 
 fn all_same(left: &[Expr], right: &[Expr]) -> bool {
     left.len() == right.len() && left.iter().zip(right).all(|(left, right)| same(left, right))
 }
 
+/// Bit by bit: NaN is itself, and zero is not its negative.
+fn same_literal(left: &Datum, right: &Datum) -> bool {
+    match (left, right) {
+        (Datum::Float4(left), Datum::Float4(right)) => left.to_bits() == right.to_bits(),
+        (Datum::Float8(left), Datum::Float8(right)) => left.to_bits() == right.to_bits(),
+        (left, right) => left == right,
+    }
+}
+
 /// Whether two expressions compute the same from the same row. Volatile calls and subqueries never do.
 pub fn same(left: &Expr, right: &Expr) -> bool {
     match (left, right) {
-        (Expr::Literal { value: a, ty: s }, Expr::Literal { value: b, ty: t }) => s == t && a == b,
+        (Expr::Literal { value: a, ty: s }, Expr::Literal { value: b, ty: t }) => {
+            s == t && same_literal(a, b)
+        }
         (Expr::Column { id: a, .. }, Expr::Column { id: b, .. }) => a == b,
         (Expr::Param { index: a, ty: s }, Expr::Param { index: b, ty: t }) => a == b && s == t,
         (Expr::Call(a), Expr::Call(b)) => {

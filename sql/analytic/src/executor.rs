@@ -22,6 +22,9 @@ use crate::{
     translate::{Failure, PlanBuilder},
 };
 
+/// Most bytes that a sort sets aside for merging.
+const SPILL_RESERVATION_MAX: usize = 10 << 20;
+
 /// Settings of the executor.
 #[derive(Clone, Debug)]
 pub struct AnalyticOptions {
@@ -64,10 +67,10 @@ impl AnalyticExecutor {
             .map_err(|error| from_datafusion(&error))?;
         let mut config =
             SessionConfig::new().with_batch_size(self.options.batch_rows).with_target_partitions(1);
-        if self.options.spill_directory.is_none() {
-            // Nothing to set aside for merging spilled runs.
-            config = config.with_sort_spill_reservation_bytes(0);
-        }
+        // What each partition of a sort sets aside for merging what it spilled; nothing where nothing spills.
+        let share = context.memory.max() / (8 * self.options.partitions.max(1));
+        let aside = if self.options.spill_directory.is_some() { share.min(SPILL_RESERVATION_MAX) } else { 0 };
+        config = config.with_sort_spill_reservation_bytes(aside);
         Ok(Arc::new(TaskContext::default().with_session_config(config).with_runtime(runtime)))
     }
 }

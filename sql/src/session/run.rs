@@ -7,7 +7,7 @@ use std::{
 
 use basalt_functions::EvalContext;
 use basalt_planner::{
-    Field, Plan, PlanSettings, Planned, PlannedBody, analyze_and_plan,
+    Field, Plan, PlanNode, PlanSettings, Planned, PlannedBody, analyze_and_plan,
     parse::{ParsedBody, ParsedStatement},
     statement::DmlKind,
 };
@@ -187,7 +187,9 @@ impl Session {
         let wanted = match self.shared.settings.lock().hot().executor {
             ExecutorChoice::Row => false,
             ExecutorChoice::Vectorized => true,
-            ExecutorChoice::Auto => plan.cost >= self.services.options.vectorized_cost_min,
+            ExecutorChoice::Auto => {
+                plan.cost.max(blocking_cost(plan)) >= self.services.options.vectorized_cost_min
+            }
         };
         (wanted && vectorized.refuses(plan).is_none()).then_some(vectorized)
     }
@@ -428,12 +430,8 @@ impl Session {
         {
             let rows = i64::try_from(affected).unwrap_or(i64::MAX);
             match (&plan.node, kind) {
-                (basalt_planner::PlanNode::Insert(insert), _) => {
-                    open.row_deltas.push((insert.table.id, rows))
-                }
-                (basalt_planner::PlanNode::Delete(delete), _) => {
-                    open.row_deltas.push((delete.table.id, -rows))
-                }
+                (PlanNode::Insert(insert), _) => open.row_deltas.push((insert.table.id, rows)),
+                (PlanNode::Delete(delete), _) => open.row_deltas.push((delete.table.id, -rows)),
                 _ => {}
             }
         }
@@ -550,5 +548,16 @@ fn command_tag(planned: &Planned, affected: u64) -> String {
         PlannedBody::Dml { kind: DmlKind::Insert, .. } => format!("INSERT 0 {affected}"),
         PlannedBody::Dml { kind, .. } => format!("{} {affected}", dml_name(*kind)),
         PlannedBody::Explain { .. } | PlannedBody::Utility(_) | PlannedBody::Own(_) => "EXPLAIN".to_owned(),
+    }
+}
+
+/// What is spent before the first row, however few are wanted: below a LIMIT the estimate counts only a share of it.
+fn blocking_cost(plan: &Plan) -> f64 {
+    match &plan.node {
+        PlanNode::Limit { input, .. } | PlanNode::Project { input, .. } | PlanNode::Filter { input, .. } => {
+            blocking_cost(input)
+        }
+        PlanNode::Sort { .. } | PlanNode::Aggregate(_) | PlanNode::Window { .. } => plan.cost,
+        _ => 0.0,
     }
 }

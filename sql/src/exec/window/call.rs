@@ -92,7 +92,8 @@ impl WindowColumn {
         let site = Call { context: eval, arg_types: &self.arg_types, return_type: self.return_type };
         match self.function {
             Function::Window(function) => {
-                let view = Partition { inputs, args: self.arg_types.len(), peers, frames: &frames };
+                let exclude = self.frame.exclude;
+                let view = Partition { inputs, args: self.arg_types.len(), peers, frames: &frames, exclude };
                 let mut values = Vec::with_capacity(inputs.len());
                 for row in 0..inputs.len() {
                     check(row, cancel)?;
@@ -182,6 +183,7 @@ struct Partition<'a> {
     args: usize,
     peers: &'a Peers,
     frames: &'a [(usize, usize)],
+    exclude: FrameExclude,
 }
 
 impl WindowPartition for Partition<'_> {
@@ -207,5 +209,13 @@ impl WindowPartition for Partition<'_> {
 
     fn frame(&self, row: usize) -> (usize, usize) {
         self.frames[row]
+    }
+
+    fn is_excluded(&self, row: usize, other: usize) -> bool {
+        excluded(self.exclude, row, other, self.peers)
+    }
+
+    fn excludes(&self) -> bool {
+        self.exclude != FrameExclude::NoOthers
     }
 }
