@@ -3,10 +3,14 @@
 //! `sqlparser` looks for a named argument by parsing the argument as an expression, and when no name operator follows,
 //! parses it again: nested calls take time exponential in their depth. A name is an identifier in PostgreSQL, which is
 //! looked for without recursion.
+//!
+//! It also reads what follows IS DISTINCT FROM as far as an expression goes, an AND and all behind it included. In
+//! PostgreSQL it ends where an operand of IS ends.
 
 use std::any::TypeId;
 
 use sqlparser::{
+    ast::Expr,
     dialect::{Dialect, PostgreSqlDialect, Precedence},
     keywords::Keyword,
     parser::{Parser, ParserError},
@@ -73,6 +77,22 @@ impl Dialect for Postgres {
 
     fn prec_value(&self, precedence: Precedence) -> u8 {
         INNER.prec_value(precedence)
+    }
+
+    fn parse_infix(
+        &self,
+        parser: &mut Parser<'_>,
+        left: &Expr,
+        _precedence: u8,
+    ) -> Option<Result<Expr, ParserError>> {
+        let distinct = parser.parse_keywords(&[Keyword::IS, Keyword::DISTINCT, Keyword::FROM]);
+        if !distinct && !parser.parse_keywords(&[Keyword::IS, Keyword::NOT, Keyword::DISTINCT, Keyword::FROM])
+        {
+            return None;
+        }
+        let make = if distinct { Expr::IsDistinctFrom } else { Expr::IsNotDistinctFrom };
+        let right = parser.parse_subexpr(self.prec_value(Precedence::Is));
+        Some(right.map(|right| make(Box::new(left.clone()), Box::new(right))))
     }
 
     as_inner! {
