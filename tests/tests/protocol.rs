@@ -197,3 +197,89 @@ async fn a_data_change_happens_whole_however_few_rows_are_fetched() {
     let row = client.query_one("SELECT count(*) FROM t", &[]).await.unwrap();
     assert_eq!(row.get::<_, i64>(0), 1000);
 }
+
+#[tokio::test]
+async fn statements_that_only_compute_hold_nobody_up() {
+    let node = Node::start(&[]);
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let endless = "SELECT count(*) FROM generate_series(1, 1000000) a, generate_series(1, 1000000) b";
+    let mut running = Vec::new();
+    for index in 0..2 * processors {
+        let client = node.connect().await;
+        let executor = if index % 2 == 0 { "row" } else { "vectorized" };
+        client.batch_execute(&format!("SET basalt.executor = {executor}")).await.unwrap();
+        let token = client.cancel_token();
+        running.push((token, tokio::spawn(async move { client.query(endless, &[]).await.map(|_| ()) })));
+    }
+    // New clients are let in and served, and time limits are kept.
+    let others = async {
+        for executor in ["row", "vectorized"] {
+            let client = node.connect().await;
+            assert_eq!(client.query_one("SELECT 1", &[]).await.unwrap().get::<_, i32>(0), 1);
+            let limited = format!("SET statement_timeout = 200; SET basalt.executor = {executor}");
+            client.batch_execute(&limited).await.unwrap();
+            let error = client.query(endless, &[]).await.unwrap_err();
+            assert_eq!(error.code(), Some(&SqlState::QUERY_CANCELED), "{executor}: {error}");
+        }
+    };
+    tokio::time::timeout(PATIENCE, others).await.expect("others are served");
+    for (token, running) in running {
+        assert!(!running.is_finished());
+        token.cancel_query(tokio_postgres::NoTls).await.unwrap();
+        let ended = tokio::time::timeout(PATIENCE, running).await.expect("it stops").unwrap();
+        assert_eq!(ended.unwrap_err().code(), Some(&SqlState::QUERY_CANCELED));
+    }
+}
+
+#[tokio::test]
+async fn deep_statements_are_answered_or_refused() {
+    let node = Node::start(&[]);
+    let client = node.connect().await;
+    let list = |count: usize, separator: &str, item: &dyn Fn(usize) -> String| {
+        (0..count).map(item).collect::<Vec<_>>().join(separator)
+    };
+    let chain = |count| {
+        let item = |index| match index {
+            0 => "c0 AS (SELECT 1 AS x)".to_owned(),
+            index => format!("c{index} AS (SELECT x FROM c{})", index - 1),
+        };
+        format!("WITH {} SELECT x FROM c{}", list(count, ", ", &item), count - 1)
+    };
+    let from = |count| format!("SELECT count(*) FROM {}", list(count, ", ", &|n| format!("(SELECT 1) t{n}")));
+    let calls = |count| {
+        let item = |index| format!("generate_series(1, 1) t{index}");
+        format!("SELECT count(*) FROM {}", list(count, ", ", &item))
+    };
+    let unions = |count| list(count, " UNION ", &|_| "SELECT 1".to_owned());
+    let conditions = |count| format!("SELECT 1 WHERE {}", list(count, " AND ", &|_| "1 = 1".to_owned()));
+    let nested = |count: usize| format!("SELECT {}1{}", "(".repeat(count), ")".repeat(count));
+    let subqueries =
+        |count: usize| format!("{}SELECT 1{}", "SELECT * FROM (".repeat(count), ") s".repeat(count));
+    let calls_in_calls = |count: usize| format!("SELECT {}1{}", "abs(".repeat(count), ")".repeat(count));
+    let makers: [(&str, &dyn Fn(usize) -> String); 8] = [
+        ("WITH", &chain),
+        ("FROM", &from),
+        ("functions in FROM", &calls),
+        ("UNION", &unions),
+        ("AND", &conditions),
+        ("parentheses", &nested),
+        ("subqueries", &subqueries),
+        ("calls", &calls_in_calls),
+    ];
+    for (name, make) in makers {
+        let mut answered = 0;
+        for count in [50, 120, 250, 280, 450, 650, 800, 999, 1_001, 5_000, 20_000] {
+            match client.simple_query(&make(count)).await {
+                Ok(_) => answered = count,
+                Err(error) => {
+                    let code = error.code().unwrap_or_else(|| panic!("{name} of {count}: {error}"));
+                    assert_eq!(*code, SqlState::STATEMENT_TOO_COMPLEX, "{name} of {count}: {error}");
+                }
+            }
+        }
+        assert!(answered >= 50 && answered <= 1_000, "{name}: {answered} levels were answered");
+    }
+    let wide = format!("SELECT {}", list(70_000, ", ", &|_| "1".to_owned()));
+    let error = client.simple_query(&wide).await.unwrap_err();
+    assert_eq!(error.code(), Some(&SqlState::TOO_MANY_COLUMNS));
+}
