@@ -47,7 +47,7 @@ struct Share {
 
 impl Store {
     /// Whether writes of `keys` could be committed by [`Store::commit_together`] now.
-    pub(crate) fn may_commit_together<'a>(&self, keys: &mut dyn Iterator<Item = &'a Key>) -> bool {
+    pub(crate) fn may_commit_together(&self, keys: &mut dyn Iterator<Item = &Key>) -> bool {
         let mut ranges = BTreeSet::new();
         let mut current: Option<Arc<RangeDescriptor>> = None;
         for key in keys {

@@ -47,13 +47,13 @@ impl Binder<'_> {
         };
         let table = self.writable(name, "insert into")?;
         let targets = self.insert_columns(&table, &insert.columns)?;
-        let mut defaults = Defaults::default();
         // OVERRIDING SYSTEM VALUE and OVERRIDING USER VALUE, as the rewriter puts them.
-        defaults.overriding = match (insert.overwrite, insert.has_table_keyword) {
+        let overriding = match (insert.overwrite, insert.has_table_keyword) {
             (true, false) => Overriding::System,
             (true, true) => Overriding::User,
             (false, _) => Overriding::Nothing,
         };
+        let mut defaults = Defaults { overriding, ..Defaults::default() };
         let source = match &insert.source {
             None => self.default_row(&table, &mut defaults)?,
             Some(query) => match query.body.as_ref() {

@@ -52,6 +52,7 @@ pub struct ParsedStatement {
 }
 
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "one for each statement, and patterns look into it")]
 pub enum ParsedBody {
     Sql(Box<ast::Statement>),
     /// Statements that `sqlparser` does not know, or not as PostgreSQL means them.

@@ -153,7 +153,7 @@ pub(super) async fn drop_column(
         .filter(|(child, key)| child.id != table.id && key.referenced_columns.contains(&id))
         .collect();
     let views = view::dependents_of_column(session, table, &name)?;
-    if !cascade && !(referring.is_empty() && views.is_empty()) {
+    if !(cascade || referring.is_empty() && views.is_empty()) {
         let mut detail: Vec<String> = views
             .iter()
             .map(|view| format!("view {} depends on column {name} of table {}", view.name, table.name))
@@ -180,7 +180,7 @@ pub(super) async fn drop_column(
     changed.columns.remove(position);
     changed.comments.remove(&id);
     changed.foreign_keys.retain(|key| {
-        !key.columns.contains(&id) && !(key.referenced == table.id && key.referenced_columns.contains(&id))
+        !(key.columns.contains(&id) || key.referenced == table.id && key.referenced_columns.contains(&id))
     });
     let uses = |index: &basalt_planner::Index| {
         index.columns.iter().any(|column| column.column == id) || index.stored.contains(&id)

@@ -81,7 +81,7 @@ async fn drop_relation(
         .collect();
     let dependents = view::dependents(session, &table)?;
     let dependents: Vec<_> = dependents.into_iter().filter(|view| !together.contains(&view.id)).collect();
-    if !(dependents.is_empty() && referring.is_empty()) && !cascade {
+    if !(cascade || dependents.is_empty() && referring.is_empty()) {
         let mut detail: Vec<String> = dependents
             .iter()
             .map(|dependent| format!("view {} depends on {word} {}", dependent.name, table.name))

@@ -145,8 +145,8 @@ impl Reference {
     /// Fails unless every one of the values (of the child's types) is a key of the parent.
     pub async fn check(&self, context: &ExecContext, rows: Vec<Row>) -> Result<()> {
         for chunk in rows.chunks(BATCH_KEYS) {
-            for row in self.missing(context, chunk).await? {
-                return Err(self.not_present(context, &row));
+            if let Some(row) = self.missing(context, chunk).await?.first() {
+                return Err(self.not_present(context, row));
             }
         }
         Ok(())

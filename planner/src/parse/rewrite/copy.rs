@@ -45,7 +45,7 @@ pub(in crate::parse) fn check(tokens: &[TokenWithSpan], source: &Source) -> Resu
     if keyword(tokens.get(at)) == Keyword::WITH {
         at += 1;
     }
-    if !tokens.get(at).is_some_and(|token| token.token == Token::LParen) {
+    if tokens.get(at).is_none_or(|token| token.token != Token::LParen) {
         return Ok(());
     }
     let Some(close) = closing(tokens, at) else { return Ok(()) };

@@ -124,7 +124,7 @@ fn with_no_data(tokens: &mut Vec<TokenWithSpan>, at: usize) {
 /// LIKE clauses become columns that the schema change knows; the names of CREATE TABLE AS get types that nobody reads.
 fn table_items(tokens: &mut Vec<TokenWithSpan>, at: usize) {
     let open = name_end(tokens, name_start(tokens, at));
-    if !tokens.get(open).is_some_and(|token| token.token == Token::LParen) {
+    if tokens.get(open).is_none_or(|token| token.token != Token::LParen) {
         return;
     }
     let Some(close) = closing(tokens, open) else { return };

@@ -157,10 +157,12 @@ impl Reader<'_> {
                 self.sign = Some(sign);
                 self.advance();
             }
-        } else if !is_read && anchored.is_none() && (self.template.plus || self.template.minus) {
-            if let Some(sign @ ('-' | '+')) = self.first() {
-                self.sign = Some(sign);
-            }
+        } else if !is_read
+            && anchored.is_none()
+            && (self.template.plus || self.template.minus)
+            && let Some(sign @ ('-' | '+')) = self.first()
+        {
+            self.sign = Some(sign);
         }
     }
 }
