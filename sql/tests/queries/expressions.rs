@@ -102,3 +102,17 @@ fn names_and_forms() {
         ],
     );
 }
+
+#[test]
+fn no_width_makes_a_text_too_long() {
+    let too_long = "ERROR 54000: requested length too large";
+    check(
+        "",
+        &[
+            ("SELECT format('%2147483647s', 'x')", too_long),
+            ("SELECT format('%1073741000s%1073741000s', 'x', 'y')", too_long),
+            ("SELECT format('%*s', -2000000000, 'x')", too_long),
+            ("SELECT length(format('%-1000s|', 'x'))", "1001"),
+        ],
+    );
+}

@@ -4,7 +4,7 @@ use basalt_types::{Datum, Result, SqlError, SqlState};
 
 use crate::Call;
 use crate::builder::{Builder, raw_scalars};
-use crate::scalar::text::{characters, print, quote_ident, quote_literal};
+use crate::scalar::text::{TEXT_BYTES_MAX, characters, print, quote_ident, quote_literal, too_long};
 
 pub fn register(builder: &mut Builder) {
     raw_scalars!(builder, { "format(text,any)" => format, "format(text)" => format });
@@ -45,7 +45,8 @@ fn format(call: &Call<'_>, args: &[Datum]) -> Result<Datum> {
             rest = after;
             continue;
         }
-        let piece = conversion(call, args, &mut rest, &mut next)?;
+        let room = TEXT_BYTES_MAX - result.len().min(TEXT_BYTES_MAX);
+        let piece = conversion(call, args, &mut rest, &mut next, room)?;
         result.push_str(&piece);
     }
     result.push_str(rest);
@@ -53,7 +54,14 @@ fn format(call: &Call<'_>, args: &[Datum]) -> Result<Datum> {
 }
 
 /// One specifier after its percent sign: `[position$][-][width]type`.
-fn conversion(call: &Call<'_>, args: &[Datum], rest: &mut &str, next: &mut usize) -> Result<String> {
+/// Gives at most `room` bytes.
+fn conversion(
+    call: &Call<'_>,
+    args: &[Datum],
+    rest: &mut &str,
+    next: &mut usize,
+    room: usize,
+) -> Result<String> {
     let mut position = None;
     let mut width = number(rest)?.map(|width| width as i64);
     if width.is_some() && rest.starts_with('$') {
@@ -109,7 +117,7 @@ fn conversion(call: &Call<'_>, args: &[Datum], rest: &mut &str, next: &mut usize
                 .with_hint("For a single \"%\" use \"%%\"."));
         }
     };
-    Ok(aligned(text, width.unwrap_or(0), left))
+    aligned(text, width.unwrap_or(0), left, room)
 }
 
 /// The width of `*` (the next argument) or `*n$`.
@@ -143,9 +151,13 @@ fn indirect_width(args: &[Datum], rest: &mut &str, next: &mut usize) -> Result<i
     }
 }
 
-fn aligned(text: String, width: i64, left: bool) -> String {
+fn aligned(text: String, width: i64, left: bool, room: usize) -> Result<String> {
     let left = left || width < 0;
-    let width = width.unsigned_abs().min(crate::scalar::text::TEXT_BYTES_MAX as u64) as usize;
-    let blanks = " ".repeat(width.saturating_sub(characters(&text)));
-    if left { text + &blanks } else { blanks + &text }
+    let width = usize::try_from(width.unsigned_abs()).unwrap_or(usize::MAX);
+    let blanks = width.saturating_sub(characters(&text));
+    if text.len().saturating_add(blanks) > room {
+        return Err(too_long());
+    }
+    let blanks = " ".repeat(blanks);
+    Ok(if left { text + &blanks } else { blanks + &text })
 }
