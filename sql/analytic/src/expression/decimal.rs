@@ -3,7 +3,12 @@
 //! Values keep their stored form, which is short enough to lie inside the view for all but giant numbers; a value is
 //! read, computed and written without a [`basalt_types::Datum`], with the scales and errors of `Numeric` itself.
 
-use std::{cmp::Ordering, fmt, hash::Hash, sync::Arc};
+use std::{
+    cmp::Ordering,
+    fmt,
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
 
 use arrow::{
     array::{Array, AsArray, BinaryViewArray, BinaryViewBuilder, BooleanArray, BooleanBuilder, RecordBatch},
@@ -21,7 +26,7 @@ use super::native::is_comparison;
 use crate::error::{internal, to_datafusion};
 
 /// `left operator right`, both numeric.
-#[derive(Debug, Eq, Hash)]
+#[derive(Debug, Eq)]
 pub struct NumericOperation {
     pub operator: Operator,
     pub left: Arc<dyn PhysicalExpr>,
@@ -31,6 +36,14 @@ pub struct NumericOperation {
 impl PartialEq for NumericOperation {
     fn eq(&self, other: &Self) -> bool {
         self.operator == other.operator && self.left.eq(&other.left) && self.right.eq(&other.right)
+    }
+}
+
+impl Hash for NumericOperation {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.operator.hash(state);
+        self.left.hash(state);
+        self.right.hash(state);
     }
 }
 

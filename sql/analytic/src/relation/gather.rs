@@ -41,7 +41,7 @@ pub fn gathered(input: Arc<dyn ExecutionPlan>, env: &Env) -> Arc<dyn ExecutionPl
         return input;
     }
     let properties = single_partition(input.schema());
-    OperatorExec::new(Gather { env: env.clone() }, vec![input], properties)
+    OperatorExec::plan(Gather { env: env.clone() }, vec![input], properties)
 }
 
 impl Operation for Gather {

@@ -35,7 +35,8 @@ pub struct OperatorExec {
 }
 
 impl OperatorExec {
-    pub fn new(
+    /// The node of a plan that does `operation`.
+    pub fn plan(
         operation: impl Operation + 'static,
         inputs: Vec<Arc<dyn ExecutionPlan>>,
         properties: Arc<PlanProperties>,

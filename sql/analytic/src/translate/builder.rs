@@ -280,7 +280,7 @@ impl PlanBuilder {
         let inputs = vec![self.build(left).await?, self.build(right).await?];
         let schema = schema_of(columns);
         let operation = SetOperation { op, all, columns: columns.to_vec(), schema: schema.clone() };
-        Ok(OperatorExec::new(operation, inputs, single_partition(schema)))
+        Ok(OperatorExec::plan(operation, inputs, single_partition(schema)))
     }
 
     async fn append(&mut self, inputs: &[Plan], columns: &[Column]) -> Result<Operator, Failure> {

@@ -112,6 +112,6 @@ impl PlanBuilder {
         }
         let partitions = operator.output_partitioning().partition_count();
         let properties = partitioned(operator.schema(), partitions);
-        OperatorExec::new(Prepare { subqueries: wanted.into() }, vec![operator], properties)
+        OperatorExec::plan(Prepare { subqueries: wanted.into() }, vec![operator], properties)
     }
 }

@@ -172,6 +172,6 @@ impl PlanBuilder {
             cancel: self.context.cancel.clone(),
         };
         let operation = Window { shape: Arc::new(shape) };
-        Ok(OperatorExec::new(operation, vec![operator], single_partition(schema)))
+        Ok(OperatorExec::plan(operation, vec![operator], single_partition(schema)))
     }
 }

@@ -94,7 +94,8 @@ impl WindowShape {
         let count = rows.num_rows();
         let mut keys: Vec<ArrayRef> =
             self.partition_by.iter().map(|&position| rows.column(position).clone()).collect();
-        let partitions = if keys.is_empty() { vec![0..count] } else { partition(&keys)?.ranges() };
+        let partitions =
+            if keys.is_empty() { std::iter::once(0..count).collect() } else { partition(&keys)?.ranges() };
         let mut starts_peers = vec![false; count];
         if self.order_by.is_empty() {
             partitions.iter().for_each(|range| starts_peers[range.start] = true);
