@@ -11,8 +11,8 @@ use basalt_tests::chaos::{
 };
 
 const SCENARIOS: &str = "scenarios:
-  kill9      kill -9 under load          [--rounds 5 --seconds 8 --clients 8]
-  powercut   power cuts under load, root [--rounds 5 --seconds 8 --clients 8 --disk-mib 4096]
+  kill9      kill -9 under load          [--rounds 5 --writes 2000 --clients 8]
+  powercut   power cuts under load, root [--rounds 5 --writes 2000 --clients 8 --disk-mib 4096]
   order      no reply before its sync    [--commits 60]
   diskfull   a disk that fills up, root  [--disk-mib 400]
   damage     flipped bytes, two processes on one store

@@ -13,7 +13,10 @@ use super::{
     Outcome,
     options::Options,
     process::{Launch, Node, connect, mebibytes},
+    wait::{processor_percent, until},
 };
+
+const IDLE_WINDOW: Duration = Duration::from_secs(8);
 
 pub async fn run(options: &Options) -> Outcome {
     let connections: usize = options.get("connections", 250)?;
@@ -21,7 +24,7 @@ pub async fn run(options: &Options) -> Outcome {
     let launch = Launch::new(&options.binary, &options.folder.join("store"), &flags);
     let mut node = launch.start()?;
     println!("after the start: {}", mebibytes(node.resident()?.0));
-    println!("idle: {:.2} % of a processor", idle_percent(&node).await?);
+    println!("idle: {:.2} % of a processor", processor_percent(&node, IDLE_WINDOW).await?);
     let client = node.connect().await?;
     client.batch_execute("create table t (id int8 primary key, data text)").await?;
     client.batch_execute("insert into t select i, 'x' from generate_series(1, 100) as g(i)").await?;
@@ -71,26 +74,29 @@ pub async fn run(options: &Options) -> Outcome {
         failures.push(format!("too many connections: {refusal}"));
     }
     drop((clients, more));
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    until_sessions(&client, 1).await?;
     println!("after they left: {}", mebibytes(node.resident()?.0));
 
     many_ranges(&client).await?;
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    let quiet = async || Ok(processor_percent(&node, Duration::from_millis(500)).await? < 1.0);
+    until("the ranges are divided and the node is quiet", Duration::from_secs(60), quiet).await?;
     let ranges: i64 = client.query_one("select count(*) from basalt_ranges", &[]).await?.get(0);
     println!(
         "with {ranges} ranges: {}, idle {:.2} % of a processor",
         mebibytes(node.resident()?.0),
-        idle_percent(&node).await?
+        processor_percent(&node, IDLE_WINDOW).await?
     );
     println!("stops cleanly: {}", node.stop()?);
     if failures.is_empty() { Ok(()) } else { Err(failures.join("\n").into()) }
 }
 
-async fn idle_percent(node: &Node) -> Outcome<f64> {
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    let (before, begun) = (node.processor_time()?, Instant::now());
-    tokio::time::sleep(Duration::from_secs(8)).await;
-    Ok(100.0 * (node.processor_time()? - before).as_secs_f64() / begun.elapsed().as_secs_f64())
+/// Waits until there are only so many sessions, that of `client` among them.
+async fn until_sessions(client: &Client, left: i64) -> Outcome {
+    let gone = async || {
+        let sessions: i64 = client.query_one("select count(*) from pg_stat_activity", &[]).await?.get(0);
+        Ok(sessions <= left)
+    };
+    until("the other sessions are gone", Duration::from_secs(30), gone).await
 }
 
 fn startup() -> BytesMut {
@@ -203,8 +209,9 @@ async fn vanish_in_copy(node: &Node, failures: &mut Vec<String>) -> Outcome {
         during = during.max(node.resident()?.0);
         drop(socket);
     }
-    tokio::time::sleep(Duration::from_secs(3)).await;
     let client = node.connect().await?;
+    // This one and the scenario's.
+    until_sessions(&client, 2).await?;
     let count: i64 = client.query_one("select count(*) from copied", &[]).await?.get(0);
     let begun = Instant::now();
     let row = client.execute("insert into copied values (5, 'mine')", &[]).await;

@@ -12,6 +12,7 @@ use super::{
     options::Options,
     process::{Launch, Node},
     verify::violations,
+    wait::until,
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -25,7 +26,7 @@ pub enum Crash {
 /// Load, crash, restart, compare; as often as asked, on one store.
 pub async fn run(options: &Options, crash: Crash) -> Outcome {
     let rounds: u32 = options.get("rounds", 5)?;
-    let seconds: u64 = options.get("seconds", 8)?;
+    let writes: usize = options.get("writes", 2_000)?;
     let clients: u32 = options.get("clients", 8)?;
     let disk = match crash {
         Crash::Kill => None,
@@ -38,15 +39,17 @@ pub async fn run(options: &Options, crash: Crash) -> Outcome {
     create_tables(&node.connect().await?).await?;
     let mut failures = Vec::new();
     for round in 1..=rounds {
-        let load = Load::start(node.port, clients, &journal);
         // Never the same moment of flushes and splits twice.
-        tokio::time::sleep(Duration::from_millis(seconds * 1_000 + u64::from(round) * 137)).await;
+        let enough = journal.count(Fate::Acknowledged) + writes + 137 * round as usize;
+        let load = Load::start(node.port, clients, &journal);
+        let acknowledged = async || Ok(journal.count(Fate::Acknowledged) >= enough);
+        until("the writes of a round are acknowledged", PATIENCE, acknowledged).await?;
         match &disk {
             Some(disk) => {
                 disk.cut_power()?;
-                // Answers given after the cut count too: they must not acknowledge what is lost.
-                tokio::time::sleep(Duration::from_millis(300)).await;
-                node.kill()?;
+                // Answers given after the cut count too: they must not acknowledge what is lost. The first write to the
+                // log fails, and a node without its log has to end.
+                until("the node ends without its disk", PATIENCE, async || Ok(!node.is_running()?)).await?;
                 load.finish(PATIENCE).await?;
                 disk.remount()?;
             }

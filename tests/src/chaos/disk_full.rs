@@ -16,6 +16,7 @@ use super::{
     options::Options,
     process::{Launch, mebibytes},
     verify::violations,
+    wait::until,
 };
 
 pub async fn run(options: &Options) -> Outcome {
@@ -28,7 +29,7 @@ pub async fn run(options: &Options) -> Outcome {
     client.batch_execute("create table filler (id int8 primary key, data text not null)").await?;
     let journal = Arc::new(Journal::default());
     let load = Load::start(node.port, 4, &journal);
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    write_more(&journal).await?;
     println!(
         "with room: {} acknowledged, {} free",
         journal.count(Fate::Acknowledged),
@@ -57,18 +58,14 @@ pub async fn run(options: &Options) -> Outcome {
 
     std::fs::remove_file(&ballast)?;
     let begun = Instant::now();
-    loop {
-        match client.execute("insert into filler values (-1, 'room again')", &[]).await {
-            Ok(_) => break println!("writes again after {:?}", begun.elapsed()),
-            Err(error) if begun.elapsed() > Duration::from_secs(30) => {
-                failures.push(format!("no write within 30 s after there was room: {error:?}"));
-                break;
-            }
-            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
-        }
+    let write =
+        async || Ok(client.execute("insert into filler values (-1, 'room again')", &[]).await.is_ok());
+    match until("a write after there was room", Duration::from_secs(30), write).await {
+        Ok(()) => println!("writes again after {:?}", begun.elapsed()),
+        Err(error) => failures.push(error.to_string()),
     }
     let load = Load::start(node.port, 4, &journal);
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    write_more(&journal).await?;
     load.finish(Duration::from_secs(60)).await?;
     failures.extend(violations(&node.connect().await?, &journal).await?);
     let errors = std::mem::take(&mut *journal.errors.lock().expect("nobody panics with it"));
@@ -80,6 +77,13 @@ pub async fn run(options: &Options) -> Outcome {
     failures.extend(violations(&node.connect().await?, &journal).await?);
     println!("after kill and restart: {} acknowledged", journal.count(Fate::Acknowledged));
     if failures.is_empty() { Ok(()) } else { Err(failures.join("\n").into()) }
+}
+
+/// Waits until the load has had a thousand more writes acknowledged.
+async fn write_more(journal: &Journal) -> Outcome {
+    let enough = journal.count(Fate::Acknowledged) + 1_000;
+    let acknowledged = async || Ok(journal.count(Fate::Acknowledged) >= enough);
+    until("a thousand writes are acknowledged", Duration::from_secs(60), acknowledged).await
 }
 
 /// Fills the file system to the last block.

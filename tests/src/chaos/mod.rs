@@ -14,6 +14,7 @@ pub mod order;
 pub mod process;
 pub mod verify;
 pub mod volume;
+pub mod wait;
 
 /// What a scenario ends with: a summary, or what went wrong.
 pub type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;

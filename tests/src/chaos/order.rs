@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
-use super::{Outcome, options::Options, process::Launch};
+use super::{Outcome, options::Options, process::Launch, wait::until};
 
 const CALLS: &str =
     "trace=write,writev,pwrite64,pwritev,pwritev2,fdatasync,fsync,sync_file_range,sendto,sendmsg";
@@ -38,10 +38,7 @@ pub async fn run(options: &Options) -> Outcome {
     let id: libc::pid_t = child.split_whitespace().next().ok_or("the tracer has no child")?.parse()?;
     // SAFETY: the tracer, which has not been waited for, keeps its child's id.
     unsafe { libc::kill(id, libc::SIGTERM) };
-    let begun = std::time::Instant::now();
-    while node.is_running()? && begun.elapsed() < Duration::from_secs(30) {
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    until("the tracer ends", Duration::from_secs(30), async || Ok(!node.is_running()?)).await?;
     judge(&read_calls(&trace)?, &marks)
 }
 

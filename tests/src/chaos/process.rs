@@ -84,27 +84,34 @@ impl Launch {
     /// Runs a start that is expected to fail: its exit status and what it said.
     pub fn start_to_end(&self, patience: Duration) -> Outcome<(Option<i32>, String)> {
         let mut child = self.command()?.stderr(Stdio::piped()).spawn()?;
-        let begun = Instant::now();
-        let status = loop {
-            if let Some(status) = child.try_wait()? {
-                break status.code();
-            }
-            if begun.elapsed() > patience {
-                child.kill()?;
-                child.wait()?;
-                break None;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        };
+        let (mut stdout, mut stderr) =
+            (child.stdout.take().ok_or("no pipe")?, child.stderr.take().ok_or("no pipe")?);
+        // Both are read while it runs, or a full pipe would hold it up; they end with it.
+        let (sender, ended) = std::sync::mpsc::channel();
+        let first = sender.clone();
+        std::thread::spawn(move || first.send(read_all(&mut stdout)));
+        std::thread::spawn(move || sender.send(read_all(&mut stderr)));
+        let deadline = Instant::now() + patience;
         let mut said = String::new();
-        if let Some(mut pipe) = child.stdout.take() {
-            pipe.read_to_string(&mut said)?;
+        for _ in 0..2 {
+            match ended.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(text) => said.push_str(&text),
+                Err(_) => {
+                    child.kill()?;
+                    child.wait()?;
+                    return Ok((None, said));
+                }
+            }
         }
-        if let Some(mut pipe) = child.stderr.take() {
-            pipe.read_to_string(&mut said)?;
-        }
-        Ok((status, said))
+        Ok((child.wait()?.code(), said))
     }
+}
+
+fn read_all(pipe: &mut impl Read) -> String {
+    let mut bytes = Vec::new();
+    // What was said before an error is worth showing.
+    let _error = pipe.read_to_end(&mut bytes);
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// A version 1 memory group; version 2 where that is mounted.
