@@ -75,10 +75,18 @@ impl Cleanup {
         }
     }
 
-    /// Cleans up now if that is quick, and in the background otherwise.
+    /// Cleans up now if that is quick, and in the background otherwise. Goes on when nobody waits for it any more.
     pub(crate) async fn start(self, shared: &Arc<Shared>) {
         if self.spans.is_empty() && self.points.len() <= RESOLVE_KEYS_MAX {
-            self.run(shared).await;
+            let (sender, receiver) = tokio::sync::oneshot::channel::<()>();
+            let shared_in_task = shared.clone();
+            let task = async move {
+                self.run(&shared_in_task).await;
+                drop(sender);
+            };
+            shared.env.spawner.spawn("txn-resolve", Box::pin(task));
+            // Ends with an error, as nothing is ever sent.
+            let _ = receiver.await;
         } else {
             self.run_in_background(shared).await;
         }

@@ -92,8 +92,9 @@ impl Inner {
             return Err(StoreError::DeadlineExceeded.into());
         }
         bump(&self.shared.counters.commits);
+        // Before the answer: whoever hears of the commit may lock the rows without waiting (NOWAIT, SKIP LOCKED).
         if let Some(cleanup) = cleanup {
-            cleanup.run_in_background(&self.shared).await;
+            cleanup.start(&self.shared).await;
         }
         Ok(timestamp)
     }

@@ -7,7 +7,10 @@ use basalt_storage::{
     mvcc::{self, GetOutcome, ReadContext},
 };
 
-use super::context::{Conflict, Evaluated, Evaluation, ReadSpan, Stop, discovered};
+use super::{
+    context::{Conflict, Evaluated, Evaluation, ReadSpan, Stop, discovered},
+    record,
+};
 use crate::concurrency::{Blocked, HolderInfo, Want};
 
 pub fn evaluate(eval: &mut Evaluation<'_>, key: &Key, lock: Option<LockStrength>) -> Evaluated<Response> {
@@ -88,7 +91,7 @@ pub fn lock_key(
         foreign
     };
     if !conflicts.is_empty() {
-        if eval.header.lock_wait == LockWait::Skip {
+        if eval.header.lock_wait == LockWait::Skip && !all_ended(eval, &conflicts) {
             return Ok(Locking::Skipped);
         }
         return Err(Stop::Conflicts(conflicts));
@@ -97,6 +100,14 @@ pub fn lock_key(
         check_unchanged(eval, key)?;
     }
     Ok(Locking::Locked)
+}
+
+/// Whether only locks of ended transactions are in the way: those are not anybody's, and are cleared away, not skipped.
+pub fn all_ended(eval: &Evaluation<'_>, conflicts: &[Conflict]) -> bool {
+    conflicts.iter().all(|conflict| match (&conflict.discovered, &conflict.blocked) {
+        (Some(_), Blocked::Held(info)) => record::has_ended(eval.base, info),
+        _ => false,
+    })
 }
 
 /// What a locking read returns must be the newest version.

@@ -4,10 +4,11 @@
 //! `1 ‖ status (1) ‖ epoch (4) ‖ write_ts (8) ‖ last_heartbeat (8) ‖ ignored ‖ count (4) ‖ count × (start, end)`.
 
 use basalt_base::{Key, TxnId, keys};
-use basalt_kv_api::TxnRecord;
+use basalt_kv_api::{TxnRecord, TxnStatus};
 use basalt_storage::{Family, Reader, WriteBatch};
 use bytes::{BufMut, Bytes, BytesMut};
 
+use crate::concurrency::HolderInfo;
 use crate::replica::{
     command::{put_ignored, put_status, take_ignored, take_status},
     wire::{self, Input, WireError},
@@ -48,6 +49,14 @@ pub fn load(reader: &dyn Reader, anchor: &Key, id: TxnId) -> basalt_storage::Res
     let bytes = reader.get(Family::Local, &keys::txn_record_key(anchor, id))?;
     bytes.map(|bytes| decode(id, bytes)).transpose().map_err(|error| {
         basalt_storage::Error::Corruption(format!("{error} of {id} at anchor {anchor:02x?}"))
+    })
+}
+
+/// Whether the record of a lock's holder says that it has ended. A record that is not here may tell the same elsewhere.
+pub fn has_ended(reader: &dyn Reader, holder: &HolderInfo) -> bool {
+    let record = load(reader, &holder.anchor, holder.id);
+    record.is_ok_and(|record| {
+        record.is_some_and(|record| matches!(record.status, TxnStatus::Committed | TxnStatus::Aborted))
     })
 }
 

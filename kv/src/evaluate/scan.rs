@@ -4,7 +4,7 @@ use std::{ops::ControlFlow, sync::Arc};
 
 use basalt_base::{Key, Span};
 use basalt_kv_api::{
-    Error, LockStrength, ReadConsistency, Response, RowAction, ScanBatch, ScanProgram, ScanSink,
+    Error, LockStrength, LockWait, ReadConsistency, Response, RowAction, ScanBatch, ScanProgram, ScanSink,
 };
 use basalt_storage::mvcc::{self, ReadContext, ScanLimits, ScanOutcome};
 use bytes::{Bytes, BytesMut};
@@ -136,12 +136,13 @@ fn locking(
         }
         // A foreign intent: skipping it means going on behind it.
         if let Some(found) = outcome.conflicts.first() {
-            if eval.header.lock_wait != basalt_kv_api::LockWait::Skip {
-                // The others are told, too: if their holder has finished, they go together.
-                let want = Want::Lock(strength);
-                let met = outcome.conflicts.iter();
-                let conflicts = met.map(|found| discovered(found.key.clone(), want, found.clone()));
-                return Err(Stop::Conflicts(conflicts.collect()));
+            // The others are told, too: if their holder has finished, they go together.
+            let want = Want::Lock(strength);
+            let met = outcome.conflicts.iter();
+            let conflicts: Vec<_> =
+                met.map(|found| discovered(found.key.clone(), want, found.clone())).collect();
+            if eval.header.lock_wait != LockWait::Skip || get::all_ended(eval, &conflicts[..1]) {
+                return Err(Stop::Conflicts(conflicts));
             }
             if reverse {
                 rest.end = found.key.clone();

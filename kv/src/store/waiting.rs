@@ -170,14 +170,10 @@ impl Store {
         is_new && waits.finished.len() <= FINISHED_MAX
     }
 
-    /// Whether the record of a holder found in the lock family says so already. A record that is not here may tell the
-    /// same elsewhere: then the delay is waited for.
+    /// Whether a holder found in the lock family is known to have ended: otherwise the delay is waited for.
     fn holder_is_finished(&self, conflict: &Conflict) -> bool {
         let (Some(_), Blocked::Held(info)) = (&conflict.discovered, &conflict.blocked) else { return false };
-        let record = evaluate::record::load(&*self.states.engine, &info.anchor, info.id);
-        record.is_ok_and(|record| {
-            record.is_some_and(|record| matches!(record.status, TxnStatus::Committed | TxnStatus::Aborted))
-        })
+        evaluate::record::has_ended(&*self.states.engine, info)
     }
 
     /// NOWAIT and refreshes: only what nobody owns any more is cleared away.

@@ -71,6 +71,28 @@ fn nowait_timeout_and_skip_do_not_wait() {
 }
 
 #[test]
+fn locks_of_ended_transactions_are_not_skipped() {
+    with_store(14, async |_, client: Client| {
+        client.split("m").await.unwrap();
+        let mut ended = client.begin(1);
+        client.in_txn(&mut ended, vec![put("a", "1", 1)]).await.unwrap();
+        client.in_txn(&mut ended, vec![put("x", "2", 2)]).await.unwrap();
+        client.in_txn(&mut ended, vec![put("y", "3", 3)]).await.unwrap();
+        // Its coordinator dies before it resolves the locks on the other range.
+        client.end(&mut ended, true, &["a", "x", "y"]).await.unwrap();
+        let other = client.begin(2);
+        let header = BatchHeader { txn: Some(other), lock_wait: LockWait::Skip, ..BatchHeader::default() };
+        let strength = Some(LockStrength::Exclusive);
+        let scan = Request::Scan { span: span("m", "z"), reverse: false, lock: strength, program: None };
+        let response = client.send(header.clone(), vec![scan]).await.unwrap();
+        assert_eq!(rows_of(&response.responses[0]), [("x".into(), "2".into()), ("y".into(), "3".into())]);
+        let read = Request::Get { key: super::fixture::key("a"), lock: strength };
+        let response = client.send(header, vec![read]).await.unwrap();
+        assert_eq!(super::fixture::value_of(&response.responses[0]).as_deref(), Some("1"));
+    });
+}
+
+#[test]
 fn a_deadlock_is_found_at_once() {
     with_store(3, async |machine, client: Client| {
         let (mut first, mut second) = (client.begin(1), client.begin(2));
