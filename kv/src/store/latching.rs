@@ -80,9 +80,11 @@ fn record_latch(anchor: &Key, id: basalt_base::TxnId) -> LatchSpan {
     LatchSpan::point(keys::txn_record_key(anchor, id), Access::Write, Timestamp::ZERO)
 }
 
-/// Excludes every write of the range, so that nothing is in flight while its bounds change.
-pub fn whole_range(descriptor: &RangeDescriptor) -> LatchSpan {
-    LatchSpan::span(descriptor.span.clone(), Access::Write, Timestamp::MAX)
+/// Excludes every command of the range, so that nothing is in flight while its bounds change: writes of its keys, and
+/// changes of transaction records, whose keys are in a space of their own.
+pub fn whole_range(descriptor: &RangeDescriptor) -> Vec<LatchSpan> {
+    let spans = [descriptor.span.clone(), keys::range_local_span(&descriptor.span)];
+    spans.into_iter().map(|span| LatchSpan::span(span, Access::Write, Timestamp::MAX)).collect()
 }
 
 /// Whether all keys of the request lie in the range.

@@ -1,7 +1,7 @@
 //! Splits.
 //!
-//! A split is one command of the range. It latches all writes of the range first: so nothing is in flight when the
-//! bounds change, and whoever comes later sees the new ones. Latches, locks, the timestamp cache and transaction markers
+//! A split is one command of the range. It latches all writes of the range first, and the transaction records anchored
+//! in it: so nothing is in flight when the bounds change, and whoever comes later sees the new ones. Latches, locks, the timestamp cache and transaction markers
 //! belong to the store and are addressed by key, so both halves go on with them. Reads are not held up.
 //!
 //! Meta entries: when the first range splits, its command writes them. For any other range they are written right
@@ -136,7 +136,7 @@ impl Store {
             return Err(Error::Invalid("the meta entries stay in one range".to_owned()));
         }
         let (left, right) = loop {
-            let mut guard = self.latches.acquire(vec![whole_range(&replica.descriptor())]);
+            let mut guard = self.latches.acquire(whole_range(&replica.descriptor()));
             guard.wait().await;
             let (descriptor, lease_sequence) = replica
                 .lease_holder_view(self.ident.node_id, self.incarnation)

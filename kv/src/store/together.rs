@@ -8,7 +8,8 @@
 //! None of the commands may be rejected when it is applied, or the others would be half a transaction:
 //!
 //! * the lease changes only when the store starts, before it serves;
-//! * the generation changes with a split, which latches its whole range and so waits for ours;
+//! * the generation changes with a split, which latches its whole range, transaction records included, and so waits for
+//!   ours, even where all that we change of a range is the record of a transaction that locked there and wrote elsewhere;
 //! * the garbage-collection threshold is compared after the evaluation has read. Versions go only after the threshold
 //!   was raised, so what was read then is all there was, and a threshold raised later has nothing to say.
 //!

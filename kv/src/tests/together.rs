@@ -1,7 +1,7 @@
 //! One-phase commits over several ranges.
 
 use basalt_env::{Rng, sim::SimRng};
-use basalt_kv_api::{Request, Result};
+use basalt_kv_api::{LockWait, Request, Result};
 
 use super::fixture::{Client, key, machine, put, with_store};
 
@@ -27,6 +27,33 @@ fn ranges_of_one_store_commit_in_one_phase() {
         assert_eq!(after.0.commits_two_phase, 0);
         assert_eq!(after.0.proposals - before.0.proposals, 3);
         assert_eq!(after.1.fsyncs - before.1.fsyncs, 1);
+        assert_eq!(client.store.latches_held(), 0);
+    });
+}
+
+/// All that such a commit changes in its anchor's range may be the record of its transaction.
+#[test]
+fn a_split_waits_for_a_commit_that_only_deletes_a_record_of_the_range() {
+    with_store(2, async |_, client: Client| {
+        client.split("m").await.unwrap();
+        let mut txn = client.begin(1);
+        txn.anchor = key("a");
+        client.lock(&mut txn, "a", LockWait::Block).await.unwrap();
+        let beat = Request::HeartbeatTxn { anchor: key("a"), now: client.store.now().unwrap() };
+        client.in_txn(&mut txn, vec![beat]).await.unwrap();
+        let before = client.store.counts();
+        let end = Request::EndTxn { commit: true, lock_spans: vec![], one_phase: true, deadline: None };
+        let commit = client.in_txn(&mut txn, vec![put("z", "1", 1), end]);
+        let (committed, split) = futures::join!(commit, client.split("c"));
+        committed.unwrap();
+        split.unwrap();
+        let after = client.store.counts();
+        assert_eq!(after.commits_together - before.commits_together, 1);
+        assert_eq!(after.rejections, before.rejections);
+        assert_eq!(client.get("z").await.unwrap().as_deref(), Some("1"));
+        // Its lock has gone with it.
+        let mut next = client.begin(2);
+        client.lock(&mut next, "a", LockWait::Error).await.unwrap();
         assert_eq!(client.store.latches_held(), 0);
     });
 }
