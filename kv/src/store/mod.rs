@@ -14,6 +14,7 @@ mod resolving;
 mod split;
 mod split_key;
 mod together;
+mod verdict;
 mod waiting;
 
 use std::sync::{Arc, OnceLock, atomic::AtomicU64};

@@ -29,6 +29,7 @@ use super::{
     detach::Detach,
     execute::ATTEMPTS_MAX,
     proposal::{Proposed, raft_error},
+    verdict::verdict,
     waiting::Waits,
 };
 use crate::{
@@ -232,15 +233,15 @@ impl Tail {
         if let Some(error) = outcomes.iter().find_map(|outcome| outcome.as_ref().err()).cloned() {
             return self.failed(error, outcomes.iter().all(Result::is_err));
         }
+        let mut parts = Vec::with_capacity(outcomes.len());
         for outcome in outcomes {
-            let rejected = match outcome.map(|outcome| outcome.downcast::<CommandOutcome>()) {
-                Ok(Ok(outcome)) => outcome.rejected,
+            match outcome.map(|outcome| outcome.downcast::<CommandOutcome>()) {
+                Ok(Ok(outcome)) => parts.push(outcome.rejected),
                 _ => return Err(Error::Ambiguous { reason: "the outcome of a command was lost".to_owned() }),
-            };
-            if let Some(rejection) = rejected {
-                tracing::error!(?rejection, "a part of a commit was rejected");
-                return Err(Error::Internal("a part of a commit was rejected".to_owned()));
             }
+        }
+        if let Proposed::Again = verdict(&parts)? {
+            return Ok(Proposed::Again);
         }
         self.store.take_effect(&self.effects, &[]);
         drop(self.guard);
