@@ -28,8 +28,8 @@ use super::{
     Store,
     detach::Detach,
     execute::ATTEMPTS_MAX,
-    proposal::{Proposed, raft_error},
-    verdict::verdict,
+    proposal::Proposed,
+    verdict::{Part, verdict},
     waiting::Waits,
 };
 use crate::{
@@ -226,51 +226,28 @@ struct Tail {
 
 impl Tail {
     async fn finish(mut self) -> Result<Proposed> {
-        let mut outcomes = Vec::with_capacity(self.futures.len());
+        let mut parts: Vec<Part> = Vec::with_capacity(self.futures.len());
         for future in &mut self.futures {
-            outcomes.push(future.await);
+            parts.push(future.await.and_then(|outcome| match outcome.downcast::<CommandOutcome>() {
+                Ok(outcome) => Ok(outcome.rejected),
+                Err(_) => Err(basalt_raft::Error::Ambiguous("the command's outcome was lost".to_owned())),
+            }));
         }
-        if let Some(error) = outcomes.iter().find_map(|outcome| outcome.as_ref().err()).cloned() {
-            return self.failed(error, outcomes.iter().all(Result::is_err));
-        }
-        let mut parts = Vec::with_capacity(outcomes.len());
-        for outcome in outcomes {
-            match outcome.map(|outcome| outcome.downcast::<CommandOutcome>()) {
-                Ok(Ok(outcome)) => parts.push(outcome.rejected),
-                _ => return Err(Error::Ambiguous { reason: "the outcome of a command was lost".to_owned() }),
-            }
-        }
-        if let Proposed::Again = verdict(&parts)? {
-            return Ok(Proposed::Again);
-        }
-        self.store.take_effect(&self.effects, &[]);
-        drop(self.guard);
-        for replica in &self.replicas {
-            self.store.note_growth(replica);
-        }
-        Ok(Proposed::Applied)
-    }
-
-    fn failed(mut self, error: basalt_raft::Error, all: bool) -> Result<Proposed> {
-        use basalt_raft::Error as Raft;
         let late: Vec<ProposalFuture> = self.futures.iter_mut().filter_map(ProposalFuture::late).collect();
+        let verdict = verdict(&parts);
         if !late.is_empty() {
             // Committed but not applied everywhere: the latches stay until it is.
             self.futures = late;
             let spawner = Arc::clone(&self.store.env.spawner);
             spawner.spawn("kv late commit", self.finish_late());
-            return Err(raft_error(error));
-        }
-        match error {
-            // Another command took their places: they never happened.
-            Raft::Dropped if all => Ok(Proposed::Again),
-            // Refused, all of them: the coordinator can take the longer way.
-            Raft::NotLeader { .. } | Raft::RangeNotFound(_) | Raft::Invalid(_) if all => {
-                Err(Error::RangeMismatch)
+        } else if let Ok(Proposed::Applied) = verdict {
+            self.store.take_effect(&self.effects, &[]);
+            drop(self.guard);
+            for replica in &self.replicas {
+                self.store.note_growth(replica);
             }
-            error if all => Err(raft_error(error)),
-            error => Err(Error::Ambiguous { reason: error.to_string() }),
         }
+        verdict
     }
 
     fn finish_late(self) -> basalt_env::BoxFuture<'static, ()> {
