@@ -113,6 +113,8 @@ impl Store {
         match stop {
             Stop::Forward(to) => {
                 self.forward(header, to)?;
+                // They were pushed above the timestamp that the batch has read at until now.
+                waits.passed.clear();
                 // Latches of writes hold for later timestamps, too; keeping them keeps the turn.
                 Ok((!requests.iter().any(reads_at_a_timestamp)).then_some(guard))
             }

@@ -33,7 +33,7 @@ const FINISHED_MAX: usize = 1_000;
 #[derive(Default)]
 pub struct Waits {
     places: Vec<QueuePlace>,
-    /// Transactions pushed above the request's read timestamp.
+    /// Transactions pushed above the request's read timestamp: forgotten when that moves up.
     pub passed: PassedTxns,
     /// Transactions that have ended, by their records: reads see through their locks.
     pub finished: FinishedTxns,

@@ -92,6 +92,32 @@ fn locks_of_ended_transactions_are_not_skipped() {
     });
 }
 
+/// Who was pushed above a read may still commit below a later one.
+#[test]
+fn a_read_that_moves_up_pushes_again_whom_it_has_passed() {
+    with_store(15, async |machine, client: Client| {
+        let mut reader = client.begin(1);
+        let mut writer = client.begin(2);
+        client.in_txn(&mut writer, vec![put("a", "1", 1)]).await.unwrap();
+        // The reader began above the lock, and as if another node had written `b` before that, at a later timestamp.
+        machine.sleep_ms(10).await;
+        reader.read_ts = client.store.now().unwrap();
+        reader.write_ts = reader.read_ts;
+        client.put("b", "2").await.unwrap();
+        machine.sleep_ms(10).await;
+        reader.min_ts = client.store.now().unwrap();
+        reader.global_limit = reader.min_ts;
+        let header = BatchHeader { txn: Some(reader), can_forward_read_ts: true, ..BatchHeader::default() };
+        let response = client.send(header, vec![get("a"), get("b")]).await.unwrap();
+        let reader = response.txn.expect("the answer carries the transaction");
+        assert_eq!(super::fixture::value_of(&response.responses[0]), None);
+        assert_eq!(super::fixture::value_of(&response.responses[1]).as_deref(), Some("2"));
+        let refused = client.end(&mut writer, true, &["a"]).await;
+        let Err(Error::RefreshRequired { write_ts }) = refused else { panic!("{refused:?}") };
+        assert!(write_ts > reader.read_ts, "it would commit at {write_ts}, below {}", reader.read_ts);
+    });
+}
+
 #[test]
 fn a_deadlock_is_found_at_once() {
     with_store(3, async |machine, client: Client| {
