@@ -75,7 +75,7 @@ impl BackendSession for ClientSession {
     }
 
     async fn describe_statement(&mut self, name: &str) -> Result<StatementDescription> {
-        let statement = match self.session.statement(name) {
+        let statement = match self.session.describe(name) {
             Ok(statement) => statement,
             Err(error) => {
                 self.session.fail();

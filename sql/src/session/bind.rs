@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use basalt_planner::{Field, PlannedBody, parse, parse::ParsedStatement};
-use basalt_types::{Datum, IoSettings, Oid, Result, SqlError, SqlState, SqlType, binary_in, text_in};
+use basalt_types::{
+    Datum, IoSettings, Oid, Result, SqlError, SqlState, SqlType, binary_in, text_from_utf8, text_in,
+};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
@@ -34,7 +36,6 @@ pub(crate) enum Progress {
     Rows {
         pending: std::vec::IntoIter<Vec<Datum>>,
         stream: Option<OpenStream>,
-        sent: u64,
     },
     Done,
 }
@@ -123,6 +124,18 @@ impl Session {
         })
     }
 
+    /// What Describe may say of a statement: nothing of its columns in a failed block, or once they have changed.
+    pub fn describe(&self, name: &str) -> Result<&Prepared> {
+        let prepared = self.statement(name)?;
+        if !prepared.fields.is_empty() {
+            self.check_not_failed()?;
+            if let Some(statement) = &prepared.statement {
+                self.check_promise(statement)?;
+            }
+        }
+        Ok(prepared)
+    }
+
     pub fn portal(&self, name: &str) -> Result<&Portal> {
         self.portals.get(name).ok_or_else(|| no_portal(name))
     }
@@ -188,8 +201,8 @@ impl Session {
                     Oid::REGCLASS | Oid::REGTYPE | Oid::REGPROC | Oid::REGROLE | Oid::REGNAMESPACE,
                     false,
                 ) = (value, ty.oid, binary)
-                    && let Ok(text) = std::str::from_utf8(bytes)
                 {
+                    let text = text_from_utf8(bytes)?;
                     self.catalog_view();
                     let context = self.eval_context(Arc::new([]));
                     return basalt_functions::io::input_in(&context, *ty, text);
@@ -198,6 +211,9 @@ impl Session {
             };
             params.iter().zip(&prepared.params).enumerate().map(decode).collect::<Result<_>>()?
         };
+        if let Some(statement) = &prepared.statement {
+            self.check_promise(statement)?;
+        }
         let bound = Portal { prepared, params: values, progress: Progress::Ready, hold: false };
         self.portals.insert(portal.to_owned(), bound);
         Ok(())
@@ -238,7 +254,7 @@ impl Session {
     async fn try_execute(&mut self, name: &str, max_rows: u32, out: &mut dyn Output) -> Result<()> {
         // Taken out while it runs, so that the portal and the session can be borrowed apart.
         let mut portal = self.portals.remove(name).ok_or_else(|| no_portal(name))?;
-        let result = self.run_portal(&mut portal, max_rows, out).await;
+        let result = self.run_portal(name, &mut portal, max_rows, out).await;
         let statement_ended_transaction = self.open.is_none() && !portal.outlives_transaction();
         if result.is_ok() && !statement_ended_transaction {
             self.portals.insert(name.to_owned(), portal);
@@ -305,10 +321,7 @@ fn decode_param(value: Option<&Bytes>, ty: SqlType, binary: bool, io: &IoSetting
     if binary {
         return binary_in(ty, bytes);
     }
-    let text = std::str::from_utf8(bytes).map_err(|_| {
-        SqlError::new(SqlState::CHARACTER_NOT_IN_REPERTOIRE, "invalid byte sequence for encoding \"UTF8\"")
-    })?;
-    text_in(ty, text, io)
+    text_in(ty, text_from_utf8(bytes)?, io)
 }
 
 fn no_portal(name: &str) -> SqlError {

@@ -1,6 +1,6 @@
 //! The text and CSV formats of COPY (PostgreSQL manual, COPY, "File Formats").
 
-use basalt_types::{Result, SqlError, SqlState};
+use basalt_types::{Result, SqlError, SqlState, text_from_utf8};
 
 /// Options of one COPY.
 #[derive(Clone, Debug)]
@@ -211,10 +211,8 @@ fn split_csv(line: &[u8], options: &CopyOptions, fields: &mut Vec<Option<String>
 fn text(bytes: Vec<u8>) -> Result<String> {
     match String::from_utf8(bytes) {
         Ok(text) if !text.contains('\0') => Ok(text),
-        _ => Err(SqlError::new(
-            SqlState::CHARACTER_NOT_IN_REPERTOIRE,
-            "invalid byte sequence for encoding \"UTF8\"",
-        )),
+        Ok(text) => text_from_utf8(text.as_bytes()).map(str::to_owned),
+        Err(error) => text_from_utf8(error.as_bytes()).map(str::to_owned),
     }
 }
 

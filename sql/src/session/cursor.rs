@@ -87,8 +87,7 @@ impl Session {
             }
             return Ok(());
         }
-        let progress =
-            Progress::Rows { pending: Vec::new().into_iter(), stream: Some(stream.into()), sent: 0 };
+        let progress = Progress::Rows { pending: Vec::new().into_iter(), stream: Some(stream.into()) };
         let portal = Portal { prepared: Arc::new(prepared), params: params.clone(), progress, hold: false };
         self.portals.insert(name.to_owned(), portal);
         Ok(())

@@ -84,19 +84,35 @@ impl Session {
                 self.check_descriptors_are_older(&planned).await?;
                 return Ok(planned);
             }
-            let params: Vec<Oid> = promised.params.iter().map(|ty| ty.oid).collect();
-            planned = self.plan_query(parsed, &params)?;
-            let shape = |planned: &Planned| {
-                planned.fields.iter().map(|field| (field.name.clone(), field.ty)).collect::<Vec<_>>()
-            };
-            if shape(&planned) != shape(promised) {
-                return Err(SqlError::new(
-                    SqlState::FEATURE_NOT_SUPPORTED,
-                    "cached plan must not change result type",
-                ));
-            }
+            planned = self.replan(parsed, promised)?;
         }
         Err(SqlError::new(SqlState::SERIALIZATION_FAILURE, "schema changes kept interrupting the statement"))
+    }
+
+    /// Plans again what has been described as `promised`.
+    fn replan(&self, parsed: &ParsedStatement, promised: &Planned) -> Result<Arc<Planned>> {
+        let params: Vec<Oid> = promised.params.iter().map(|ty| ty.oid).collect();
+        let planned = self.plan_query(parsed, &params)?;
+        let columns = |planned: &Planned| {
+            planned.fields.iter().map(|field| (field.name.clone(), field.ty)).collect::<Vec<_>>()
+        };
+        if columns(&planned) != columns(promised) {
+            return Err(SqlError::new(
+                SqlState::FEATURE_NOT_SUPPORTED,
+                "cached plan must not change result type",
+            ));
+        }
+        Ok(planned)
+    }
+
+    /// Whether the statement can still be run as it was described.
+    pub(crate) fn check_promise(&self, statement: &StatementPlan) -> Result<()> {
+        match &statement.planned {
+            Some(promised) if !is_current(promised, &self.catalog_snapshot()) => {
+                self.replan(&statement.parsed, promised).map(drop)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// A transaction that reads below a schema change must not use the changed descriptor.
@@ -197,6 +213,7 @@ impl Session {
     /// Runs a portal from where it stands.
     pub(crate) async fn run_portal(
         &mut self,
+        name: &str,
         portal: &mut Portal,
         max_rows: u32,
         out: &mut dyn Output,
@@ -204,13 +221,14 @@ impl Session {
         let prepared = portal.prepared.clone();
         let Some(statement) = &prepared.statement else { return out.empty_query() };
         self.begin_activity(&statement.parsed.text);
-        let result = self.run_portal_inner(portal, statement, max_rows, out).await;
+        let result = self.run_portal_inner(name, portal, statement, max_rows, out).await;
         self.end_activity();
         result
     }
 
     async fn run_portal_inner(
         &mut self,
+        name: &str,
         portal: &mut Portal,
         statement: &StatementPlan,
         max_rows: u32,
@@ -224,10 +242,10 @@ impl Session {
             Progress::Done => {
                 return match &statement.planned {
                     // An exhausted portal has no more rows.
-                    Some(planned) if !planned.fields.is_empty() => out.complete("SELECT 0"),
+                    Some(planned) if !planned.fields.is_empty() => out.complete(&command_tag(planned, 0)),
                     _ => Err(SqlError::new(
                         SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
-                        "portal cannot be run again",
+                        format!("portal \"{name}\" cannot be run"),
                     )),
                 };
             }
@@ -255,9 +273,10 @@ impl Session {
                         Ok(())
                     };
                     with_deadline(timeout, &*cancel, work).await?;
+                    self.note_affected(planned, stream.affected());
                 }
                 portal.progress =
-                    Progress::Rows { pending: pending.into_iter(), stream: Some(stream.into()), sent: 0 };
+                    Progress::Rows { pending: pending.into_iter(), stream: Some(stream.into()) };
             }
             Progress::Rows { .. } => {}
         }
@@ -267,10 +286,9 @@ impl Session {
             let work = send_rows(portal, max_rows, out, &*cancel);
             with_deadline(timeout, &*cancel, work).await?
         };
-        let Some(affected) = tag else { return out.suspended() };
+        let Some(counted) = tag else { return out.suspended() };
         let planned = statement.planned.as_ref().expect("rows come from a plan");
-        self.note_affected(planned, affected);
-        out.complete(&command_tag(planned, affected))
+        out.complete(&command_tag(planned, counted))
     }
 
     /// Begins a statement of a plan: locks, snapshot, stream.
@@ -316,13 +334,13 @@ impl Session {
     ) -> Result<()> {
         let planned = statement.planned.as_ref().expect("a planned statement");
         let mut attempt = 1;
+        let mut told = Told::default();
         loop {
-            let mut sent = false;
-            match self.try_autocommit(statement, planned, params, out, &mut sent).await {
+            match self.try_autocommit(statement, planned, params, out, &mut told).await {
                 Ok(tag) => return out.complete(&tag),
                 Err(error) => {
                     self.abort_transaction().await;
-                    if sent || attempt == ATTEMPTS_MAX || !is_retryable(&error) {
+                    if told.rows || attempt == ATTEMPTS_MAX || !is_retryable(&error) {
                         return Err(error);
                     }
                     self.cancel.check()?;
@@ -338,7 +356,7 @@ impl Session {
         planned: &Arc<Planned>,
         params: &Arc<[Datum]>,
         out: &mut dyn Output,
-        sent: &mut bool,
+        told: &mut Told,
     ) -> Result<String> {
         self.ensure_transaction()?;
         let cancel = self.cancel.clone();
@@ -352,7 +370,8 @@ impl Session {
         let work = async {
             let mut stream = self.start(&statement.parsed, planned, params).await?;
             let mut rows = 0_u64;
-            if !is_dml && !fields.is_empty() {
+            if !is_dml && !fields.is_empty() && !told.columns {
+                told.columns = true;
                 out.fields(&fields)?;
             }
             while let Some(batch) = stream.next_batch().await? {
@@ -362,7 +381,7 @@ impl Session {
                     held.extend(batch);
                     continue;
                 }
-                *sent = true;
+                told.rows = true;
                 for row in &batch {
                     out.row(row)?;
                 }
@@ -379,7 +398,7 @@ impl Session {
         // Not interrupted: a commit cut short may still take effect, and the client would be told that it had not.
         self.commit_transaction().await?;
         if is_dml && !fields.is_empty() {
-            *sent = true;
+            (told.columns, told.rows) = (true, true);
             out.fields(&fields)?;
             for row in &held {
                 out.row(row)?;
@@ -444,6 +463,14 @@ impl Session {
     }
 }
 
+/// What the client has heard of a statement over all its attempts. The columns are the same in each: see
+/// [`Session::lock_and_revalidate`].
+#[derive(Default)]
+struct Told {
+    columns: bool,
+    rows: bool,
+}
+
 /// Runs `work` until it ends, the timeout passes or the client cancels.
 pub(crate) async fn with_deadline<T>(
     timeout: Option<basalt_env::BoxFuture<'static, ()>>,
@@ -466,27 +493,28 @@ pub(crate) async fn with_deadline<T>(
     }
 }
 
-/// Sends rows until the portal is exhausted (`Some(affected)`) or `max_rows` were sent (`None`).
+/// Sends rows until the portal is exhausted (`Some`, with the number that its command tag shows: rows of this execution,
+/// not of those before) or `max_rows` were sent (`None`).
 async fn send_rows(
     portal: &mut Portal,
     max_rows: u32,
     out: &mut dyn Output,
     cancel: &dyn crate::Cancel,
 ) -> Result<Option<u64>> {
-    let Progress::Rows { pending, stream, sent } = &mut portal.progress else {
+    let Progress::Rows { pending, stream } = &mut portal.progress else {
         return Err(SqlError::internal("portal is not running"));
     };
     let returns_rows = !portal.prepared.fields.is_empty();
     if returns_rows {
         out.fields(&portal.prepared.fields)?;
     }
-    let mut left = if max_rows == 0 { u64::MAX } else { u64::from(max_rows) };
+    let most = if max_rows == 0 { u64::MAX } else { u64::from(max_rows) };
+    let mut sent = 0;
     loop {
         for row in pending.by_ref() {
             out.row(&row)?;
-            *sent += 1;
-            left -= 1;
-            if left == 0 {
+            sent += 1;
+            if sent == most {
                 return Ok(None);
             }
         }
@@ -494,15 +522,13 @@ async fn send_rows(
             out.flush().await?;
         }
         cancel.check()?;
-        let Some(running) = stream else { return Ok(Some(*sent)) };
+        let Some(running) = stream else { return Ok(Some(sent)) };
         match running.get_mut().next_batch().await? {
             Some(batch) => *pending = batch.into_iter(),
             None => {
                 let affected = running.get_mut().affected();
-                let affected = if returns_rows && affected == 0 { *sent } else { affected };
-                *stream = None;
                 portal.progress = Progress::Done;
-                return Ok(Some(affected));
+                return Ok(Some(if returns_rows { sent } else { affected.max(sent) }));
             }
         }
     }

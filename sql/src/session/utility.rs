@@ -454,7 +454,7 @@ impl Session {
             progress: super::bind::Progress::Ready,
             hold: false,
         };
-        Box::pin(self.run_portal(&mut portal, 0, out)).await
+        Box::pin(self.run_portal("", &mut portal, 0, out)).await
     }
 
     async fn set_constraints(&mut self, names: &[String], deferred: bool) -> Result<()> {

@@ -22,16 +22,33 @@ use bytes::Bytes;
 #[derive(Default)]
 pub struct Text {
     types: Vec<SqlType>,
-    text: String,
+    pub text: String,
+    /// What else came, in order, if it is wanted: `columns`, `row`, `suspended`, and the command tags.
+    pub messages: Option<Vec<String>>,
+}
+
+impl Text {
+    /// Keeps its messages.
+    pub fn recording() -> Self {
+        Self { messages: Some(Vec::new()), ..Self::default() }
+    }
+
+    fn record(&mut self, message: &str) {
+        if let Some(messages) = &mut self.messages {
+            messages.push(message.to_owned());
+        }
+    }
 }
 
 impl Output for Text {
     fn fields(&mut self, fields: &[Field]) -> Result<()> {
+        self.record("columns");
         self.types = fields.iter().map(|field| field.ty).collect();
         Ok(())
     }
 
     fn row(&mut self, row: &[Datum]) -> Result<()> {
+        self.record("row");
         if !self.text.is_empty() {
             self.text.push('\n');
         }
@@ -55,7 +72,8 @@ impl Output for Text {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    fn complete(&mut self, _: &str) -> Result<()> {
+    fn complete(&mut self, tag: &str) -> Result<()> {
+        self.record(tag);
         Ok(())
     }
 
@@ -64,6 +82,7 @@ impl Output for Text {
     }
 
     fn suspended(&mut self) -> Result<()> {
+        self.record("suspended");
         Ok(())
     }
 

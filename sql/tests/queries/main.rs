@@ -6,6 +6,7 @@ mod expressions;
 mod harness;
 mod joins;
 mod memory;
+mod portals;
 mod prepared;
 mod sets;
 mod windows;

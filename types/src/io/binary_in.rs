@@ -39,7 +39,7 @@ fn fixed<const N: usize>(input: &[u8]) -> Result<[u8; N]> {
 }
 
 /// UTF-8 without NUL, which no text value may hold.
-pub(super) fn text(input: &[u8]) -> Result<&str> {
+pub fn text_from_utf8(input: &[u8]) -> Result<&str> {
     let bad = |bytes: &[u8]| {
         let shown: Vec<String> = bytes.iter().map(|byte| format!("0x{byte:02x}")).collect();
         SqlError::new(
@@ -74,9 +74,11 @@ fn receive(sql_type: SqlType, input: &[u8], depth: usize) -> Result<Datum> {
         Oid::FLOAT4 => Datum::Float4(f32::from_be_bytes(fixed(input)?)),
         Oid::FLOAT8 => Datum::Float8(f64::from_be_bytes(fixed(input)?)),
         Oid::NUMERIC => Datum::Numeric(Numeric::receive(input)?),
-        Oid::TEXT | Oid::VARCHAR | Oid::BPCHAR | Oid::UNKNOWN | Oid::CSTRING => Datum::text(text(input)?),
+        Oid::TEXT | Oid::VARCHAR | Oid::BPCHAR | Oid::UNKNOWN | Oid::CSTRING => {
+            Datum::text(text_from_utf8(input)?)
+        }
         Oid::NAME => {
-            let name = text(input)?;
+            let name = text_from_utf8(input)?;
             if truncate_name(name).len() < name.len() {
                 return Err(SqlError::new(SqlState::NAME_TOO_LONG, "identifier too long")
                     .with_detail("Identifier must be less than 64 characters."));
@@ -84,12 +86,12 @@ fn receive(sql_type: SqlType, input: &[u8], depth: usize) -> Result<Datum> {
             Datum::text(name)
         }
         Oid::JSON => {
-            let text = text(input)?;
+            let text = text_from_utf8(input)?;
             json::validate_json(text)?;
             Datum::text(text)
         }
         Oid::JSONB => match input {
-            [1, body @ ..] => Datum::jsonb(parse_json(text(body)?)?),
+            [1, body @ ..] => Datum::jsonb(parse_json(text_from_utf8(body)?)?),
             [version, ..] => {
                 return Err(SqlError::internal(format!("unsupported jsonb version number {version}")));
             }

@@ -15,7 +15,7 @@ mod text_out;
 #[cfg(test)]
 mod tests;
 
-pub use binary_in::binary_in;
+pub use binary_in::{binary_in, text_from_utf8};
 pub use binary_out::binary_out;
 pub use bytea::{format_bytea, parse_bytea};
 pub use float::{format_float4, format_float8, parse_float4, parse_float8};

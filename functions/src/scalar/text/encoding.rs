@@ -1,6 +1,6 @@
 //! Character encodings: their names, and conversion between text and bytes.
 
-use basalt_types::{Result, SqlError, SqlState};
+use basalt_types::{Result, SqlError, SqlState, text_from_utf8};
 
 use crate::builder::{Builder, scalars};
 
@@ -76,14 +76,11 @@ fn unsupported(encoding: usize) -> SqlError {
 
 fn decode(bytes: &[u8], encoding: usize) -> Result<String> {
     match encoding {
-        UTF8 => String::from_utf8(bytes.to_vec()).map_err(|error| {
-            let at = error.utf8_error().valid_up_to();
-            let hex: Vec<String> = bytes[at..].iter().take(4).map(|byte| format!("0x{byte:02x}")).collect();
-            SqlError::new(
-                SqlState::CHARACTER_NOT_IN_REPERTOIRE,
-                format!("invalid byte sequence for encoding \"UTF8\": {}", hex.join(" ")),
-            )
-        }),
+        UTF8 => text_from_utf8(bytes).map(str::to_owned),
+        LATIN1 if bytes.contains(&0) => Err(SqlError::new(
+            SqlState::CHARACTER_NOT_IN_REPERTOIRE,
+            "invalid byte sequence for encoding \"LATIN1\": 0x00",
+        )),
         LATIN1 => Ok(bytes.iter().map(|byte| char::from(*byte)).collect()),
         other => Err(unsupported(other)),
     }
