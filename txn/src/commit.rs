@@ -12,6 +12,7 @@
 use basalt_base::Timestamp;
 use basalt_env::{Bug, planted};
 use basalt_kv_api::{BatchHeader, BatchRequest, Error as StoreError, Request, Response};
+use tokio::sync::oneshot;
 
 use crate::{
     Error, Result, Txn,
@@ -35,7 +36,7 @@ enum OnePhase {
 impl Txn {
     /// Commits and returns the commit timestamp.
     pub async fn commit(&self) -> Result<Timestamp> {
-        let inner = &*self.inner;
+        let inner = &self.inner;
         let serial = inner.serial.clone().lock_owned().await;
         let writes = {
             let mut state = inner.state();
@@ -56,11 +57,12 @@ impl Txn {
                 Err(error) => return Err(inner.fail_commit(error)),
             }
         }
-        // Once locks exist the decision must be carried through, whether or not somebody waits for it.
-        let (sender, receiver) = tokio::sync::oneshot::channel();
-        let txn = self.clone();
+        // Once the decision is asked for it must be carried through, whether or not somebody waits for it.
+        let (mut sender, receiver) = oneshot::channel();
+        let inner_of_task = inner.clone();
         let task = async move {
-            let outcome = txn.inner.commit_locks().await;
+            let outcome = inner_of_task.commit_locks(&mut sender).await;
+            drop(inner_of_task);
             drop(serial);
             // Nobody may be waiting any more.
             let _ = sender.send(outcome);
@@ -151,13 +153,20 @@ impl Inner {
         let header = BatchHeader {
             can_forward_read_ts: state.can_forward(),
             txn: Some(state.meta.clone()),
+            lock_wait: state.lock_wait,
             ..BatchHeader::default()
         };
         BatchRequest { header, requests }
     }
 
-    async fn commit_locks(&self) -> Result<Timestamp> {
-        if let Err(error) = self.flush(true).await {
+    async fn commit_locks(&self, waiter: &mut oneshot::Sender<Result<Timestamp>>) -> Result<Timestamp> {
+        let flushed = tokio::select! {
+            biased;
+            flushed = self.flush(true) => flushed,
+            // Others' locks may take for ever, and who vanished may want to roll back.
+            () = waiter.closed() => Err(Error::Ended("given up")),
+        };
+        if let Err(error) = flushed {
             // No EndTxn was sent, so nothing is decided.
             return Err(self.fail_commit(error));
         }

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 
 use basalt_kv_api::{BatchHeader, BatchRequest, Error as StoreError, Request, SeqNum};
 use futures::stream::{FuturesUnordered, StreamExt};
+use tokio::sync::oneshot;
 
 use crate::{Result, Txn, counts::bump, transaction::Inner};
 
@@ -18,33 +19,31 @@ impl Txn {
     /// Sends buffered writes as locks when there are too many to hold. A cheap check otherwise.
     ///
     /// The sending goes on beside the caller, who fills the buffer meanwhile and waits when it is full again. If it
-    /// fails, the next call sends again and says why; a commit does so in any case.
+    /// fails, the next call says why. What was to be sent stays buffered: a commit sends it again in any case.
     pub async fn flush_if_needed(&self) -> Result<()> {
-        let inner = &*self.inner;
-        if !inner.must_flush() {
+        let inner = &self.inner;
+        if !inner.must_flush()? {
             return Ok(());
         }
         let serial = inner.serial.clone().lock_owned().await;
-        if !inner.must_flush() {
+        if !inner.must_flush()? {
             return Ok(());
         }
-        let failed = {
+        let (stop, stopped) = oneshot::channel();
+        {
             let mut state = inner.state();
             state.check_active()?;
-            std::mem::replace(&mut state.flush_failed, false)
-        };
-        if failed {
-            return inner.flush(false).await;
+            state.flush_stop = Some(stop);
         }
-        let txn = self.clone();
+        let inner_of_task = inner.clone();
         let task = async move {
-            if let Err(error) = txn.inner.flush(false).await {
-                tracing::debug!(%error, "a flush beside its statement failed");
-                txn.inner.state().flush_failed = true;
-            }
+            inner_of_task.flush_until(stopped).await;
+            // First the transaction, so that it ends here if nobody has it any more.
+            drop(inner_of_task);
             drop(serial);
         };
         inner.shared.env.spawner.spawn("txn-flush", Box::pin(task));
+        inner.flush_began.notify_waiters();
         Ok(())
     }
 
@@ -56,7 +55,9 @@ impl Txn {
         {
             let mut state = inner.state();
             state.check_active()?;
-            state.flush_failed = false;
+            if let Some((_, error)) = state.flush_failed.take() {
+                return Err(error);
+            }
             if state.buffer.is_empty() {
                 return Ok(());
             }
@@ -65,10 +66,23 @@ impl Txn {
     }
 }
 
+/// Bytes that are being sent, until the flush ends in whatever way.
+struct Flushing<'a>(&'a Inner);
+
+impl Drop for Flushing<'_> {
+    fn drop(&mut self) {
+        self.0.state().flushing_bytes = 0;
+    }
+}
+
 impl Inner {
-    fn must_flush(&self) -> bool {
+    /// Fails if the flush before this one has.
+    fn must_flush(&self) -> Result<bool> {
         let options = &self.shared.options;
-        let state = self.state();
+        let mut state = self.state();
+        if let Some((_, error)) = state.flush_failed.take() {
+            return Err(error);
+        }
         let crowded = self.shared.buffered_bytes.load(Ordering::Relaxed) > options.node_buffer_bytes_max;
         let limit = if state.write_through || crowded {
             // Full batches for every request in flight.
@@ -77,7 +91,25 @@ impl Inner {
             options.buffer_bytes_max
         };
         // What is on its way counts no more: the caller may fill as much again meanwhile.
-        state.buffer.bytes().saturating_sub(state.flushing_bytes) >= limit
+        Ok(state.buffer.bytes().saturating_sub(state.flushing_bytes) >= limit)
+    }
+
+    /// Sends what is buffered until it is sent, or until nobody wants that any more: a rollback must not wait for the
+    /// locks that a write waits for. Giving up is safe anywhere, as the footprint covers what was sent.
+    async fn flush_until(&self, stopped: oneshot::Receiver<()>) {
+        let boundary = self.state().boundary;
+        let outcome = tokio::select! {
+            biased;
+            // Ends with an error, as nothing is ever sent.
+            _ = stopped => return,
+            outcome = self.flush(false) => outcome,
+        };
+        let mut state = self.state();
+        state.stop_flush();
+        if let Err(error) = outcome {
+            tracing::debug!(%error, "a flush beside its statement failed");
+            state.flush_failed = Some((boundary, error));
+        }
     }
 
     /// Sends everything buffered until now. The caller holds `serial`.
@@ -86,9 +118,8 @@ impl Inner {
             let mut state = self.state();
             state.flushing_bytes = state.buffer.bytes();
         }
-        let outcome = self.send_buffered(last_only).await;
-        self.state().flushing_bytes = 0;
-        outcome
+        let _flushing = Flushing(self);
+        self.send_buffered(last_only).await
     }
 
     async fn send_buffered(&self, last_only: bool) -> Result<()> {
@@ -145,6 +176,7 @@ impl Inner {
                 BatchHeader {
                     can_forward_read_ts: state.can_forward(),
                     txn: Some(state.meta.clone()),
+                    lock_wait: state.lock_wait,
                     ..BatchHeader::default()
                 }
             };

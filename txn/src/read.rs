@@ -6,7 +6,8 @@
 
 use basalt_base::{Key, Span, Timestamp};
 use basalt_kv_api::{
-    BatchHeader, BatchRequest, BatchResponse, Error as StoreError, LockStrength, Request, Response, SeqNum,
+    BatchHeader, BatchRequest, BatchResponse, Error as StoreError, LockStrength, LockWait, Request, Response,
+    SeqNum,
 };
 use bytes::Bytes;
 
@@ -48,8 +49,8 @@ impl Txn {
     pub async fn get(&self, key: &Key, options: ReadOptions) -> Result<Option<Bytes>> {
         let inner = &*self.inner;
         let (seq, buffered) = {
-            let state = inner.state();
-            state.check_active()?;
+            let mut state = inner.state();
+            state.check_readable()?;
             let seq = read_seq(&state, options);
             (seq, state.buffer.get(key, seq))
         };
@@ -74,8 +75,8 @@ impl Txn {
         let mut results = Vec::with_capacity(keys.len());
         for keys in keys.chunks(GET_KEYS_MAX) {
             let (seq, buffered) = {
-                let state = inner.state();
-                state.check_active()?;
+                let mut state = inner.state();
+                state.check_readable()?;
                 let seq = read_seq(&state, options);
                 (seq, keys.iter().map(|key| state.buffer.get(key, seq)).collect::<Vec<_>>())
             };
@@ -166,7 +167,10 @@ impl Inner {
         let header = BatchHeader {
             can_forward_read_ts: state.can_forward() && !self.config.read_only,
             txn: Some(meta),
-            lock_wait: batch.options.wait,
+            lock_wait: match batch.options.wait {
+                LockWait::Block => state.lock_wait,
+                wait => wait,
+            },
             rows_max: batch.rows_max,
             bytes_max: batch.bytes_max,
             ..BatchHeader::default()

@@ -30,8 +30,8 @@ impl Txn {
         }
         for _ in 0..MERGE_ATTEMPTS_MAX {
             let (seq, generation, merged) = {
-                let state = inner.state();
-                state.check_active()?;
+                let mut state = inner.state();
+                state.check_readable()?;
                 let seq = read_seq(&state, request.read);
                 (seq, state.flush_generation, state.buffer.overlaps(&request.span, seq))
             };

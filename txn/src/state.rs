@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use basalt_base::{Key, Span, Timestamp, TxnId};
-use basalt_kv_api::{IgnoredSeqs, SeqNum, TxnMeta};
+use basalt_kv_api::{IgnoredSeqs, LockWait, SeqNum, TxnMeta};
+use tokio::sync::oneshot;
 
 use crate::{Error, Result, buffer::WriteBuffer, footprint::Footprint};
 
@@ -35,8 +36,12 @@ pub(crate) struct State {
     pub(crate) buffer: WriteBuffer,
     /// Bytes of the buffer that are being sent.
     pub(crate) flushing_bytes: usize,
-    /// A flush that nobody waited for has failed.
-    pub(crate) flush_failed: bool,
+    /// Dropped to have the flush in the background given up.
+    pub(crate) flush_stop: Option<oneshot::Sender<()>>,
+    /// Why a flush in the background has failed, and the statement boundary of that time.
+    pub(crate) flush_failed: Option<(SeqNum, Error)>,
+    /// For requests that may wait for locks.
+    pub(crate) lock_wait: LockWait,
     /// Grows when sent writes leave the buffer.
     pub(crate) flush_generation: u64,
     /// What was read at `meta.read_ts`.
@@ -70,7 +75,9 @@ impl State {
             boundary: 0,
             buffer: WriteBuffer::default(),
             flushing_bytes: 0,
-            flush_failed: false,
+            flush_stop: None,
+            flush_failed: None,
+            lock_wait: LockWait::Block,
             flush_generation: 0,
             reads: Footprint::new(keys_max),
             reads_in_flight: 0,
@@ -96,6 +103,21 @@ impl State {
             Phase::RolledBack => Err(Error::Ended("rolled back")),
             Phase::Ambiguous => Err(Error::Ended("in an unknown state")),
         }
+    }
+
+    /// Whether a read may go ahead: not if a flush has failed since an earlier statement sent it off. The failure is told
+    /// once; what was to be sent is still buffered.
+    pub(crate) fn check_readable(&mut self) -> Result<()> {
+        self.check_active()?;
+        match self.flush_failed.take_if(|(boundary, _)| *boundary != self.boundary) {
+            Some((_, error)) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    /// Has the flush in the background end where it is. Writes on their way to the log still arrive.
+    pub(crate) fn stop_flush(&mut self) {
+        self.flush_stop = None;
     }
 
     /// The next write's sequence number.
@@ -155,7 +177,7 @@ impl State {
         self.meta.read_seq = self.seq;
         self.boundary = self.seq;
         self.buffer.clear();
-        self.flush_failed = false;
+        self.flush_failed = None;
         self.reads.clear();
         self.phase = Phase::Active;
         match id {

@@ -1,12 +1,19 @@
 //! The handle of a transaction.
 
-use std::sync::{Arc, Weak, atomic::Ordering};
+use std::{
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use basalt_base::{Key, Timestamp, TxnId, limits};
 use basalt_env::Env;
-use basalt_kv_api::{IgnoredSeqs, SeqNum, TxnMeta};
+use basalt_kv_api::{IgnoredSeqs, LockWait, SeqNum, TxnMeta};
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::{Notify, OwnedMutexGuard};
 
 use crate::{
     Error, Result, Savepoint, TxnConfig,
@@ -19,9 +26,24 @@ use crate::{
 
 /// A transaction. Clones are the same transaction: several tasks may read at the same time.
 /// Dropping the last clone without a commit rolls back.
-#[derive(Clone)]
 pub struct Txn {
     pub(crate) inner: Arc<Inner>,
+}
+
+impl Clone for Txn {
+    fn clone(&self) -> Self {
+        self.inner.handles.fetch_add(1, Ordering::Relaxed);
+        Self { inner: self.inner.clone() }
+    }
+}
+
+impl Drop for Txn {
+    fn drop(&mut self) {
+        // A flush that nobody can wait for any more must not keep the transaction, and its locks, alive.
+        if self.inner.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.inner.state().stop_flush();
+        }
+    }
 }
 
 pub(crate) struct Inner {
@@ -30,6 +52,10 @@ pub(crate) struct Inner {
     pub(crate) shared: Arc<Shared>,
     pub(crate) config: TxnConfig,
     state: Mutex<State>,
+    /// [`Txn`]s. Tasks that hold an `Arc` of their own do not count.
+    handles: AtomicUsize,
+    /// Told when a flush begins in the background.
+    pub(crate) flush_began: Notify,
     /// Held by flush, commit, rollback and restart: one of them at a time.
     pub(crate) serial: Arc<tokio::sync::Mutex<()>>,
     /// Held by a refresh. Taken after `serial`, never before it.
@@ -62,6 +88,8 @@ impl Txn {
             shared,
             config,
             state: Mutex::new(state),
+            handles: AtomicUsize::new(1),
+            flush_began: Notify::new(),
             serial: Arc::default(),
             refreshing: tokio::sync::Mutex::default(),
         });
@@ -162,6 +190,9 @@ impl Txn {
         if (savepoint.epoch, savepoint.incarnation) != (state.meta.epoch, state.incarnation) {
             return Err(Error::SavepointGone);
         }
+        // Whatever it has not sent yet, and may wait for, need not be sent any more; the rest is sent again.
+        state.stop_flush();
+        state.flush_failed = None;
         if state.seq > savepoint.seq {
             state.buffer.truncate(savepoint.seq);
             if state.has_replicated() {
@@ -181,9 +212,14 @@ impl Txn {
         state.deadline = Some(state.deadline.map_or(deadline, |old| old.min(deadline)));
     }
 
+    /// Waits of requests that block on locks last no longer than this, from now on; flushes and commits too.
+    pub fn set_lock_timeout(&self, timeout: Option<Duration>) {
+        self.inner.state().lock_wait = timeout.map_or(LockWait::Block, LockWait::Timeout);
+    }
+
     /// Gives everything up. Never fails: what can't be cleaned up now, others clean up when they meet it.
     pub async fn rollback(&self) {
-        let _serial = self.inner.serial.clone().lock_owned().await;
+        let _serial = self.inner.serial_without_flush().await;
         let cleanup = {
             let mut state = self.inner.state();
             if matches!(state.phase, Phase::Committed | Phase::RolledBack) {
@@ -200,7 +236,7 @@ impl Txn {
     /// Prepares another attempt after an error with [`Error::restart`]: buffered writes, savepoints and the read
     /// footprint are forgotten, timestamps are new; locks stay unless the transaction was aborted.
     pub async fn restart(&self, how: Restart) -> Result<()> {
-        let _serial = self.inner.serial.clone().lock_owned().await;
+        let _serial = self.inner.serial_without_flush().await;
         let shared = &self.inner.shared;
         let now = shared.sender.now()?;
         let cleanup = {
@@ -230,6 +266,22 @@ impl Txn {
 impl Inner {
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock()
+    }
+
+    /// Waits for `serial`, but for no flush in the background: it may wait for a lock as long as it takes.
+    async fn serial_without_flush(&self) -> OwnedMutexGuard<()> {
+        let serial = self.serial.clone().lock_owned();
+        tokio::pin!(serial);
+        loop {
+            let began = self.flush_began.notified();
+            self.state().stop_flush();
+            // One that was asked for before may come first in the queue.
+            tokio::select! {
+                biased;
+                serial = &mut serial => return serial,
+                () = began => {}
+            }
+        }
     }
 
     /// Brings the node's total of buffered bytes up to date.

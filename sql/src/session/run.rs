@@ -140,9 +140,14 @@ impl Session {
         if locks.try_lock(self.id, table, mode) {
             return Ok(());
         }
-        let timeout = self.shared.settings.lock().hot().lock_timeout_ms;
-        let timeout = (timeout > 0).then(|| Duration::from_millis(timeout));
+        let timeout = self.lock_timeout();
         Box::pin(locks.lock(&self.services.env, self.id, table, mode, timeout, &*self.cancel)).await
+    }
+
+    /// How long a wait for any lock may last.
+    pub(crate) fn lock_timeout(&self) -> Option<Duration> {
+        let timeout = self.shared.settings.lock().hot().lock_timeout_ms;
+        (timeout > 0).then(|| Duration::from_millis(timeout))
     }
 
     pub(crate) fn eval_context(&self, params: Arc<[Datum]>) -> Arc<EvalContext> {
@@ -161,6 +166,7 @@ impl Session {
 
     pub(crate) fn exec_context(&self, params: Arc<[Datum]>) -> Result<ExecContext> {
         let open = self.open.as_ref().ok_or_else(|| SqlError::internal("statement outside a transaction"))?;
+        open.txn.set_lock_timeout(self.lock_timeout());
         Ok(ExecContext::new(ExecShared {
             env: self.services.env.clone(),
             txn: open.txn.clone(),

@@ -177,6 +177,7 @@ impl Session {
             self.block = BlockState::Idle;
             return Ok(());
         };
+        open.txn.set_lock_timeout(self.lock_timeout());
         let committed = open.txn.commit().await;
         self.block = BlockState::Idle;
         match committed {

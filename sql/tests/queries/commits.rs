@@ -66,6 +66,33 @@ fn a_cancel_of_a_statement_that_only_computes_is_heard() {
     });
 }
 
+#[test]
+fn waits_for_rows_keep_to_the_lock_timeout() {
+    with_node(async |node| {
+        let (mut holder, mut client) = (node.client(), node.client());
+        assert_eq!(holder.run("CREATE TABLE t (id int PRIMARY KEY, n int)").await, "");
+        assert_eq!(holder.run("INSERT INTO t VALUES (1, 0); BEGIN").await, "");
+        assert_eq!(holder.run("INSERT INTO t VALUES (5000, 0); UPDATE t SET n = 1 WHERE id = 1").await, "");
+        assert_eq!(client.run("SET lock_timeout = 200").await, "");
+        let waiting = [
+            "UPDATE t SET n = 2 WHERE id = 1",
+            "SELECT n FROM t WHERE id = 1 FOR UPDATE",
+            "INSERT INTO t VALUES (5000, 1)",
+            // Beyond some thousand rows the store looks for duplicates, when the rows are sent.
+            "INSERT INTO t SELECT i, 0 FROM generate_series(2, 6000) i",
+        ];
+        for sql in waiting {
+            let before = node.executor.now();
+            let answer = client.run(sql).await;
+            assert_eq!(answer, "ERROR 55P03: canceling statement due to lock timeout", "{sql}");
+            let waited = node.executor.now() - before;
+            assert!((200..400).contains(&waited.as_millis()), "{sql}: {waited:?}");
+        }
+        assert_eq!(holder.run("COMMIT").await, "");
+        assert_eq!(client.run("SELECT count(*), max(n) FROM t").await, "2|1");
+    });
+}
+
 const PASS: u8 = 0;
 const LOSE_THE_COMMIT: u8 = 1;
 const REFUSE: u8 = 2;

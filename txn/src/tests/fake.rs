@@ -8,8 +8,8 @@ use std::{
 use basalt_base::{Key, Span, Timestamp, TxnId, keys::prefix_end};
 use basalt_env::BoxFuture;
 use basalt_kv_api::{
-    BatchHeader, BatchRequest, BatchResponse, Error, Request, Response, Result, RowAction, ScanBatch, Sender,
-    SeqNum, TxnMeta, TxnRecord, TxnStatus, request::ResolvedTxn,
+    BatchHeader, BatchRequest, BatchResponse, Error, LockWait, Request, Response, Result, RowAction,
+    ScanBatch, Sender, SeqNum, TxnMeta, TxnRecord, TxnStatus, request::ResolvedTxn,
 };
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -31,6 +31,8 @@ pub(super) struct Model {
     reads: Vec<(Span, Timestamp, Option<TxnId>)>,
     clock: u64,
     pub(super) splits: Vec<Key>,
+    /// Writes of this key wait for a lock that nobody releases.
+    pub(super) stuck: Option<Key>,
     /// One entry per batch: what its requests were.
     pub(super) log: Vec<String>,
     /// Answers of coming batches that contain a request of this kind.
@@ -67,6 +69,18 @@ impl Fake {
         self.0.lock().failures.push_back((kind, error));
     }
 
+    pub(super) fn stick(&self, key: Option<Key>) {
+        self.0.lock().stuck = key;
+    }
+
+    fn is_stuck(&self, batch: &BatchRequest) -> bool {
+        let model = self.0.lock();
+        batch.requests.iter().any(|request| match request {
+            Request::Put { key, .. } | Request::Delete { key, .. } => Some(key) == model.stuck.as_ref(),
+            _ => false,
+        })
+    }
+
     pub(super) fn abort(&self, id: TxnId) {
         let mut model = self.0.lock();
         model.records.insert(id, record(id, TxnStatus::Aborted, Timestamp::ZERO));
@@ -77,6 +91,12 @@ impl Sender for Fake {
     fn send(&self, batch: BatchRequest) -> BoxFuture<'_, Result<BatchResponse>> {
         Box::pin(async move {
             tokio::task::yield_now().await;
+            if self.is_stuck(&batch) {
+                match batch.header.lock_wait {
+                    LockWait::Block => std::future::pending::<()>().await,
+                    _ => return Err(Error::LockNotAvailable { holder: None }),
+                }
+            }
             let result = self.0.lock().evaluate(batch);
             tokio::task::yield_now().await;
             result

@@ -2,6 +2,7 @@
 
 mod commits;
 mod fake;
+mod flushes;
 mod scans;
 
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use basalt_base::Key;
 use basalt_env::os::os_env;
 use bytes::Bytes;
+use futures::FutureExt;
 
 use crate::{ReadOptions, Txn, TxnClient, TxnConfig, TxnOptions};
 use fake::Fake;
@@ -43,6 +45,18 @@ async fn until_no_traces(fake: &Fake) {
         tokio::task::yield_now().await;
     }
     panic!("{} locks stay behind", fake.traces());
+}
+
+/// The outcome of what must not wait for anybody.
+async fn soon<T>(future: impl Future<Output = T>) -> T {
+    tokio::pin!(future);
+    for _ in 0..10_000 {
+        if let Some(value) = future.as_mut().now_or_never() {
+            return value;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("it waits for ever");
 }
 
 async fn load(client: &TxnClient, pairs: &[(&str, &str)]) {
