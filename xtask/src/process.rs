@@ -15,10 +15,19 @@ pub fn root() -> PathBuf {
     manifest.parent().expect("xtask is a folder of the workspace").to_owned()
 }
 
+/// Without what the cargo that runs us says of our own package: some build scripts look at those variables, and would
+/// run again each time that a person and this program call cargo in turn.
 pub fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in env::vars_os().filter(|(name, _)| is_of_a_package(&name.to_string_lossy())) {
+        command.env_remove(name);
+    }
     command.current_dir(root());
     command
+}
+
+fn is_of_a_package(variable: &str) -> bool {
+    variable.starts_with("CARGO_PKG_") || variable.starts_with("CARGO_MANIFEST_")
 }
 
 /// What a person would have typed.

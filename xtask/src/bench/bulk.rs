@@ -23,6 +23,8 @@ use crate::{
 
 /// After a load, until the locks of its transaction are gone.
 const SETTLE_MAX: Duration = Duration::from_secs(600);
+/// Of point reads over all tables in turn, at the end.
+const ROUNDS: u32 = 3;
 
 pub struct Options {
     rows: u64,
@@ -78,6 +80,7 @@ pub fn load(options: &Options) -> Result<()> {
     let cap = MemoryCap::new(options.memory_bytes)?;
     let node = Node::start_in(cap.procs(), &["--log", "warn", "--range-max-bytes", &ranges])?;
     let bench = Bench { programs, port: node.port, scratch, seconds: options.seconds };
+    let mut loaded = Vec::new();
     for rows in options.sizes() {
         if began.elapsed() > options.budget {
             println!("{rows} rows: no time left");
@@ -90,8 +93,20 @@ pub fn load(options: &Options) -> Result<()> {
             peak_resident_mib(node.process_id())?,
             cap.peak_mib(),
         );
+        loaded.push(rows);
+    }
+    // In turn: the wake-up of an idle processor alone differs by more between two quiet minutes of a virtual machine
+    // than a read of a large table costs over one of a small one.
+    for round in 1..=ROUNDS {
+        for rows in &loaded {
+            bench.points(&table_of(*rows), *rows, &format!("of {rows} rows, round {round}"))?;
+        }
     }
     Ok(())
+}
+
+fn table_of(rows: u64) -> String {
+    format!("bulk_{rows}")
 }
 
 struct Bench {
@@ -103,7 +118,7 @@ struct Bench {
 
 impl Bench {
     fn table(&self, rows: u64) -> Result<()> {
-        let table = format!("bulk_{rows}");
+        let table = table_of(rows);
         self.ask(&format!(
             "CREATE TABLE {table} (id bigint PRIMARY KEY, grp int NOT NULL, amount int NOT NULL, payload text NOT NULL)"
         ))?;
