@@ -31,6 +31,7 @@ pub(crate) enum Fate {
 pub(crate) struct Cleanup {
     meta: TxnMeta,
     fate: Fate,
+    replicated: bool,
     /// A record may have to be marked aborted.
     record: bool,
     points: Vec<Key>,
@@ -68,6 +69,7 @@ impl Cleanup {
         Self {
             meta: state.meta.clone(),
             fate,
+            replicated,
             record: fate == Fate::Aborted && (replicated || state.record),
             points,
             spans,
@@ -75,9 +77,14 @@ impl Cleanup {
         }
     }
 
+    /// Whether it may be waited for. Releasing locks that are in memory only writes nothing, however many they are.
+    fn is_quick(&self) -> bool {
+        !self.replicated || (self.spans.is_empty() && self.points.len() <= RESOLVE_KEYS_MAX)
+    }
+
     /// Cleans up now if that is quick, and in the background otherwise. Goes on when nobody waits for it any more.
     pub(crate) async fn start(self, shared: &Arc<Shared>) {
-        if self.spans.is_empty() && self.points.len() <= RESOLVE_KEYS_MAX {
+        if self.is_quick() {
             let (sender, receiver) = tokio::sync::oneshot::channel::<()>();
             let shared_in_task = shared.clone();
             let task = async move {

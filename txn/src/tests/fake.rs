@@ -276,7 +276,7 @@ impl Model {
                 self.reads.push((Span::prefix(key.clone()), meta.read_ts, Some(meta.id)));
                 Response::Get { value: self.value(&key, meta) }
             }
-            Request::Scan { span, reverse, program, .. } => {
+            Request::Scan { span, reverse, program, lock } => {
                 let mut keys: Vec<Key> = self.versions.keys().chain(self.locks.keys()).cloned().collect();
                 keys.retain(|key| span.contains(key));
                 keys.sort();
@@ -289,6 +289,9 @@ impl Model {
                 for key in keys {
                     self.foreign_lock(&key, meta, meta.read_ts)?;
                     let Some(value) = self.value(&key, meta) else { continue };
+                    if lock.is_some() {
+                        self.held.insert(key.clone(), meta.id);
+                    }
                     bytes += (key.len() + value.len()) as u64;
                     let action = match &mut sink {
                         Some(sink) => sink.row(&key, &value)?,

@@ -1,5 +1,6 @@
 //! The coordinator against a model of the store.
 
+mod cleanups;
 mod commits;
 mod fake;
 mod flushes;
