@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use basalt_base::{ErrorKind, Key, Span, Timestamp};
 use basalt_kv_api::{BatchHeader, BatchRequest, Request, Response, TxnMeta, TxnStatus, request::ResolvedTxn};
+use tokio::sync::oneshot;
 
 use crate::{client::Shared, counts::bump, footprint::Footprint, state::State};
 
@@ -31,12 +32,37 @@ pub(crate) enum Fate {
 pub(crate) struct Cleanup {
     meta: TxnMeta,
     fate: Fate,
-    replicated: bool,
     /// A record may have to be marked aborted.
     record: bool,
+    /// Where there are locks in memory at most. Releasing them asks for no record and writes nothing.
+    held: Targets,
+    /// Where replicated locks may be, and perhaps locks in memory too.
+    locks: Targets,
+    lock_spans: Vec<Span>,
+}
+
+#[derive(Default)]
+struct Targets {
     points: Vec<Key>,
     spans: Vec<Span>,
-    lock_spans: Vec<Span>,
+}
+
+impl Targets {
+    fn is_empty(&self) -> bool {
+        self.points.is_empty() && self.spans.is_empty()
+    }
+
+    /// Whether resolving them may be waited for.
+    fn is_quick(&self) -> bool {
+        self.spans.is_empty() && self.points.len() <= RESOLVE_KEYS_MAX
+    }
+}
+
+impl From<Footprint> for Targets {
+    fn from(mut footprint: Footprint) -> Self {
+        footprint.normalise();
+        Self { points: footprint.points().to_vec(), spans: footprint.spans().to_vec() }
+    }
 }
 
 impl Cleanup {
@@ -46,57 +72,52 @@ impl Cleanup {
         let mut locks = std::mem::replace(&mut state.locks, Footprint::new(limit));
         let mut held = std::mem::replace(&mut state.held, Footprint::new(limit));
         let replicated = !locks.is_empty();
+        let locked = locks.all_spans();
+        let both = held.split_off(&locked);
+        let mut lock_spans = Vec::new();
         // Not if the outcome is unknown: a wider range might hold locks whose fate somebody else decides.
         if fate != Fate::Unknown {
             locks.coalesce(RESOLVE_KEYS_MAX, RESOLVE_SPANS_MAX);
-            held.coalesce(RESOLVE_KEYS_MAX, RESOLVE_SPANS_MAX);
+            if fate == Fate::Aborted {
+                lock_spans = locks.all_spans();
+            }
+            both.points().iter().for_each(|key| locks.add_key(key));
+            both.spans().iter().for_each(|span| locks.add_span(span));
+            let mut wider = held.clone();
+            wider.coalesce(RESOLVE_KEYS_MAX, RESOLVE_SPANS_MAX);
+            if wider.split_off(&locked).is_empty() {
+                held = wider;
+            }
         }
-        let lock_spans = if fate == Fate::Aborted { locks.all_spans() } else { Vec::new() };
-        if fate == Fate::Unknown && replicated {
-            // A key may be in both footprints: leave them all to the record.
-            held.clear();
-        }
-        locks.normalise();
-        held.normalise();
-        let mut points = held.points().to_vec();
-        let mut spans = held.spans().to_vec();
-        if fate != Fate::Unknown {
-            points.extend_from_slice(locks.points());
-            spans.extend_from_slice(locks.spans());
-        }
-        points.sort_unstable();
-        points.dedup();
         Self {
             meta: state.meta.clone(),
             fate,
-            replicated,
             record: fate == Fate::Aborted && (replicated || state.record),
-            points,
-            spans,
+            held: held.into(),
+            locks: if fate == Fate::Unknown { Targets::default() } else { locks.into() },
             lock_spans,
         }
     }
 
-    /// Whether it may be waited for. Releasing locks that are in memory only writes nothing, however many they are.
-    fn is_quick(&self) -> bool {
-        !self.replicated || (self.spans.is_empty() && self.points.len() <= RESOLVE_KEYS_MAX)
-    }
-
-    /// Cleans up now if that is quick, and in the background otherwise. Goes on when nobody waits for it any more.
+    /// Cleans up. Waits for the release of locks in memory, for the rest if that is quick and somebody may meet it, and
+    /// for all of it if too much goes on in the background. Goes on when nobody waits for it any more.
     pub(crate) async fn start(self, shared: &Arc<Shared>) {
-        if self.is_quick() {
-            let (sender, receiver) = tokio::sync::oneshot::channel::<()>();
-            let shared_in_task = shared.clone();
-            let task = async move {
-                self.run(&shared_in_task).await;
-                drop(sender);
-            };
-            shared.env.spawner.spawn("txn-resolve", Box::pin(task));
-            // Ends with an error, as nothing is ever sent.
-            let _ = receiver.await;
-        } else {
-            self.run_in_background(shared).await;
+        let background = if self.locks.is_empty() { self.record } else { !self.locks.is_quick() };
+        let permit = background.then(|| shared.resolutions.clone().try_acquire_owned().ok()).flatten();
+        if background && permit.is_none() {
+            bump(&shared.counters.resolutions_inline);
         }
+        let (sender, receiver) = oneshot::channel::<()>();
+        let shared_in_task = shared.clone();
+        let task = async move {
+            self.release_held(&shared_in_task).await;
+            let waiter = permit.is_none().then_some(sender);
+            self.end(&shared_in_task).await;
+            drop((waiter, permit));
+        };
+        shared.env.spawner.spawn("txn-resolve", Box::pin(task));
+        // Ends with an error, as nothing is ever sent.
+        let _ = receiver.await;
     }
 
     /// In the background, unless too many are: then the caller waits.
@@ -129,6 +150,19 @@ impl Cleanup {
     }
 
     async fn run(self, shared: &Shared) {
+        self.release_held(shared).await;
+        self.end(shared).await;
+    }
+
+    /// First, as it depends on nothing: a full disk must not keep others waiting for locks that were never on it.
+    async fn release_held(&self, shared: &Shared) {
+        if !self.resolve(shared, &self.held).await {
+            let txn = self.meta.id;
+            tracing::warn!(%txn, "the locks of a transaction could not be released and will expire");
+        }
+    }
+
+    async fn end(&self, shared: &Shared) {
         if self.record && !self.meta.anchor.is_empty() {
             let end = Request::EndTxn {
                 commit: false,
@@ -142,6 +176,11 @@ impl Cleanup {
                 return;
             }
         }
+        self.resolve(shared, &self.locks).await;
+    }
+
+    /// Whether everything could be sent.
+    async fn resolve(&self, shared: &Shared, targets: &Targets) -> bool {
         let txn = ResolvedTxn {
             id: self.meta.id,
             epoch: self.meta.epoch,
@@ -155,23 +194,26 @@ impl Cleanup {
             },
             ignored: self.meta.ignored.clone(),
         };
-        for keys in self.points.chunks(RESOLVE_KEYS_MAX) {
+        let mut all_sent = true;
+        for keys in targets.points.chunks(RESOLVE_KEYS_MAX) {
             let requests =
                 keys.iter().map(|key| Request::ResolveLock { key: key.clone(), txn: txn.clone() }).collect();
-            let _ = send(shared, BatchHeader::default(), requests).await;
+            all_sent &= send(shared, BatchHeader::default(), requests).await.is_some();
         }
-        for span in self.spans {
-            let mut rest = Some(span);
+        for span in &targets.spans {
+            let mut rest = Some(span.clone());
             while let Some(span) = rest.take() {
                 let keys_max = RESOLVE_RANGE_KEYS_MAX;
                 let request = Request::ResolveLockRange { span, txn: txn.clone(), keys_max };
-                if let Some(responses) = send(shared, BatchHeader::default(), vec![request]).await
-                    && let Some(Response::ResolveLockRange { resume }) = responses.into_iter().next()
-                {
-                    rest = resume.filter(|span| !span.is_empty());
+                match send(shared, BatchHeader::default(), vec![request]).await.as_deref() {
+                    Some([Response::ResolveLockRange { resume }]) => {
+                        rest = resume.clone().filter(|span| !span.is_empty());
+                    }
+                    _ => all_sent = false,
                 }
             }
         }
+        all_sent
     }
 }
 
@@ -183,7 +225,7 @@ async fn send(shared: &Shared, header: BatchHeader, requests: Vec<Request>) -> O
             Ok(response) => return Some(response.responses),
             Err(error) => {
                 tracing::debug!(%error, attempt, "transaction clean-up failed");
-                if matches!(error.kind(), ErrorKind::Invalid | ErrorKind::Ambiguous | ErrorKind::Retry) {
+                if matches!(error.kind(), ErrorKind::Invalid | ErrorKind::Retry) {
                     return None;
                 }
             }

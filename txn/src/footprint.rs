@@ -117,6 +117,22 @@ impl Footprint {
         }
     }
 
+    /// Takes out what touches any of `others` (ascending, disjoint spans).
+    pub(crate) fn split_off(&mut self, others: &[Span]) -> Self {
+        let touches = |start: &Key, end: &Key| {
+            let next = others.partition_point(|other| other.end <= *start);
+            others.get(next).is_some_and(|other| other.start < *end)
+        };
+        let mut taken = Self::new(self.limit);
+        if others.is_empty() {
+            return taken;
+        }
+        taken.points.extend(self.points.extract_if(.., |key| touches(key, &prefix_end(key))));
+        taken.spans.extend(self.spans.extract_if(.., |span| touches(&span.start, &span.end)));
+        self.version += 1;
+        taken
+    }
+
     /// The smallest span that covers everything.
     pub(crate) fn hull(&self) -> Option<Span> {
         let start = self.points.iter().chain(self.spans.iter().map(|span| &span.start)).min()?.clone();
@@ -216,6 +232,22 @@ mod tests {
         }
         footprint.coalesce(0, 1);
         assert_eq!(footprint.spans(), &[footprint.hull().unwrap()]);
+    }
+
+    #[test]
+    fn what_touches_others_is_split_off() {
+        let mut footprint = Footprint::new(100);
+        for row in [1, 3, 5, 9] {
+            footprint.add_key(&key(1, row));
+        }
+        footprint.add_span(&Span::new(key(2, 0), key(2, 4)));
+        footprint.add_span(&Span::new(key(2, 6), key(2, 8)));
+        let others = [Span::prefix(key(1, 3)), Span::new(key(1, 5), key(1, 9)), Span::prefix(key(2, 3))];
+        let taken = footprint.split_off(&others);
+        assert_eq!(taken.points(), &[key(1, 3), key(1, 5)]);
+        assert_eq!(taken.spans(), &[Span::new(key(2, 0), key(2, 4))]);
+        assert_eq!(footprint.points(), &[key(1, 1), key(1, 9)]);
+        assert_eq!(footprint.spans(), &[Span::new(key(2, 6), key(2, 8))]);
     }
 
     #[test]

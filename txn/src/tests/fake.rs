@@ -69,6 +69,13 @@ impl Fake {
         self.0.lock().failures.push_back((kind, error));
     }
 
+    /// As if its locks had expired.
+    pub(super) fn forget(&self, id: TxnId) {
+        let mut model = self.0.lock();
+        model.locks.retain(|_, lock| lock.id != id);
+        model.held.retain(|_, holder| *holder != id);
+    }
+
     pub(super) fn stick(&self, key: Option<Key>) {
         self.0.lock().stuck = key;
     }
