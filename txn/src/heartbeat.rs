@@ -3,11 +3,19 @@
 //! Others take a transaction for abandoned when its record shows no heartbeat for five seconds. One loop per node,
 //! alive while any transaction holds locks, beats for those older than a second: short transactions never write a
 //! record.
+//!
+//! Each beat is a round of the log, and may wait for a latch: they go out side by side, and one that is slow holds up
+//! neither the others nor their next time.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use basalt_base::TxnId;
 use basalt_kv_api::{BatchHeader, BatchRequest, Error as StoreError, Request, Response, TxnStatus};
+use futures::stream::{FuturesUnordered, StreamExt};
 
 use crate::{
     client::Shared,
@@ -15,6 +23,9 @@ use crate::{
     state::{Phase, State},
     transaction::Inner,
 };
+
+/// Beats on their way at once.
+const BEATS_MAX: usize = 256;
 
 /// Younger transactions do without.
 const AGE_MIN: Duration = Duration::from_secs(1);
@@ -42,34 +53,53 @@ impl Inner {
 }
 
 async fn beat(shared: Arc<Shared>) {
+    let mut due = VecDeque::new();
+    let mut busy = BTreeSet::new();
+    let mut beats = FuturesUnordered::new();
+    let mut pause = shared.env.spawner.sleep(shared.options.heartbeat_interval);
     loop {
-        shared.env.spawner.sleep(shared.options.heartbeat_interval).await;
-        let txns: Vec<(TxnId, Arc<Inner>)> = {
-            let mut live = shared.live.lock();
-            live.txns.retain(|_, txn| txn.strong_count() > 0);
-            if live.txns.is_empty() {
-                live.beating = false;
-                return;
+        while beats.len() < BEATS_MAX
+            && let Some((id, txn)) = due.pop_front()
+        {
+            if busy.insert(id) {
+                beats.push(beat_one(&shared, id, txn));
             }
-            live.txns.iter().filter_map(|(id, txn)| Some((*id, txn.upgrade()?))).collect()
-        };
-        for (id, txn) in txns {
-            beat_one(&shared, id, &txn).await;
+        }
+        tokio::select! {
+            biased;
+            Some(id) = beats.next(), if !beats.is_empty() => {
+                busy.remove(&id);
+            }
+            () = &mut pause => {
+                let mut live = shared.live.lock();
+                live.txns.retain(|_, txn| txn.strong_count() > 0);
+                if live.txns.is_empty() {
+                    live.beating = false;
+                    return;
+                }
+                // Those of the last time that are still waiting were registered before these.
+                let waiting: BTreeSet<TxnId> = due.iter().map(|(id, _)| *id).collect();
+                let others = live.txns.iter().filter(|(id, _)| !busy.contains(id) && !waiting.contains(id));
+                due.extend(others.map(|(id, txn)| (*id, txn.clone())));
+                drop(live);
+                pause = shared.env.spawner.sleep(shared.options.heartbeat_interval);
+            }
         }
     }
 }
 
-async fn beat_one(shared: &Shared, id: TxnId, txn: &Inner) {
-    let Ok(now) = shared.sender.now() else { return };
-    let meta = {
+/// Does not keep the transaction alive while it waits for the answer.
+async fn beat_one(shared: &Shared, id: TxnId, txn: Weak<Inner>) -> TxnId {
+    let meta = txn.upgrade().and_then(|txn| {
         let mut state = txn.state();
         let old = shared.env.clock.monotonic().saturating_sub(state.began) >= AGE_MIN;
         if !old || state.meta.id != id || !matches!(state.phase, Phase::Active | Phase::Committing) {
-            return;
+            return None;
         }
         state.record = true;
-        state.meta.clone()
-    };
+        Some(state.meta.clone())
+    });
+    let (Some(meta), Ok(now)) = (meta, shared.sender.now()) else { return id };
     bump(&shared.counters.heartbeats);
     let requests = vec![Request::HeartbeatTxn { anchor: meta.anchor.clone(), now }];
     let epoch = meta.epoch;
@@ -83,11 +113,12 @@ async fn beat_one(shared: &Shared, id: TxnId, txn: &Inner) {
         // The next beat tries again.
         Err(_) => false,
     };
-    if aborted {
+    if aborted && let Some(txn) = txn.upgrade() {
         let mut state = txn.state();
         // A commit under way learns of it from its own answer.
         if state.meta.id == id && state.meta.epoch == epoch && state.phase == Phase::Active {
             state.phase = Phase::Aborted;
         }
     }
+    id
 }

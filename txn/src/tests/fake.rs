@@ -31,8 +31,10 @@ pub(super) struct Model {
     reads: Vec<(Span, Timestamp, Option<TxnId>)>,
     clock: u64,
     pub(super) splits: Vec<Key>,
-    /// Writes of this key wait for a lock that nobody releases.
+    /// Writes and heartbeats of this key wait for something that nobody releases.
     pub(super) stuck: Option<Key>,
+    /// Heartbeats by anchor.
+    pub(super) beats: BTreeMap<Key, u64>,
     /// One entry per batch: what its requests were.
     pub(super) log: Vec<String>,
     /// Answers of coming batches that contain a request of this kind.
@@ -69,6 +71,10 @@ impl Fake {
         self.0.lock().failures.push_back((kind, error));
     }
 
+    pub(super) fn beats(&self) -> BTreeMap<Key, u64> {
+        self.0.lock().beats.clone()
+    }
+
     /// As if its locks had expired.
     pub(super) fn forget(&self, id: TxnId) {
         let mut model = self.0.lock();
@@ -83,7 +89,9 @@ impl Fake {
     fn is_stuck(&self, batch: &BatchRequest) -> bool {
         let model = self.0.lock();
         batch.requests.iter().any(|request| match request {
-            Request::Put { key, .. } | Request::Delete { key, .. } => Some(key) == model.stuck.as_ref(),
+            Request::Put { key, .. }
+            | Request::Delete { key, .. }
+            | Request::HeartbeatTxn { anchor: key, .. } => Some(key) == model.stuck.as_ref(),
             _ => false,
         })
     }
@@ -133,6 +141,7 @@ fn kind(request: &Request) -> &'static str {
         Request::EndTxn { commit: true, .. } => "commit",
         Request::EndTxn { commit: false, .. } => "abort",
         Request::Refresh { .. } => "refresh",
+        Request::HeartbeatTxn { .. } => "heartbeat",
         Request::ResolveLock { .. } | Request::ResolveLockRange { .. } => "resolve",
         _ => "other",
     }
@@ -349,6 +358,10 @@ impl Model {
                     self.held.retain(|_, holder| *holder != meta.id);
                 }
                 Response::EndTxn { commit_ts: meta.write_ts, one_phase }
+            }
+            Request::HeartbeatTxn { anchor, .. } => {
+                *self.beats.entry(anchor).or_default() += 1;
+                Response::HeartbeatTxn { record: record(meta.id, TxnStatus::Pending, meta.write_ts) }
             }
             Request::Refresh { span, from, to } => {
                 let moved = |timestamp: Timestamp| from < timestamp && timestamp <= to;

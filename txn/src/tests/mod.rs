@@ -4,6 +4,7 @@ mod cleanups;
 mod commits;
 mod fake;
 mod flushes;
+mod heartbeats;
 mod scans;
 
 use std::sync::Arc;
