@@ -121,10 +121,10 @@ impl Inner {
                         Some(Response::EndTxn { commit_ts, one_phase }) => {
                             Ok(OnePhase::Committed { timestamp: *commit_ts, locks_left: !one_phase })
                         }
-                        _ => Err(unexpected("commit")),
+                        _ => Err(unknown(unexpected("commit"))),
                     };
                 }
-                Err(error) => error,
+                Err(error) => undecided(error)?,
             };
             match error {
                 StoreError::RangeMismatch | StoreError::Invalid(_) => return Ok(OnePhase::NotPossible),
@@ -196,15 +196,19 @@ impl Inner {
             let error = match self.shared.sender.send(batch).await {
                 Ok(response) => {
                     let Some(Response::EndTxn { commit_ts, .. }) = response.responses.last() else {
-                        return Err(self.fail_commit(unexpected("commit")));
+                        return Err(self.fail_commit(unknown(unexpected("commit"))));
                     };
                     let timestamp = *commit_ts;
                     self.finish_commit(timestamp, false, true).await;
                     return Ok(timestamp);
                 }
-                Err(error) => error,
+                Err(error) => undecided(error),
             };
-            if let Err(error) = self.recover(error, attempt).await {
+            let recovered = match error {
+                Ok(error) => self.recover(error, attempt).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = recovered {
                 return Err(self.fail_commit(error));
             }
             attempt += 1;
@@ -251,7 +255,7 @@ impl Inner {
     fn fail_commit(&self, error: Error) -> Error {
         let mut state = self.state();
         match error.store() {
-            Some(StoreError::Ambiguous { .. } | StoreError::Internal(_)) => {
+            Some(StoreError::Ambiguous { .. }) => {
                 bump(&self.shared.counters.ambiguous);
                 state.phase = Phase::Ambiguous;
             }
@@ -261,4 +265,18 @@ impl Inner {
         }
         error
     }
+}
+
+/// The error of a deciding request, if it says that nothing was decided. Where the store contradicts itself it says
+/// nothing at all about that.
+fn undecided(error: StoreError) -> Result<StoreError> {
+    match error {
+        StoreError::Internal(_) => Err(unknown(error.into())),
+        error => Ok(error),
+    }
+}
+
+fn unknown(error: Error) -> Error {
+    tracing::error!(%error, "a commit failed in a way that leaves its outcome open");
+    StoreError::Ambiguous { reason: error.to_string() }.into()
 }

@@ -122,10 +122,18 @@ async fn write_skew_does_not_commit() {
 
 #[tokio::test]
 async fn a_lost_answer_to_the_commit_is_ambiguous_for_ever() {
-    for (splits, sent) in [(&[][..], 1), (&["m"][..], 2)] {
+    let lost = || StoreError::Ambiguous { reason: "lost".into() };
+    let contradiction = || StoreError::Internal("a part was rejected".into());
+    let cases = [
+        (&[][..], 1, lost()),
+        (&["m"][..], 2, lost()),
+        (&[], 1, contradiction()),
+        (&["m"], 2, contradiction()),
+    ];
+    for (splits, sent, answer) in cases {
         let fake = Fake::with_splits(splits);
         let client = client(&fake, TxnOptions::default());
-        fake.fail_next("commit", StoreError::Ambiguous { reason: "lost".into() });
+        fake.fail_next("commit", answer);
         let txn = begin(&client);
         txn.put(key("a"), value("1")).unwrap();
         txn.put(key("z"), value("1")).unwrap();
@@ -137,6 +145,21 @@ async fn a_lost_answer_to_the_commit_is_ambiguous_for_ever() {
         // Neither a second commit nor an abort may follow.
         assert_eq!(fake.take_log().len(), sent);
     }
+}
+
+#[tokio::test]
+async fn a_store_that_contradicts_itself_before_the_decision_leaves_nothing_unknown() {
+    let fake = Fake::with_splits(&["m"]);
+    let client = client(&fake, TxnOptions::default());
+    fake.fail_next("put", StoreError::Internal("test".into()));
+    let txn = begin(&client);
+    txn.put(key("a"), value("1")).unwrap();
+    txn.put(key("z"), value("1")).unwrap();
+    let error = txn.commit().await.unwrap_err();
+    assert_eq!((error.kind(), client.counts().ambiguous), (ErrorKind::Internal, 0));
+    txn.rollback().await;
+    until_no_traces(&fake).await;
+    assert_eq!(fake.take_log(), ["put*2", "abort*1", "resolve*2"]);
 }
 
 #[tokio::test]
