@@ -6,11 +6,18 @@
 
 use std::sync::atomic::Ordering;
 
-use basalt_kv_api::{BatchHeader, BatchRequest, Error as StoreError, Request, SeqNum};
+use basalt_base::Key;
+use basalt_kv_api::{BatchHeader, BatchRequest, Error as StoreError, Request, Response, SeqNum};
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::oneshot;
 
-use crate::{Result, Txn, counts::bump, transaction::Inner};
+use crate::{
+    ReadOptions, Result, Txn,
+    counts::bump,
+    read::{Covered, ReadBatch, unexpected},
+    state::Phase,
+    transaction::Inner,
+};
 
 /// Attempts of one write batch whose outcome stays unknown (it may be repeated safely).
 const UNKNOWN_ATTEMPTS_MAX: u32 = 3;
@@ -204,8 +211,29 @@ impl Inner {
                 }
                 continue;
             }
-            self.recover(error, attempt).await?;
+            match error {
+                StoreError::KeyExists { key } if self.state().phase == Phase::Active => {
+                    if attempt > self.shared.options.refresh_attempts_max || self.is_stored(&key).await? {
+                        return Err(StoreError::KeyExists { key }.into());
+                    }
+                }
+                error => self.recover(error, attempt).await?,
+            }
             attempt += 1;
+        }
+    }
+
+    /// Reads the key that a write has found taken. The caller goes on to a savepoint, perhaps, and what it has been told
+    /// must hold where the transaction commits, as anything it reads must.
+    async fn is_stored(&self, key: &Key) -> Result<bool> {
+        let seq = self.state().seq;
+        let batch = ReadBatch { seq, options: ReadOptions::LATEST, rows_max: 0, bytes_max: 0 };
+        let build = || vec![Request::Get { key: key.clone(), lock: None }];
+        let (response, at) = self.read(&batch, &Covered::Key(key), build).await?;
+        self.settle(at, &Covered::Key(key)).await?;
+        match response.responses.first() {
+            Some(Response::Get { value }) => Ok(value.is_some()),
+            _ => Err(unexpected("get")),
         }
     }
 }

@@ -140,3 +140,27 @@ async fn a_flush_keeps_to_the_lock_timeout_and_the_next_statement_hears_of_it() 
     soon(txn.rollback()).await;
     until_no_traces(&fake).await;
 }
+
+#[tokio::test]
+async fn a_duplicate_that_was_told_of_still_exists_where_the_transaction_commits() {
+    for deleted in [true, false] {
+        let fake = Fake::with_splits(&[]);
+        let client = client(&fake, TxnOptions::default());
+        load(&client, &[("k", "1")]).await;
+        let txn = begin(&client);
+        let savepoint = txn.savepoint();
+        assert!(txn.insert(key("k"), value("2")).unwrap());
+        let error = txn.flush_all().await.unwrap_err();
+        assert!(matches!(error, Error::Store(StoreError::KeyExists { .. })), "{error}");
+        txn.rollback_to(&savepoint).unwrap();
+        // Another one takes the key away, and makes this one commit later than that.
+        let other = begin(&client);
+        if deleted {
+            other.delete(key("k")).unwrap();
+        }
+        other.put(key("b"), value("2")).unwrap();
+        other.commit().await.unwrap();
+        txn.put(key("b"), value("3")).unwrap();
+        assert_eq!(txn.commit().await.is_err(), deleted);
+    }
+}
