@@ -193,6 +193,11 @@ impl Binder<'_> {
         self.one_more_relation()?;
         let empty = Scope::default();
         let lateral_env = Env { scope: left.unwrap_or(&empty), parent };
+        if let TableFactor::Table { alias: Some(alias), .. }
+        | TableFactor::Derived { alias: Some(alias), .. } = factor
+        {
+            self.check_alias(&alias.name)?;
+        }
         match factor {
             TableFactor::Table {
                 name, alias, args: None, version, sample, with_ordinality: false, ..

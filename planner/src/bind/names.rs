@@ -45,3 +45,19 @@ pub fn qualified(name: &ObjectName) -> Result<QualifiedName> {
     let schema = parts.pop();
     Ok(QualifiedName { database: parts.pop(), schema, name: last })
 }
+
+impl super::Binder<'_> {
+    /// The grammar takes a string for an alias.
+    pub(super) fn check_alias(&self, alias: &Ident) -> Result<()> {
+        if alias.quote_style != Some('\'') {
+            return Ok(());
+        }
+        let written = format!("'{}'", alias.value.replace('\'', "''"));
+        let error = SqlError::new(SqlState::SYNTAX_ERROR, format!("syntax error at or near \"{written}\""));
+        let text = self.source.text();
+        Err(match text.find(&written) {
+            Some(at) => error.at(text[..at].chars().count() + 1),
+            None => error,
+        })
+    }
+}

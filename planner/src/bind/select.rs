@@ -262,6 +262,7 @@ impl Binder<'_> {
             match item {
                 SelectItem::UnnamedExpr(expr) => targets.push(self.target(expr, output_name(expr), env)?),
                 SelectItem::ExprWithAlias { expr, alias } => {
+                    self.check_alias(alias)?;
                     targets.push(self.target(expr, fold(alias), env)?)
                 }
                 SelectItem::ExprWithAliases { .. } => {

@@ -4,17 +4,20 @@
 //! parses it again: nested calls take time exponential in their depth. A name is an identifier in PostgreSQL, which is
 //! looked for without recursion.
 //!
-//! It also reads what follows IS DISTINCT FROM as far as an expression goes, an AND and all behind it included. In
-//! PostgreSQL it ends where an operand of IS ends.
+//! The levels of operators are in a module of their own. Strings in Unicode notation are put together from their
+//! tokens, because the grammar knows neither UESCAPE nor surrogate pairs.
 
 use std::any::TypeId;
 
 use sqlparser::{
-    ast::Expr,
+    ast::{Expr, TypedString},
     dialect::{Dialect, PostgreSqlDialect, Precedence},
     keywords::Keyword,
     parser::{Parser, ParserError},
+    tokenizer::Token,
 };
+
+use super::operators;
 
 #[derive(Debug)]
 pub(super) struct Postgres;
@@ -72,11 +75,18 @@ impl Dialect for Postgres {
     }
 
     fn get_next_precedence(&self, parser: &Parser<'_>) -> Option<Result<u8, ParserError>> {
-        INNER.get_next_precedence(parser)
+        match operators::next_level(parser) {
+            Some(level) => Some(Ok(level)),
+            None => INNER.get_next_precedence(parser),
+        }
     }
 
     fn prec_value(&self, precedence: Precedence) -> u8 {
-        INNER.prec_value(precedence)
+        operators::level(&precedence)
+    }
+
+    fn parse_prefix(&self, parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
+        operators::prefix(parser).or_else(|| typed_literal(parser))
     }
 
     fn parse_infix(
@@ -85,18 +95,10 @@ impl Dialect for Postgres {
         left: &Expr,
         _precedence: u8,
     ) -> Option<Result<Expr, ParserError>> {
-        let distinct = parser.parse_keywords(&[Keyword::IS, Keyword::DISTINCT, Keyword::FROM]);
-        if !distinct && !parser.parse_keywords(&[Keyword::IS, Keyword::NOT, Keyword::DISTINCT, Keyword::FROM])
-        {
-            return None;
-        }
-        let make = if distinct { Expr::IsDistinctFrom } else { Expr::IsNotDistinctFrom };
-        let right = parser.parse_subexpr(self.prec_value(Precedence::Is));
-        Some(right.map(|right| make(Box::new(left.clone()), Box::new(right))))
+        operators::infix(parser, left)
     }
 
     as_inner! {
-        supports_unicode_string_literal
         supports_filter_during_aggregation
         supports_group_by_expr
         allow_extract_custom
@@ -125,4 +127,17 @@ impl Dialect for Postgres {
         supports_xml_expressions
         supports_comment_optimizer_hint
     }
+}
+
+/// `regclass 'pg_class'`: the grammar takes the types that it knows only.
+fn typed_literal(parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
+    let is_name =
+        matches!(&parser.peek_token_ref().token, Token::Word(word) if word.keyword == Keyword::NoKeyword);
+    if !is_name || !matches!(parser.peek_nth_token_ref(1).token, Token::SingleQuotedString(_)) {
+        return None;
+    }
+    Some(parser.parse_data_type().and_then(|data_type| {
+        let value = parser.parse_value()?;
+        Ok(Expr::TypedString(TypedString { data_type, value, uses_odbc_syntax: false }))
+    }))
 }

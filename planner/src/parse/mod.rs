@@ -5,7 +5,9 @@
 //! or clauses that `sqlparser` lacks are rewritten on the token level or parsed here.
 
 mod dialect;
+mod literal;
 mod nesting;
+mod operators;
 mod position;
 mod rewrite;
 mod sequence;
@@ -18,7 +20,7 @@ use basalt_types::{Result, SqlError, SqlState};
 use sqlparser::{
     ast,
     parser::Parser,
-    tokenizer::{Token, TokenWithSpan, Tokenizer},
+    tokenizer::{Token, TokenWithSpan},
 };
 
 pub(crate) use nesting::too_deep;
@@ -143,8 +145,5 @@ fn tokenize(sql: &str, source: &Source) -> Result<Vec<TokenWithSpan>> {
             "invalid byte sequence for encoding \"UTF8\": 0x00",
         ));
     }
-    let tokens = Tokenizer::new(&dialect::Postgres, sql)
-        .tokenize_with_location()
-        .map_err(|error| syntax_error::unreadable(&error, source))?;
-    Ok(tokens.into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_))).collect())
+    literal::tokenize(sql, source)
 }

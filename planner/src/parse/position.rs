@@ -55,6 +55,11 @@ impl Source {
         before.rfind("cast").map(|at| before[..at].chars().count() + 1)
     }
 
+    /// The text from a location on.
+    pub(super) fn from(&self, location: Location) -> &str {
+        &self.0[self.byte(location)..]
+    }
+
     /// The text of a span.
     pub fn span(&self, span: Span) -> &str {
         let (start, end) = (self.byte(span.start), self.byte(span.end));

@@ -28,7 +28,8 @@ pub(super) fn at_end(source: &Source) -> SqlError {
         .at(source.text().chars().count() + 1)
 }
 
-/// Refuses what the grammar lets pass: INSERT without INTO, and reserved words in the place of a table.
+/// Refuses what the grammar lets pass: INSERT without INTO, reserved words in the place of a table, and strings in the
+/// place of an alias.
 pub(super) fn check_words(tokens: &[TokenWithSpan], source: &Source) -> Result<()> {
     let word = |token: &TokenWithSpan| match &token.token {
         Token::Word(word) if word.quote_style.is_none() => Some(word.value.to_ascii_lowercase()),
@@ -41,7 +42,23 @@ pub(super) fn check_words(tokens: &[TokenWithSpan], source: &Source) -> Result<(
             Some(_) => {}
         }
     }
+    // Strings follow AS in the options of COPY and in definitions of functions.
+    let after_as =
+        !matches!(tokens.first().and_then(word).as_deref(), Some("create" | "copy" | "comment" | "do"));
     for pair in tokens.windows(2) {
+        if matches!(pair[1].token, Token::SingleQuotedString(_)) {
+            let refused = match &pair[0].token {
+                Token::SingleQuotedString(_) | Token::EscapedStringLiteral(_) => true,
+                Token::Number(..) | Token::RBracket => true,
+                Token::Word(before) => {
+                    after_as && before.quote_style.is_none() && before.value.eq_ignore_ascii_case("as")
+                }
+                _ => false,
+            };
+            if refused {
+                return Err(near(&pair[1], source));
+            }
+        }
         let (Some(before), Some(after)) = (word(&pair[0]), word(&pair[1])) else { continue };
         let clause = matches!(before.as_str(), "from" | "join" | "into" | "update");
         if clause && NEVER_TABLES.contains(&after.as_str()) {

@@ -3,4 +3,5 @@
 mod bind;
 mod catalog;
 mod parse;
+mod precedence;
 mod shapes;

@@ -9,4 +9,5 @@ mod memory;
 mod portals;
 mod prepared;
 mod sets;
+mod syntax;
 mod windows;

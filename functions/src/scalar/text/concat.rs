@@ -13,10 +13,18 @@ pub fn register(builder: &mut Builder) {
         joined
     } });
     call_scalars!(builder, {
-        "textanycat" => |call: &Call<'_>, a: &str, b: &Datum| a.to_owned() + &crate::io::output(call, b, call.arg_types[1]),
-        "anytextcat" => |call: &Call<'_>, a: &Datum, b: &str| crate::io::output(call, a, call.arg_types[0]) + b,
+        "textanycat" => |call: &Call<'_>, a: &str, b: &Datum| a.to_owned() + &cast(call, b, 1),
+        "anytextcat" => |call: &Call<'_>, a: &Datum, b: &str| cast(call, a, 0) + b,
     });
     raw_scalars!(builder, { "concat" => concat, "concat_ws" => concat_ws });
+}
+
+/// What `||` makes of an operand that is no text: its cast to text, boolean as `true` or `false`.
+fn cast(call: &Call<'_>, value: &Datum, index: usize) -> String {
+    match value {
+        Datum::Bool(value) => value.to_string(),
+        value => crate::io::output(call, value, call.arg_types[index]),
+    }
 }
 
 /// What `concat` and `format` print of an argument: its output form, boolean as `t` or `f`.
