@@ -89,7 +89,7 @@ fn finish(
         body,
         params,
         fields,
-        dependencies: binder.dependencies.into_iter().collect(),
+        dependencies: binder.dependencies.into_values().collect(),
         cacheable: binder.cacheable,
     })
 }

@@ -24,4 +24,4 @@ pub use optimize::{
 };
 pub use parse::{ParsedBody, ParsedStatement, parse};
 pub use plan::{Plan, PlanNode};
-pub use statement::{Field, Planned, PlannedBody};
+pub use statement::{Dependency, Field, Planned, PlannedBody};

@@ -17,6 +17,15 @@ pub struct Field {
     pub attnum: i16,
 }
 
+/// A descriptor that a plan was made with.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Dependency {
+    pub table: Oid,
+    pub version: u64,
+    /// The estimate of its rows at that time.
+    pub rows: Option<f64>,
+}
+
 /// A statement ready to run (again and again, if nothing it depends on has changed).
 #[derive(Clone, Debug)]
 pub struct Planned {
@@ -25,8 +34,7 @@ pub struct Planned {
     pub params: Vec<SqlType>,
     /// Empty for statements that return no rows.
     pub fields: Vec<Field>,
-    /// Descriptors used: table id and version.
-    pub dependencies: Vec<(Oid, u64)>,
+    pub dependencies: Vec<Dependency>,
     /// Holds a stable or volatile function folded at plan time, or anything else that forbids reuse.
     pub cacheable: bool,
 }

@@ -2,7 +2,8 @@
 //!
 //! A plan depends on the text, the declared parameter types, the database, the search path, the user and the time zone
 //! (literals of dates and times are read when it is made), and on the versions of the descriptors it names. The first
-//! are the key; the last are checked on every use.
+//! are the key; the last are checked on every use, and so are the tables' sizes: one that has been filled or analyzed
+//! since deserves another plan.
 //!
 //! A plan is kept the second time its statement is seen: programs that write their values into the text send every
 //! text once, and would push out those that come again.
@@ -77,6 +78,10 @@ impl PlanCache {
     }
 }
 
+/// Of such tables any plan is good.
+const SMALL_TABLE_ROWS: f64 = 1_000.0;
+/// A plan is made again when a table has become so many times larger or smaller.
+const GROWTH_MAX: f64 = 4.0;
 /// Statements remembered as seen once, for each plan kept.
 const SEEN_PER_ENTRY: usize = 4;
 
@@ -87,11 +92,21 @@ fn hash_of(key: &PlanKey) -> u64 {
     hasher.finish()
 }
 
-/// Whether every descriptor the plan names is still at the version it was planned with.
+/// Whether every descriptor the plan names is still at the version it was planned with, and about as large.
 pub fn is_current(planned: &Planned, snapshot: &CatalogSnapshot) -> bool {
-    planned.dependencies.iter().all(|(id, version)| {
+    planned.dependencies.iter().all(|on| {
         // Virtual tables never change and are not in the snapshot.
-        id.0 < crate::catalog::FIRST_USER_OID
-            || snapshot.tables.get(id).is_some_and(|table| table.version == *version)
+        on.table.0 < crate::catalog::FIRST_USER_OID
+            || snapshot
+                .tables
+                .get(&on.table)
+                .is_some_and(|table| table.version == on.version && are_alike(table.row_estimate, on.rows))
     })
+}
+
+/// Whether a plan for so many rows serves for so many.
+fn are_alike(now: Option<f64>, then: Option<f64>) -> bool {
+    let floored = |rows: Option<f64>| rows.unwrap_or(0.0).max(SMALL_TABLE_ROWS);
+    let (now, then) = (floored(now), floored(then));
+    now.max(then) <= GROWTH_MAX * now.min(then)
 }

@@ -154,7 +154,7 @@ impl SqlServices {
     }
 
     /// Notes rows added to (or removed from) a table by a committed statement, so that estimates follow.
-    pub fn add_rows(&self, table: Oid, rows: i64) {
+    pub fn add_rows(self: &Arc<Self>, table: Oid, rows: i64) {
         let delta = self.row_deltas.read().get(&table).cloned();
         let delta = delta.unwrap_or_else(|| self.row_deltas.write().entry(table).or_default().clone());
         let changed = delta.fetch_add(rows, Ordering::Relaxed) + rows;
@@ -164,6 +164,13 @@ impl SqlServices {
         if changed.unsigned_abs() > 100 && changed.abs() as f64 > estimate / 2.0 {
             delta.fetch_sub(changed, Ordering::Relaxed);
             self.catalog.set_row_estimate(table, (estimate + changed as f64).max(0.0));
+            let services = self.clone();
+            let keep = async move {
+                if let Err(error) = services.catalog.keep_row_estimate(table).await {
+                    tracing::debug!(%error, "an estimate of rows could not be kept");
+                }
+            };
+            self.env.spawner.spawn("sql-estimate", Box::pin(keep));
         }
     }
 }

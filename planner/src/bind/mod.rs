@@ -56,7 +56,7 @@ use crate::{
     expr::AggregateCall,
     parse::{Source, too_deep},
     plan::WindowCall,
-    statement::Field,
+    statement::{Dependency, Field},
 };
 
 /// Deepest nesting of bound expressions and queries.
@@ -150,7 +150,7 @@ pub(crate) struct Binder<'a> {
     pub source: Source,
     /// `None` until the context of `$n` has decided.
     pub params: Vec<Option<SqlType>>,
-    pub dependencies: BTreeMap<Oid, u64>,
+    pub dependencies: BTreeMap<Oid, Dependency>,
     pub cacheable: bool,
     pub collected: Collected,
     pub ctes: Vec<cte::Cte>,
@@ -282,7 +282,8 @@ impl<'a> Binder<'a> {
     }
 
     pub fn depend(&mut self, table: &crate::Table) {
-        self.dependencies.insert(table.id, table.version);
+        let dependency = Dependency { table: table.id, version: table.version, rows: table.row_estimate };
+        self.dependencies.insert(table.id, dependency);
     }
 }
 

@@ -8,6 +8,7 @@
 //! Caveat: with one node the published snapshot is the truth. Several nodes will need descriptor leases.
 
 pub mod codec;
+mod estimates;
 pub mod snapshot;
 pub mod store;
 pub mod view;

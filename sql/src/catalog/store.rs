@@ -5,13 +5,13 @@
 //! | `05 ‖ 'D' ‖ oid` | descriptor |
 //! | `05 ‖ 'N' ‖ parent oid ‖ kind ‖ enc(name)` | oid: what makes names unique under concurrency |
 //! | `05 ‖ 'I'` | next free oid |
+//! | `05 ‖ 'E' ‖ table ‖ index` | about how many rows the table has, of whose rows that index is the primary one |
 //! | `05 ‖ 'G' ‖ table ‖ index` | an index whose entries await physical removal |
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use basalt_base::{Key, Span, Timestamp, codec, keys};
 use basalt_kv_api::{LockStrength, ScanBatch};
-use basalt_planner::Table;
 use basalt_txn::{ReadOptions, ScanRequest, Txn, TxnClient, TxnConfig};
 use basalt_types::{Oid, Result, SqlError, SqlState};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -31,7 +31,7 @@ const PAGE_ROWS: u64 = 1_000;
 /// The node's catalog.
 pub struct CatalogStore {
     client: TxnClient,
-    current: RwLock<Arc<CatalogSnapshot>>,
+    pub(super) current: RwLock<Arc<CatalogSnapshot>>,
     /// Commit timestamps of published changes: a transaction that reads below one can't use the new descriptor.
     changed_at: RwLock<BTreeMap<Oid, Timestamp>>,
     oids: Mutex<(u32, u32)>,
@@ -95,7 +95,9 @@ impl CatalogStore {
             }
             span = page.resume;
         }
+        let kept = super::estimates::load(&txn).await?;
         txn.rollback().await;
+        super::estimates::apply(&mut snapshot, &kept);
         *self.current.write() = Arc::new(snapshot);
         Ok(())
     }
@@ -117,17 +119,6 @@ impl CatalogStore {
     /// When the object was last changed by this process; zero when it wasn't.
     pub fn changed_at(&self, id: Oid) -> Timestamp {
         self.changed_at.read().get(&id).copied().unwrap_or_default()
-    }
-
-    /// Replaces a table's estimate without a new version, so that cached plans stay valid.
-    pub fn set_row_estimate(&self, table: Oid, rows: f64) {
-        let mut current = self.current.write();
-        if let Some(old) = current.tables.get(&table) {
-            let new = Table { row_estimate: Some(rows), ..Table::clone(old) };
-            let mut next = CatalogSnapshot::clone(&current);
-            next.put(Descriptor::Table(Arc::new(new)));
-            *current = Arc::new(next);
-        }
     }
 
     /// A fresh object id; never given twice, even after a crash.
@@ -194,6 +185,7 @@ impl CatalogStore {
 
     /// Records that nothing references an index any more once `txn` commits; see [`garbage_key`].
     pub fn discard_index(&self, txn: &Txn, table: Oid, index: u32) -> Result<()> {
+        txn.delete(super::estimates::estimate_key(table, index)).map_err(sql_error)?;
         txn.put(garbage_key(table, index), Bytes::from_static(&[1])).map_err(sql_error)
     }
 

@@ -146,9 +146,9 @@ pub(super) fn dependents(session: &Session, table: &Table) -> Result<Vec<Arc<Tab
         }
         let statements = basalt_planner::parse::parse(query)?;
         let reads = statements.iter().any(|statement| {
-            session
-                .plan_query(statement, &[])
-                .is_ok_and(|planned| planned.dependencies.iter().any(|(id, _)| *id == table.id))
+            session.plan_query(statement, &[]).is_ok_and(|planned| {
+                planned.dependencies.iter().any(|dependency| dependency.table == table.id)
+            })
         });
         if reads {
             dependents.push(candidate.clone());

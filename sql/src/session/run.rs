@@ -77,8 +77,8 @@ impl Session {
     ) -> Result<Arc<Planned>> {
         let mut planned = promised.clone();
         for _ in 0..REPLANS_MAX {
-            for (table, _) in &planned.dependencies {
-                self.lock_table(*table, TableLockMode::Shared).await?;
+            for dependency in &planned.dependencies {
+                self.lock_table(dependency.table, TableLockMode::Shared).await?;
             }
             if is_current(&planned, &self.catalog_snapshot()) {
                 self.check_descriptors_are_older(&planned).await?;
@@ -120,8 +120,8 @@ impl Session {
         let Some(open) = &self.open else { return Ok(()) };
         let own_changes = open.schema_changes.is_some();
         let read_ts = open.txn.read_timestamp();
-        let newer =
-            planned.dependencies.iter().any(|(id, _)| self.services.catalog.changed_at(*id) >= read_ts);
+        let catalog = &self.services.catalog;
+        let newer = planned.dependencies.iter().any(|on| catalog.changed_at(on.table) >= read_ts);
         if !newer || own_changes {
             return Ok(());
         }

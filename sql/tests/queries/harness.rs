@@ -173,7 +173,7 @@ impl Client {
 pub struct Node {
     pub executor: SimExecutor,
     pub disk: SimDisk,
-    services: Arc<SqlServices>,
+    pub services: Arc<SqlServices>,
 }
 
 impl Node {

@@ -2,6 +2,7 @@
 
 mod aggregates;
 mod commits;
+mod estimates;
 mod expressions;
 mod harness;
 mod joins;
