@@ -88,5 +88,5 @@ async fn copy_rows(
         context.cancel.check()?;
         span = page.resume;
     }
-    Ok(())
+    writer.finish().await
 }

@@ -19,12 +19,14 @@ use parking_lot::Mutex;
 use crate::{
     Cancel,
     exec::{
+        changes::Changes,
         memory::MemoryBudget,
         referential::{Checks, Deferred, Reference},
     },
     row_ids::RowIds,
 };
 
+pub mod changes;
 pub mod eval;
 pub(crate) mod key;
 pub mod memory;
@@ -83,6 +85,7 @@ pub struct ExecShared {
     pub tables: Arc<dyn VirtualTables>,
     pub row_ids: Arc<RowIds>,
     pub memory: MemoryBudget,
+    pub changes: Changes,
     /// Checks of foreign keys that wait for the end of the transaction.
     pub deferred: Arc<Mutex<Deferred>>,
 }

@@ -366,15 +366,17 @@ async fn cascade(
 ) -> Result<Vec<Consequence>> {
     // Descriptors of a cascade are those of the statement: their tables are locked with it.
     let child = &reference.child;
-    let writer = TableWriter::new(child, context.tables.checks(child, context)?, context.clone())?;
+    let mut writer = TableWriter::new(child, context.tables.checks(child, context)?, context.clone())?;
     let mut follow = Vec::new();
     let incoming = context.tables.referring(child)?;
     if action == ReferentialAction::Cascade && new.is_none() {
-        for row in &rows {
-            writer.delete(row)?;
-            follow.extend(incoming.iter().filter_map(|other| other.gone(row, None)));
+        for chunk in rows.chunks(BATCH_KEYS) {
+            for row in chunk {
+                writer.delete(row)?;
+                follow.extend(incoming.iter().filter_map(|other| other.gone(row, None)));
+            }
+            context.txn.flush_if_needed().await.map_err(sql_error)?;
         }
-        context.txn.flush_if_needed().await.map_err(sql_error)?;
         return Ok(follow);
     }
     let mut values: Row = match (action, new) {
@@ -413,6 +415,7 @@ async fn cascade(
         changes.push((row, after));
     }
     writer.update(&changes).await?;
+    writer.finish().await?;
     Ok(follow)
 }
 

@@ -10,12 +10,18 @@ use basalt_kv_api::LockStrength;
 use basalt_planner::{Index, Table};
 use basalt_txn::ReadOptions;
 use basalt_types::{Datum, IoSettings, Result, Row, SqlError, SqlState, text_out};
+use bytes::Bytes;
 
-use super::{ExecContext, eval::Compiled};
-use crate::{error::sql_error, layout::EntryCodec};
+use super::{ExecContext, eval::Compiled, memory::Reservation, scope::row_bytes};
+use crate::{
+    error::sql_error,
+    layout::{EntryCodec, RowEntry},
+};
 
 /// Rows whose keys are checked together.
 const BATCH_ROWS: usize = 500;
+/// Bytes of rows that are written before the buffer gets a chance to be sent (one row more may come).
+const BATCH_BYTES: usize = 1 << 20;
 /// After so many rows of one statement, keys are no longer read and locked before they are written: the store refuses
 /// a write of a key that is there. The statement then ends with a flush instead of leaving its writes in the buffer,
 /// which so much does not fit into a one-phase commit for.
@@ -32,6 +38,15 @@ pub struct TableWriter {
     inserted: u64,
     /// Some of them without a look at what is there.
     unread: bool,
+    /// Entries of updated rows whose places were taken by rows that the statement may still move away.
+    waiting: Vec<Waiting>,
+    waiting_memory: Reservation,
+}
+
+struct Waiting {
+    index: usize,
+    entry: RowEntry,
+    row: Row,
 }
 
 /// What an insert found in its way.
@@ -54,6 +69,8 @@ impl TableWriter {
             codecs: (0..table.indexes.len()).map(|index| EntryCodec::new(table, index)).collect(),
             table: table.clone(),
             checks,
+            waiting: Vec::new(),
+            waiting_memory: Reservation::new(&context.memory),
             context,
             hidden_row_id: hidden.filter(is_row_id),
             inserted: 0,
@@ -69,12 +86,20 @@ impl TableWriter {
         &self.codecs[index]
     }
 
+    /// The key of the row itself.
+    pub fn primary_key(&self, row: &[Datum]) -> Key {
+        self.codecs[0].key_of_row(row)
+    }
+
     /// Inserts full rows (one datum per table column); `23505` on a conflict.
     pub async fn insert(&mut self, mut rows: Vec<Row>) -> Result<u64> {
         for row in &mut rows {
             self.prepare_new(row)?;
         }
-        for chunk in rows.chunks(BATCH_ROWS) {
+        let mut rest = &rows[..];
+        while !rest.is_empty() {
+            let chunk;
+            (chunk, rest) = rest.split_at(batch_len(rest, |row| row_bytes(row)));
             if self.inserted >= READ_ROWS_MAX {
                 self.insert_unread(chunk)?;
             } else {
@@ -93,6 +118,9 @@ impl TableWriter {
 
     /// The statement has no more rows: whatever of them can fail fails now.
     pub async fn finish(&mut self) -> Result<()> {
+        if !self.waiting.is_empty() {
+            self.put_waiting().await?;
+        }
         if !std::mem::take(&mut self.unread) {
             return Ok(());
         }
@@ -176,51 +204,52 @@ impl TableWriter {
     /// The first row (and index) whose unique key is taken: by a stored row or by an earlier one of `rows`.
     pub async fn find_conflict(&self, rows: &[Row]) -> Result<Option<Conflict>> {
         for (index, descriptor) in self.table.indexes.iter().enumerate() {
-            if !descriptor.unique {
-                continue;
-            }
-            let codec = &self.codecs[index];
-            let mut keys: Vec<(Key, usize)> = Vec::with_capacity(rows.len());
-            for (position, row) in rows.iter().enumerate() {
-                if codec.key_positions().all(|column| !row[column].is_null()) {
-                    keys.push((codec.encode(row)?.key, position));
-                }
-            }
-            if let Some((row, key)) = first_duplicate(&keys) {
-                return Ok(Some(Conflict { row, index, existing: key }));
-            }
-            // The hidden row id is fresh: looking for it would cost a read per row.
-            if index == 0 && self.hidden_row_id.is_some() {
-                continue;
-            }
-            if let Some(conflict) = self.stored_conflict(index, keys).await? {
+            if descriptor.unique
+                && let Some(conflict) = self.find_conflict_in(index, rows).await?
+            {
                 return Ok(Some(conflict));
             }
         }
         Ok(None)
     }
 
-    async fn stored_conflict(&self, index: usize, keys: Vec<(Key, usize)>) -> Result<Option<Conflict>> {
+    /// The first row whose key of a unique index is taken.
+    pub async fn find_conflict_in(&self, index: usize, rows: &[Row]) -> Result<Option<Conflict>> {
+        let codec = &self.codecs[index];
+        let mut keys: Vec<(Key, usize)> = Vec::with_capacity(rows.len());
+        for (position, row) in rows.iter().enumerate() {
+            if codec.key_positions().all(|column| !row[column].is_null()) {
+                keys.push((codec.encode(row)?.key, position));
+            }
+        }
+        if let Some((row, key)) = first_duplicate(&keys) {
+            return Ok(Some(Conflict { row, index, existing: key }));
+        }
+        // The hidden row id is fresh: looking for it would cost a read per row.
+        if index == 0 && self.hidden_row_id.is_some() {
+            return Ok(None);
+        }
+        for (key, row, value) in self.stored(keys).await? {
+            let Some(value) = value else { continue };
+            let existing =
+                if index == 0 { key } else { codec.primary_key_of(&key, &value, &self.codecs[0])? };
+            return Ok(Some(Conflict { row, index, existing }));
+        }
+        Ok(None)
+    }
+
+    /// Locks keys and says what is there.
+    async fn stored(&self, keys: Vec<(Key, usize)>) -> Result<Vec<(Key, usize, Option<Bytes>)>> {
         let options =
             ReadOptions { lock: Some(LockStrength::Exclusive), latest: true, ..ReadOptions::default() };
         let (keys, positions): (Vec<Key>, Vec<usize>) = keys.into_iter().unzip();
         let txn = &self.context.txn;
         let found = match &keys[..] {
-            [] => return Ok(None),
+            [] => return Ok(Vec::new()),
             [key] => vec![txn.get(key, options).await.map_err(sql_error)?],
             keys => txn.get_many(keys, options).await.map_err(sql_error)?,
         };
-        for ((key, value), row) in keys.into_iter().zip(found).zip(positions) {
-            if let Some(value) = value {
-                let existing = if index == 0 {
-                    key
-                } else {
-                    self.codecs[index].primary_key_of(&key, &value, &self.codecs[0])?
-                };
-                return Ok(Some(Conflict { row, index, existing }));
-            }
-        }
-        Ok(None)
+        Ok(keys.into_iter().zip(positions).zip(found).map(|((key, row), value)| (key, row, value)).collect())
     }
 
     /// Writes all entries of a new row.
@@ -241,21 +270,24 @@ impl TableWriter {
         Ok(())
     }
 
-    /// Replaces stored rows. Uniqueness is checked after all old keys are gone, as PostgreSQL would at the end of the
-    /// statement for a set that moves keys around only if the constraint were deferrable: a key that another row of the
-    /// same statement gives up is free here.
-    pub async fn update(&self, changes: &[(Row, Row)]) -> Result<()> {
-        for chunk in changes.chunks(BATCH_ROWS) {
+    /// Replaces stored rows. Keys are unique at the end of the statement, as the standard has it (PostgreSQL checks row
+    /// by row unless the constraint is deferrable): a key that another row of the same statement gives up is free, and
+    /// [`Self::finish`] says which were not.
+    pub async fn update(&mut self, changes: &[(Row, Row)]) -> Result<()> {
+        let mut rest = changes;
+        while !rest.is_empty() {
+            let chunk;
+            (chunk, rest) = rest.split_at(batch_len(rest, |(old, new)| row_bytes(old) + row_bytes(new)));
             for (_, new) in chunk {
                 self.check_row(new)?;
             }
             self.update_entries(chunk).await?;
-            self.context.txn.flush_if_needed().await.map_err(sql_error)?;
+            self.context.txn.flush_if_needed().await.map_err(|error| self.write_error(error))?;
         }
         Ok(())
     }
 
-    async fn update_entries(&self, changes: &[(Row, Row)]) -> Result<()> {
+    async fn update_entries(&mut self, changes: &[(Row, Row)]) -> Result<()> {
         let txn = &self.context.txn;
         for (index, codec) in self.codecs.iter().enumerate() {
             let mut moved: Vec<(Key, usize)> = Vec::new();
@@ -272,18 +304,49 @@ impl TableWriter {
                         moved.push((new_entry.key.clone(), position));
                     }
                 }
-                puts.push(new_entry);
+                puts.push((new_entry, position));
             }
             if let Some((row, _)) = first_duplicate(&moved) {
                 return Err(self.unique_violation(index, &changes[row].1));
             }
-            if let Some(conflict) = self.stored_conflict(index, moved).await? {
-                return Err(self.unique_violation(index, &changes[conflict.row].1));
-            }
-            for entry in puts {
-                txn.put(entry.key, entry.value).map_err(sql_error)?;
+            // In the order of the keys of `moved`, as is `puts`.
+            let stored = self.stored(moved).await?;
+            let mut taken = stored.into_iter().filter(|(.., value)| value.is_some()).peekable();
+            for (entry, position) in puts {
+                if taken.next_if(|(_, row, _)| *row == position).is_none() {
+                    txn.put(entry.key, entry.value).map_err(sql_error)?;
+                    continue;
+                }
+                let row = changes[position].1.clone();
+                self.waiting_memory.grow(row_bytes(&row) + entry.key.len() + entry.value.len())?;
+                self.waiting.push(Waiting { index, entry, row });
             }
         }
+        Ok(())
+    }
+
+    /// Writes the entries that waited for their places.
+    async fn put_waiting(&mut self) -> Result<()> {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        let keys: Vec<(Key, usize)> = waiting.iter().map(|w| w.entry.key.clone()).zip(0..).collect();
+        if let Some((position, _)) = first_duplicate(&keys) {
+            return Err(self.unique_violation(waiting[position].index, &waiting[position].row));
+        }
+        drop(keys);
+        while !waiting.is_empty() {
+            let first = waiting.len().saturating_sub(BATCH_ROWS);
+            let chunk = waiting.split_off(first);
+            let keys = chunk.iter().map(|waiting| waiting.entry.key.clone()).zip(0..).collect();
+            let stored = self.stored(keys).await?;
+            if let Some((_, position, _)) = stored.into_iter().find(|(.., value)| value.is_some()) {
+                return Err(self.unique_violation(chunk[position].index, &chunk[position].row));
+            }
+            for Waiting { entry, .. } in chunk {
+                self.context.txn.put(entry.key, entry.value).map_err(sql_error)?;
+            }
+            self.context.txn.flush_if_needed().await.map_err(|error| self.write_error(error))?;
+        }
+        self.waiting_memory.clear();
         Ok(())
     }
 
@@ -319,6 +382,17 @@ impl TableWriter {
         let values: Vec<String> = visible.map(|position| self.print(position, &row[position])).collect();
         format!("({})", values.join(", "))
     }
+}
+
+/// How many rows are written together.
+fn batch_len<T>(rows: &[T], bytes: impl Fn(&T) -> usize) -> usize {
+    let mut before = 0;
+    let fits = |row: &&T| {
+        let fits = before < BATCH_BYTES;
+        before += bytes(row);
+        fits
+    };
+    rows.iter().take(BATCH_ROWS).take_while(fits).count()
 }
 
 /// The first row whose key an earlier row has too.

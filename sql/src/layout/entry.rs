@@ -146,6 +146,16 @@ impl EntryCodec {
         key.freeze()
     }
 
+    /// The key of the unique entry of a full row whose index columns are not NULL.
+    pub fn key_of_row(&self, row: &[Datum]) -> Key {
+        let mut key = BytesMut::with_capacity(self.prefix.len() + 16 * self.key.len());
+        key.extend_from_slice(&self.prefix);
+        for column in &self.key {
+            encode_key_column(&mut key, &row[column.position], column.ty, column.descending);
+        }
+        key.freeze()
+    }
+
     /// A row that has only the index columns, from the key of an entry whose index columns are not NULL.
     pub fn key_row(&self, key: &[u8]) -> Result<Row> {
         let mut row = vec![Datum::Null; self.table.columns.len()];

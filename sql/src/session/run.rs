@@ -21,7 +21,9 @@ use super::{
 use crate::{
     Output,
     error::sql_error,
-    exec::{self, ExecContext, ExecShared, RowStream, memory::Reservation, scope::row_bytes},
+    exec::{
+        self, ExecContext, ExecShared, RowStream, changes::Changes, memory::Reservation, scope::row_bytes,
+    },
     locks::TableLockMode,
     plan_cache::{PlanKey, is_current},
 };
@@ -167,6 +169,7 @@ impl Session {
     pub(crate) fn exec_context(&self, params: Arc<[Datum]>) -> Result<ExecContext> {
         let open = self.open.as_ref().ok_or_else(|| SqlError::internal("statement outside a transaction"))?;
         open.txn.set_lock_timeout(self.lock_timeout());
+        let memory = self.services.memory.statement(self.services.options.statement_memory_bytes);
         Ok(ExecContext::new(ExecShared {
             env: self.services.env.clone(),
             txn: open.txn.clone(),
@@ -178,7 +181,8 @@ impl Session {
                 self.catalog_view(),
             )),
             row_ids: self.services.row_ids.clone(),
-            memory: self.services.memory.statement(self.services.options.statement_memory_bytes),
+            changes: Changes::new(&memory),
+            memory,
             deferred: open.deferred.clone(),
         }))
     }

@@ -1,21 +1,23 @@
 //! A node in the simulator, and its answers as text.
 
-use std::{future::Future, sync::Arc};
+use std::{collections::BTreeSet, future::Future, sync::Arc};
 
 use basalt_env::{
     BoxFuture,
     sim::{SimDisk, SimExecutor},
 };
 use basalt_kv::{LocalSender, Store, StoreConfig};
-use basalt_kv_api::Sender;
+use basalt_kv_api::{ScanBatch, Sender};
 use basalt_planner::Field;
 use basalt_raft::{NoTransport, Options};
 use basalt_sql::{
-    Cancel, ConnectInfo, NeverCancel, Notice, Output, Session, SqlOptions, SqlServices, exec::Vectorized,
+    Cancel, ConnectInfo, NeverCancel, Notice, Output, Session, SqlOptions, SqlServices,
+    exec::Vectorized,
+    layout::{EntryCodec, index_span},
 };
 use basalt_storage::MemoryEngine;
-use basalt_txn::{TxnClient, TxnOptions};
-use basalt_types::{Datum, IoSettings, Result, SqlType, text_out};
+use basalt_txn::{ScanRequest, TxnClient, TxnConfig, TxnOptions};
+use basalt_types::{Datum, IoSettings, Result, Row, SqlType, text_out};
 use bytes::Bytes;
 
 /// Rows as `a|b`, NULL as `~`, one per line.
@@ -192,6 +194,39 @@ impl Node {
             cancel,
         };
         Client { session: Session::connect(self.services.clone(), info).expect("the database is there") }
+    }
+
+    /// Fails unless every index of the table holds exactly the entries of its rows, so that reading an index answers as
+    /// reading the rows does. `after` says what was done before.
+    pub async fn check_indexes(&self, table: &str, after: &str) {
+        let snapshot = self.services.catalog.current();
+        let table = snapshot.tables.values().find(|known| known.name == table).expect("the table is there");
+        let txn = self.services.client.begin(TxnConfig::default()).expect("a transaction begins");
+        let codecs: Vec<EntryCodec> = (0..table.indexes.len()).map(|at| EntryCodec::new(table, at)).collect();
+        let all: Vec<usize> = (0..table.columns.len()).collect();
+        let mut rows = Vec::new();
+        for (index, codec) in codecs.iter().enumerate() {
+            let mut stored = BTreeSet::new();
+            let mut span = Some(index_span(table.id, table.indexes[index].id));
+            while let Some(next) = span {
+                let page = txn.scan(ScanRequest::new(next)).await.expect("the index can be read");
+                let ScanBatch::Rows(entries) = page.batch else { unreachable!("no program was given") };
+                stored.extend(entries);
+                span = page.resume;
+            }
+            if index == 0 {
+                for (key, value) in &stored {
+                    let mut row = Row::new();
+                    codec.decode_into(key, value, &all, &mut row).expect("the row can be read");
+                    rows.push(row);
+                }
+            }
+            let entry = |row: &Row| codec.encode(row).map(|entry| (entry.key, entry.value));
+            let wanted: Result<BTreeSet<_>> = rows.iter().map(entry).collect();
+            let name = &table.indexes[index].name;
+            assert_eq!(stored, wanted.expect("a stored row fits"), "index {name} after: {after}");
+        }
+        txn.rollback().await;
     }
 }
 

@@ -1,6 +1,7 @@
 //! SQL run end to end over a store in memory, compared with PostgreSQL 15's answers.
 
 mod aggregates;
+mod changes;
 mod commits;
 mod estimates;
 mod expressions;

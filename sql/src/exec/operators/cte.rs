@@ -1,8 +1,9 @@
 //! WITH.
 //!
 //! A common table expression is run by whoever reads it first, only as far as it is read, and its rows are kept for the
-//! other readers. One that changes data is run to its end before the body begins. A recursive one gives its rows as they
-//! are found, so that a LIMIT above ends an endless recursion.
+//! other readers. One that changes data is run to its end after the body, as PostgreSQL does; what the statement means for
+//! foreign keys is seen to when all of its parts are done. A recursive one gives its rows as they are found, so that a
+//! LIMIT above ends an endless recursion.
 
 use std::sync::Arc;
 
@@ -15,14 +16,15 @@ use crate::exec::{
     RowStream, RowsStream,
     key::comparisons,
     memory::Reservation,
+    referential,
     scope::{Cte, Scope, SharedCte, row_bytes},
 };
 
 struct With {
     cte: u32,
     shared: Arc<SharedCte>,
-    /// The definition changes data and has not been run.
-    run_first: bool,
+    /// The definition changes data and has not been run to its end.
+    run_rest: bool,
     body: Stream,
     scope: Scope,
 }
@@ -32,9 +34,13 @@ pub(super) async fn with(cte: u32, definition: &Plan, body: &Plan, scope: &Scope
     let shared = Arc::new(SharedCte::new(Arc::new(definition.clone()), memory));
     let previous = scope.ctes.lock().insert(cte, Cte::Shared(shared.clone()));
     drop(previous);
+    let run_rest = changes_data(definition);
+    if run_rest {
+        // Before the operators that change data are opened: they ask who else does.
+        scope.context.changes.enter(definition, body);
+    }
     let body = build(body, scope).await?;
-    let run_first = changes_data(definition);
-    Ok(Box::new(With { cte, shared, run_first, body, scope: scope.clone() }))
+    Ok(Box::new(With { cte, shared, run_rest, body, scope: scope.clone() }))
 }
 
 /// Whether running the plan has an effect beside its rows.
@@ -50,14 +56,13 @@ fn changes_data(plan: &Plan) -> bool {
 impl RowStream for With {
     fn next_batch(&mut self) -> BoxFuture<'_, Result<Option<Vec<Row>>>> {
         Box::pin(async move {
-            if std::mem::take(&mut self.run_first) {
-                let mut position = 0;
-                while read_shared(&self.shared, position, &self.scope).await?.is_some() {
-                    self.scope.checkpoint().await?;
-                    position += 1;
-                }
+            let batch = self.body.next_batch().await?;
+            if batch.is_none() && std::mem::take(&mut self.run_rest) {
+                Box::pin(run_rest(&self.shared, &self.scope)).await?;
+                let consequences = self.scope.context.changes.leave();
+                Box::pin(referential::complete(&self.scope.context, consequences)).await?;
             }
-            self.body.next_batch().await
+            Ok(batch)
         })
     }
 
@@ -104,6 +109,24 @@ async fn read_shared(shared: &SharedCte, position: usize, scope: &Scope) -> Resu
             Ok(None)
         }
     }
+}
+
+/// Runs what nobody has read of a definition; nobody reads it any more.
+async fn run_rest(shared: &SharedCte, scope: &Scope) -> Result<()> {
+    let mut state = shared.state.lock().await;
+    state.batches = Vec::new();
+    state.memory.clear();
+    if !state.started {
+        state.started = true;
+        state.stream = Some(build(&shared.definition, scope).await?);
+    }
+    while let Some(stream) = &mut state.stream {
+        scope.checkpoint().await?;
+        if stream.next_batch().await?.is_none() {
+            state.stream = None;
+        }
+    }
+    Ok(())
 }
 
 struct CteScan {

@@ -1,7 +1,7 @@
 //! INSERT, UPDATE and DELETE.
 //!
-//! The source is read to its end before anything is written (its reads see the statement's start in any case), in
-//! batches that are written as they come; RETURNING rows come out in the order of the source.
+//! The source's reads see the statement's start, so its batches are written as they come; RETURNING rows come out in the
+//! order of the source. A row that the statement has changed already is left as it is: see [`crate::exec::changes`].
 
 use std::sync::Arc;
 
@@ -19,10 +19,11 @@ use crate::{
     error::sql_error,
     exec::{
         RowStream,
+        changes::gives_rows_once,
         eval::{compile::compile_with, evaluator::RowEvaluator},
         referential::{self, Consequence, Reference},
         scope::Scope,
-        write::TableWriter,
+        write::{Conflict, TableWriter},
     },
 };
 
@@ -51,6 +52,10 @@ struct Dml {
     /// Over the new row (the old one for DELETE), followed by the source's row.
     returning: Option<RowEvaluator>,
     affected: u64,
+    /// The source may give a row again: rows changed are noted by their old keys.
+    repeats: bool,
+    /// Another part of the statement may come to the same row: rows changed or made are noted by all their keys.
+    shared: bool,
     /// Foreign keys of the table, and those that refer to it.
     references: Vec<Arc<Reference>>,
     referring: Vec<Arc<Reference>>,
@@ -64,6 +69,7 @@ impl Dml {
         source: Stream,
         kind: Kind,
         writer: TableWriter,
+        repeats: bool,
         returning: Option<RowEvaluator>,
         scope: &Scope,
     ) -> Result<Self> {
@@ -75,9 +81,11 @@ impl Dml {
             referring: if inserts_only { Vec::new() } else { tables.referring(writer.table())? },
             source: Some(source),
             kind,
-            writer,
             returning,
             affected: 0,
+            repeats,
+            shared: scope.context.changes.is_shared(writer.table().id),
+            writer,
             consequences: Vec::new(),
             scope: scope.clone(),
         })
@@ -92,7 +100,7 @@ pub(super) async fn insert(insert: &Insert, scope: &Scope) -> Result<Stream> {
     let returning = returning(&insert.returning, &layout, scope)?;
     let source = build(&insert.source, scope).await?;
     let kind = Kind::Insert { on_conflict };
-    Ok(Box::new(Dml::new(source, kind, writer, returning, scope)?))
+    Ok(Box::new(Dml::new(source, kind, writer, false, returning, scope)?))
 }
 
 fn conflict_action(action: &OnConflict, insert: &Insert, scope: &Scope) -> Result<ConflictAction> {
@@ -123,7 +131,8 @@ pub(super) async fn update(update: &Update, scope: &Scope) -> Result<Stream> {
     let writer = writer(&update.table, &update.checks, &update.new, scope)?;
     let returning = returning(&update.returning, &layout, scope)?;
     let source = build(&update.source, scope).await?;
-    Ok(Box::new(Dml::new(source, kind, writer, returning, scope)?))
+    let repeats = !gives_rows_once(&update.source);
+    Ok(Box::new(Dml::new(source, kind, writer, repeats, returning, scope)?))
 }
 
 pub(super) async fn delete(delete: &Delete, scope: &Scope) -> Result<Stream> {
@@ -133,7 +142,8 @@ pub(super) async fn delete(delete: &Delete, scope: &Scope) -> Result<Stream> {
     let writer = writer(&delete.table, &[], &delete.old, scope)?;
     let returning = returning(&delete.returning, &layout, scope)?;
     let source = build(&delete.source, scope).await?;
-    Ok(Box::new(Dml::new(source, kind, writer, returning, scope)?))
+    let repeats = !gives_rows_once(&delete.source);
+    Ok(Box::new(Dml::new(source, kind, writer, repeats, returning, scope)?))
 }
 
 fn table_layout(columns: &[basalt_planner::Column], ids: &[ColumnId]) -> Vec<(ColumnId, SqlType)> {
@@ -182,6 +192,9 @@ impl Dml {
                 let mut rows = batch;
                 for row in &mut rows {
                     self.writer.prepare_new(row)?;
+                    if self.shared {
+                        self.scope.context.changes.note(&self.writer.primary_key(row))?;
+                    }
                     self.consequences.extend(self.references.iter().filter_map(|key| key.refers(row)));
                 }
                 let kept = if self.returning.is_some() { rows.clone() } else { Vec::new() };
@@ -191,30 +204,44 @@ impl Dml {
             Kind::Insert { on_conflict: Some(_) } => self.insert_or_resolve(batch).await,
             Kind::Update { old, assignments, values } => {
                 let mut changes = Vec::with_capacity(batch.len());
-                for row in &batch {
+                let mut sources = Vec::new();
+                for row in batch {
                     let before: Row = old.iter().map(|&position| row[position].clone()).collect();
                     let mut after = before.clone();
                     let mut assigned = Vec::with_capacity(assignments.len());
-                    values.evaluate_all(&self.scope, row, &mut assigned).await?;
+                    values.evaluate_all(&self.scope, &row, &mut assigned).await?;
                     for (position, value) in assignments.iter().zip(assigned) {
                         after[*position] = value;
                     }
+                    let noted = &self.scope.context.changes;
+                    if (self.repeats || self.shared) && !noted.note(&self.writer.primary_key(&before))? {
+                        self.writer.check_row(&after)?;
+                        continue;
+                    }
+                    if self.shared {
+                        noted.note(&self.writer.primary_key(&after))?;
+                    }
                     changes.push((before, after));
+                    if self.returning.is_some() {
+                        sources.push(row);
+                    }
                 }
                 self.writer.update(&changes).await?;
                 for (before, after) in &changes {
                     note_update(&self.references, &self.referring, before, after, &mut self.consequences);
                 }
                 self.affected += changes.len() as u64;
-                if self.returning.is_none() {
-                    return Ok(Vec::new());
-                }
-                Ok(changes.into_iter().zip(batch).map(|((_, after), row)| [after, row].concat()).collect())
+                Ok(changes.into_iter().zip(sources).map(|((_, after), row)| [after, row].concat()).collect())
             }
             Kind::Delete { old } => {
                 let mut deleted = Vec::with_capacity(batch.len());
                 for row in batch {
                     let before: Row = old.iter().map(|&position| row[position].clone()).collect();
+                    if (self.repeats || self.shared)
+                        && !self.scope.context.changes.note(&self.writer.primary_key(&before))?
+                    {
+                        continue;
+                    }
                     self.writer.delete(&before)?;
                     self.consequences.extend(self.referring.iter().filter_map(|key| key.gone(&before, None)));
                     self.affected += 1;
@@ -230,23 +257,36 @@ impl Dml {
 
     /// INSERT … ON CONFLICT: row by row, because each sees what the one before did.
     async fn insert_or_resolve(&mut self, batch: Vec<Row>) -> Result<Vec<Row>> {
+        let Kind::Insert { on_conflict: Some(action) } = &mut self.kind else {
+            return Err(SqlError::internal("conflict without an action"));
+        };
+        let changes = &self.scope.context.changes;
+        let note = action.update.is_some() || self.shared;
         let mut kept = Vec::new();
         for mut row in batch {
+            self.scope.context.txn.flush_if_needed().await.map_err(sql_error)?;
             self.writer.prepare_new(&mut row)?;
-            let Some(conflict) = self.writer.find_conflict(std::slice::from_ref(&row)).await? else {
+            let Some(conflict) = conflict(&self.writer, action.index, &row).await? else {
+                if note {
+                    changes.note(&self.writer.primary_key(&row))?;
+                }
                 self.writer.put(&row)?;
                 self.consequences.extend(self.references.iter().filter_map(|key| key.refers(&row)));
                 self.affected += 1;
                 kept.push(row);
                 continue;
             };
-            let Kind::Insert { on_conflict: Some(action) } = &mut self.kind else {
-                return Err(SqlError::internal("conflict without an action"));
-            };
-            if action.index.is_some_and(|index| index != conflict.index) {
-                return Err(self.writer.unique_violation(conflict.index, &row));
-            }
             let Some(update) = &mut action.update else { continue };
+            if changes.has(&conflict.existing) {
+                return Err(SqlError::new(
+                    SqlState::CARDINALITY_VIOLATION,
+                    "ON CONFLICT DO UPDATE command cannot affect row a second time",
+                )
+                .with_hint(
+                    "Ensure that no rows proposed for insertion within the same command have duplicate \
+                     constrained values.",
+                ));
+            }
             let existing = existing_row(&self.writer, &self.scope, &conflict.existing).await?;
             let combined: Row = [existing.clone(), row].concat();
             if let Some(filter) = &mut update.filter {
@@ -262,13 +302,31 @@ impl Dml {
                 after[*position] = value;
             }
             note_update(&self.references, &self.referring, &existing, &after, &mut self.consequences);
+            changes.note(&conflict.existing)?;
+            changes.note(&self.writer.primary_key(&after))?;
             self.writer.update(&[(existing, after.clone())]).await?;
+            // The next row is to find this one where it is now.
+            self.writer.finish().await?;
             self.affected += 1;
             kept.push(after);
         }
         self.scope.context.txn.flush_if_needed().await.map_err(sql_error)?;
         Ok(kept)
     }
+}
+
+/// What is in the way of a row: in the index that decides (`arbiter`) or, without one, in any unique index. With a
+/// free place in the arbiter, another index that is taken is an error.
+async fn conflict(writer: &TableWriter, arbiter: Option<usize>, row: &Row) -> Result<Option<Conflict>> {
+    let row = std::slice::from_ref(row);
+    let Some(arbiter) = arbiter else { return writer.find_conflict(row).await };
+    let found = writer.find_conflict_in(arbiter, row).await?;
+    if found.is_none()
+        && let Some(other) = writer.find_conflict(row).await?
+    {
+        return Err(writer.unique_violation(other.index, &row[0]));
+    }
+    Ok(found)
 }
 
 fn note_update(
@@ -305,6 +363,7 @@ impl RowStream for Dml {
                     self.writer.finish().await?;
                     if !self.consequences.is_empty() {
                         let consequences = std::mem::take(&mut self.consequences);
+                        let consequences = self.scope.context.changes.postpone(consequences);
                         referential::complete(&self.scope.context, consequences).await?;
                     }
                     break;
