@@ -20,6 +20,8 @@ pub trait SessionInfo: Send + Sync {
     fn random_u64(&self) -> u64;
     /// Microseconds since 2000-01-01 UTC, now (`clock_timestamp`).
     fn clock_micros(&self) -> i64;
+    /// Fails when the running statement should stop.
+    fn check_interrupts(&self) -> Result<()>;
     /// Answers a catalog function that needs descriptors, by `pg_proc` name: `pg_get_indexdef`, `pg_get_expr`,
     /// `pg_table_is_visible`, `obj_description`, `to_regclass`, `pg_relation_size`, …
     /// `None` when the name is not one of them.
@@ -42,6 +44,23 @@ pub struct EvalContext {
     pub session: Arc<dyn SessionInfo>,
     /// Bind values of the statement.
     pub params: Arc<[Datum]>,
+}
+
+/// Steps of a function between two looks at whether its statement should stop.
+const STEPS_PER_CHECK: usize = 4_096;
+
+impl EvalContext {
+    /// For functions that take long for some arguments, which nothing else could stop: fails when the statement should,
+    /// to be asked at each of many small steps.
+    #[inline]
+    pub fn check_at(&self, step: usize) -> Result<()> {
+        if step % STEPS_PER_CHECK == STEPS_PER_CHECK - 1 { self.check() } else { Ok(()) }
+    }
+
+    /// As [`Self::check_at`], at a large step.
+    pub fn check(&self) -> Result<()> {
+        self.session.check_interrupts()
+    }
 }
 
 impl fmt::Debug for EvalContext {

@@ -52,6 +52,11 @@ pub trait Accumulator: Send {
     fn state(&self) -> Vec<Datum>;
     fn merge(&mut self, state: &[Datum]) -> Result<()>;
     fn finish(&self) -> Result<Datum>;
+    /// Whether states of neighbouring parts, merged in any grouping, give what one pass over the rows gives, to the last
+    /// digit. Moving frames are then put together from parts; sums in floating point are not.
+    fn merges_exactly(&self) -> bool {
+        false
+    }
     /// Heap bytes held.
     fn bytes(&self) -> usize;
 }

@@ -45,6 +45,10 @@ impl Accumulator for IntegerAverage {
         Numeric::from_i128(self.total).div(&Numeric::from_i64(self.count)).map(Datum::Numeric)
     }
 
+    fn merges_exactly(&self) -> bool {
+        true
+    }
+
     fn bytes(&self) -> usize {
         0
     }
@@ -108,6 +112,10 @@ impl<T: Divisible> Accumulator for Average<T> {
 
     fn finish(&self) -> Result<Datum> {
         if self.count == 0 { Ok(Datum::Null) } else { self.total.divide(self.count) }
+    }
+
+    fn merges_exactly(&self) -> bool {
+        T::EXACT
     }
 
     fn bytes(&self) -> usize {

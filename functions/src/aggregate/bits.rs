@@ -37,6 +37,10 @@ impl Accumulator for Bits {
         Ok(self.value.clone())
     }
 
+    fn merges_exactly(&self) -> bool {
+        true
+    }
+
     fn bytes(&self) -> usize {
         0
     }

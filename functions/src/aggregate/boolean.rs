@@ -32,6 +32,10 @@ impl<const ALL: bool> Accumulator for Fold<ALL> {
         Ok(self.0.map_or(Datum::Null, Datum::Bool))
     }
 
+    fn merges_exactly(&self) -> bool {
+        true
+    }
+
     fn bytes(&self) -> usize {
         0
     }

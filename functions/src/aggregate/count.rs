@@ -29,6 +29,10 @@ impl Accumulator for Count {
         Ok(Datum::Int8(self.0))
     }
 
+    fn merges_exactly(&self) -> bool {
+        true
+    }
+
     fn bytes(&self) -> usize {
         0
     }

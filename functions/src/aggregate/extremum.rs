@@ -45,6 +45,10 @@ impl Accumulator for Extremum {
         Ok(self.best.clone())
     }
 
+    fn merges_exactly(&self) -> bool {
+        true
+    }
+
     fn bytes(&self) -> usize {
         heap_bytes(&self.best)
     }

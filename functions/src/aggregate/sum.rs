@@ -53,6 +53,10 @@ impl Accumulator for IntegerSum {
         Ok(Datum::Numeric(Numeric::from_i128(self.total)))
     }
 
+    fn merges_exactly(&self) -> bool {
+        true
+    }
+
     fn bytes(&self) -> usize {
         0
     }
@@ -60,12 +64,15 @@ impl Accumulator for IntegerSum {
 
 /// An addition by which values of one type sum up.
 pub trait Addable: Sized + Clone + Send {
+    /// Sums do not depend on how the additions are grouped.
+    const EXACT: bool;
     fn read(datum: &Datum) -> Option<Self>;
     fn write(&self) -> Datum;
     fn add(&self, other: &Self) -> Result<Self>;
 }
 
 impl Addable for f32 {
+    const EXACT: bool = false;
     fn read(datum: &Datum) -> Option<Self> {
         if let Datum::Float4(value) = datum { Some(*value) } else { None }
     }
@@ -82,6 +89,7 @@ impl Addable for f32 {
 }
 
 impl Addable for f64 {
+    const EXACT: bool = false;
     fn read(datum: &Datum) -> Option<Self> {
         if let Datum::Float8(value) = datum { Some(*value) } else { None }
     }
@@ -98,6 +106,7 @@ impl Addable for f64 {
 }
 
 impl Addable for Numeric {
+    const EXACT: bool = true;
     fn read(datum: &Datum) -> Option<Self> {
         if let Datum::Numeric(value) = datum { Some(value.clone()) } else { None }
     }
@@ -110,6 +119,7 @@ impl Addable for Numeric {
 }
 
 impl Addable for Interval {
+    const EXACT: bool = true;
     fn read(datum: &Datum) -> Option<Self> {
         if let Datum::Interval(value) = datum { Some(*value) } else { None }
     }
@@ -144,6 +154,10 @@ impl<T: Addable> Accumulator for Sum<T> {
 
     fn finish(&self) -> Result<Datum> {
         Ok(self.0.as_ref().map_or(Datum::Null, T::write))
+    }
+
+    fn merges_exactly(&self) -> bool {
+        T::EXACT
     }
 
     fn bytes(&self) -> usize {

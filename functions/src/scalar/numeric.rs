@@ -2,7 +2,8 @@
 
 use basalt_types::{Numeric, Result, SqlError, SqlState};
 
-use crate::builder::{Builder, scalars};
+use crate::Call;
+use crate::builder::{Builder, call_scalars, scalars};
 use crate::scalar::integer::bucket_error;
 
 pub fn register(builder: &mut Builder) {
@@ -30,11 +31,13 @@ pub fn register(builder: &mut Builder) {
         "scale" => Numeric::scale,
         "min_scale" => Numeric::min_scale,
         "trim_scale" => Numeric::trim_scale,
+        "width_bucket(numeric,numeric,numeric,int4)" => width_bucket,
+        "numeric(numeric,int4)" => |a: &Numeric, typmod: i32| a.apply_typmod(typmod),
+    });
+    call_scalars!(builder, {
         "factorial" => factorial,
         "gcd(numeric,numeric)" => gcd,
         "lcm(numeric,numeric)" => lcm,
-        "width_bucket(numeric,numeric,numeric,int4)" => width_bucket,
-        "numeric(numeric,int4)" => |a: &Numeric, typmod: i32| a.apply_typmod(typmod),
     });
     scalars!(builder, {
         "sqrt(numeric)" => Numeric::sqrt,
@@ -57,10 +60,13 @@ fn log10(a: &Numeric) -> Result<Numeric> {
     a.log(&Numeric::from_i64(10))
 }
 
+/// Operations on numbers of any length between two looks at whether the statement should stop.
+const LONG_STEPS_PER_CHECK: i64 = 64;
+
 /// The largest argument whose factorial PostgreSQL's format holds.
 const FACTORIAL_MAX: i64 = 32177;
 
-fn factorial(n: i64) -> Result<Numeric> {
+fn factorial(call: &Call<'_>, n: i64) -> Result<Numeric> {
     if n < 0 {
         return Err(SqlError::new(
             SqlState::NUMERIC_VALUE_OUT_OF_RANGE,
@@ -70,23 +76,35 @@ fn factorial(n: i64) -> Result<Numeric> {
     if n > FACTORIAL_MAX {
         return Err(SqlError::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, "value overflows numeric format"));
     }
-    (2..=n).try_fold(Numeric::ONE, |product, factor| product.mul(&Numeric::from_i64(factor)))
+    let mut product = Numeric::ONE;
+    for factor in 2..=n {
+        if factor % LONG_STEPS_PER_CHECK == 0 {
+            call.context.check()?;
+        }
+        product = product.mul(&Numeric::from_i64(factor))?;
+    }
+    Ok(product)
 }
 
-fn gcd(a: &Numeric, b: &Numeric) -> Result<Numeric> {
+fn gcd(call: &Call<'_>, a: &Numeric, b: &Numeric) -> Result<Numeric> {
     if !a.is_finite() || !b.is_finite() {
         return Ok(Numeric::NAN);
     }
     let scale = a.scale().max(b.scale()).unwrap_or(0);
     let (mut a, mut b) = (a.abs(), b.abs());
+    let mut steps = 0;
     while !b.is_zero() {
+        steps += 1;
+        if steps % LONG_STEPS_PER_CHECK == 0 {
+            call.context.check()?;
+        }
         let remainder = a.rem(&b)?;
         (a, b) = (b, remainder);
     }
     a.round(scale)
 }
 
-fn lcm(a: &Numeric, b: &Numeric) -> Result<Numeric> {
+fn lcm(call: &Call<'_>, a: &Numeric, b: &Numeric) -> Result<Numeric> {
     if !a.is_finite() || !b.is_finite() {
         return Ok(Numeric::NAN);
     }
@@ -94,7 +112,7 @@ fn lcm(a: &Numeric, b: &Numeric) -> Result<Numeric> {
     if a.is_zero() || b.is_zero() {
         return Numeric::ZERO.round(scale);
     }
-    a.div_trunc(&gcd(a, b)?)?.mul(b)?.abs().round(scale)
+    a.div_trunc(&gcd(call, a, b)?)?.mul(b)?.abs().round(scale)
 }
 
 fn width_bucket(operand: &Numeric, low: &Numeric, high: &Numeric, count: i32) -> Result<i32> {

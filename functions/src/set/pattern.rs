@@ -27,27 +27,23 @@ fn arguments(args: &[Datum]) -> Option<(&str, &str, &str)> {
     }
 }
 
-fn matches(_: &Call<'_>, args: &[Datum]) -> Result<RowSource> {
+fn matches(call: &Call<'_>, args: &[Datum]) -> Result<RowSource> {
     let Some((text, pattern, flags)) = arguments(args) else { return Ok(empty()) };
-    let found = regexp_matches(text, pattern, flags)?;
+    let found = regexp_matches(call.context, text, pattern, flags)?;
     Ok(column(found.into_iter().map(|groups| Datum::Array(Arc::new(groups))).collect()))
 }
 
-fn split(_: &Call<'_>, args: &[Datum]) -> Result<RowSource> {
+fn split(call: &Call<'_>, args: &[Datum]) -> Result<RowSource> {
     let Some((text, pattern, flags)) = arguments(args) else { return Ok(empty()) };
-    let parts = regexp_split("regexp_split_to_table", text, pattern, flags)?;
+    let parts = regexp_split(call.context, "regexp_split_to_table", text, pattern, flags)?;
     Ok(column(parts.into_iter().map(Datum::text).collect()))
 }
 
-fn fields(_: &Call<'_>, args: &[Datum]) -> Result<RowSource> {
+fn fields(call: &Call<'_>, args: &[Datum]) -> Result<RowSource> {
     let text_at = |index: usize| match args.get(index) {
         Some(Datum::Text(text)) => Some(&**text),
         _ => None,
     };
     let Some(text) = text_at(0) else { return Ok(empty()) };
-    let null_text = text_at(2);
-    let parts = split_fields(text, text_at(1)).into_iter();
-    Ok(column(
-        parts.map(|part| if Some(part) == null_text { Datum::Null } else { Datum::text(part) }).collect(),
-    ))
+    split_fields(call.context, text, text_at(1), text_at(2)).map(column)
 }

@@ -37,6 +37,9 @@ impl SessionInfo for TestSession {
     fn clock_micros(&self) -> i64 {
         0
     }
+    fn check_interrupts(&self) -> Result<()> {
+        Ok(())
+    }
     fn catalog_function(&self, name: &str, _: &[Datum]) -> Option<Result<Datum>> {
         (name == "pg_table_is_visible").then_some(Ok(Datum::Bool(true)))
     }

@@ -58,6 +58,7 @@ impl Portal {
 impl Session {
     /// Parse: the empty name is replaced, another must be new.
     pub async fn parse(&mut self, name: &str, sql: &str, params: &[Oid]) -> Result<()> {
+        let _deadline = self.deadline();
         let result = self.try_parse(name, sql, params).await;
         self.settle(result).await
     }

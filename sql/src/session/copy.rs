@@ -47,14 +47,13 @@ impl Session {
         }
         let implicit = self.block == BlockState::Idle;
         self.ensure_transaction()?;
-        let cancel = self.cancel.clone();
-        let timeout = self.statement_timeout();
+        let deadline = self.deadline();
         let rows = if *to {
             let work = self.copy_to(source, &options, out);
-            with_deadline(timeout, &*cancel, work).await?
+            with_deadline(deadline, work).await?
         } else {
             let work = self.copy_from(source, &options, out);
-            with_deadline(timeout, &*cancel, work).await?
+            with_deadline(deadline, work).await?
         };
         if implicit && self.block == BlockState::Implicit {
             self.commit_transaction().await?;

@@ -6,7 +6,7 @@ use basalt_functions::SessionInfo;
 use basalt_types::{Datum, Oid, Result, SqlError, SqlState};
 use parking_lot::Mutex;
 
-use super::settings::Settings;
+use super::{interrupts::Interrupts, settings::Settings};
 use crate::{
     catalog::{CatalogView, Database},
     catalog_functions,
@@ -19,6 +19,7 @@ pub struct SessionShared {
     pub user: Arc<str>,
     pub database: Arc<Database>,
     pub pid: i32,
+    pub interrupts: Arc<Interrupts>,
     pub settings: Mutex<Arc<Settings>>,
     /// What `currval` and `lastval` give.
     pub sequence_values: Mutex<SequenceValues>,
@@ -95,6 +96,10 @@ impl SessionInfo for SessionShared {
 
     fn clock_micros(&self) -> i64 {
         self.services.now_micros()
+    }
+
+    fn check_interrupts(&self) -> Result<()> {
+        self.interrupts.check()
     }
 
     fn catalog_function(&self, name: &str, args: &[Datum]) -> Option<Result<Datum>> {

@@ -7,6 +7,7 @@ mod cursor;
 mod date_style;
 mod explain;
 mod info;
+mod interrupts;
 mod run;
 pub mod settings;
 mod simple;
@@ -23,6 +24,7 @@ use parking_lot::Mutex;
 pub use bind::{Portal, Prepared};
 pub(crate) use info::undefined as undefined_object;
 pub use info::{SequenceValues, SessionShared};
+pub use interrupts::Interrupts;
 pub use transaction::BlockState;
 
 use crate::{
@@ -53,7 +55,7 @@ pub struct Session {
     /// Owns this session's table locks.
     pub(crate) id: u64,
     pub(crate) database: Arc<Database>,
-    pub(crate) cancel: Arc<dyn Cancel>,
+    pub(crate) cancel: Arc<Interrupts>,
     pub(crate) block: BlockState,
     pub(crate) open: Option<OpenTransaction>,
     pub(crate) statements: BTreeMap<String, Arc<Prepared>>,
@@ -110,11 +112,13 @@ impl Session {
         let reported = settings.reported();
         let settings = Arc::new(settings);
         let reported_of = settings.clone();
+        let cancel = Arc::new(Interrupts::new(info.cancel, services.env.clone()));
         let shared = SessionShared {
             services: services.clone(),
             user: info.user.into(),
             database: database.clone(),
             pid: info.pid,
+            interrupts: cancel.clone(),
             settings: Mutex::new(settings),
             sequence_values: Mutex::default(),
             view: Mutex::new(None),
@@ -124,7 +128,7 @@ impl Session {
             shared: Arc::new(shared),
             id,
             database,
-            cancel: info.cancel,
+            cancel,
             block: BlockState::Idle,
             open: None,
             statements: BTreeMap::new(),

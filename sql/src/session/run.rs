@@ -16,6 +16,7 @@ use basalt_types::{Datum, Oid, Result, Row, SqlError, SqlState};
 use super::{
     Session, StatementPlan,
     bind::{Portal, Progress},
+    interrupts::Deadline,
     settings::ExecutorChoice,
 };
 use crate::{
@@ -275,14 +276,14 @@ impl Session {
                 let mut pending = Vec::new();
                 if matches!(planned.body, PlannedBody::Dml { .. }) {
                     // A data change happens whole, however few of its rows are fetched.
-                    let (timeout, cancel) = (self.statement_timeout(), self.cancel.clone());
+                    let deadline = self.deadline();
                     let work = async {
                         while let Some(batch) = stream.next_batch().await? {
                             pending.extend(batch);
                         }
                         Ok(())
                     };
-                    with_deadline(timeout, &*cancel, work).await?;
+                    with_deadline(deadline, work).await?;
                     self.note_affected(planned, stream.affected());
                 }
                 portal.progress =
@@ -290,12 +291,8 @@ impl Session {
             }
             Progress::Rows { .. } => {}
         }
-        let timeout = self.statement_timeout();
         let cancel = self.cancel.clone();
-        let tag = {
-            let work = send_rows(portal, max_rows, out, &*cancel);
-            with_deadline(timeout, &*cancel, work).await?
-        };
+        let tag = with_deadline(self.deadline(), send_rows(portal, max_rows, out, &*cancel)).await?;
         let Some(counted) = tag else { return out.suspended() };
         let planned = statement.planned.as_ref().expect("rows come from a plan");
         out.complete(&command_tag(planned, counted))
@@ -369,8 +366,7 @@ impl Session {
         told: &mut Told,
     ) -> Result<String> {
         self.ensure_transaction()?;
-        let cancel = self.cancel.clone();
-        let timeout = self.statement_timeout();
+        let deadline = self.deadline();
         let fields = self.fields_of(planned);
         let is_dml = matches!(planned.body, PlannedBody::Dml { .. });
         // Rows of a data-modifying statement wait for the commit, so that a conflict can still be retried.
@@ -404,7 +400,7 @@ impl Session {
             self.note_affected(planned, affected);
             Ok(affected)
         };
-        let affected = with_deadline(timeout, &*cancel, work).await?;
+        let affected = with_deadline(deadline, work).await?;
         // Not interrupted: a commit cut short may still take effect, and the client would be told that it had not.
         self.commit_transaction().await?;
         if is_dml && !fields.is_empty() {
@@ -427,8 +423,7 @@ impl Session {
         out: &mut dyn Output,
     ) -> Result<()> {
         let planned = statement.planned.as_ref().expect("a planned statement");
-        let cancel = self.cancel.clone();
-        let timeout = self.statement_timeout();
+        let deadline = self.deadline();
         let fields = self.fields_of(planned);
         let params: Arc<[Datum]> = Arc::new([]);
         let work = async {
@@ -448,7 +443,7 @@ impl Session {
             }
             Ok(if counts_changes(planned) { stream.affected() } else { rows })
         };
-        let affected = with_deadline(timeout, &*cancel, work).await?;
+        let affected = with_deadline(deadline, work).await?;
         self.note_affected(planned, affected);
         out.complete(&command_tag(planned, affected))
     }
@@ -466,10 +461,10 @@ impl Session {
         }
     }
 
-    /// `statement_timeout` as a future, if set.
-    pub(crate) fn statement_timeout(&self) -> Option<basalt_env::BoxFuture<'static, ()>> {
+    /// Begins the time that `statement_timeout` leaves a statement.
+    pub(crate) fn deadline(&self) -> Deadline {
         let ms = self.shared.settings.lock().hot().statement_timeout_ms;
-        (ms > 0).then(|| self.services.env.spawner.sleep(Duration::from_millis(ms)))
+        self.cancel.begin(ms)
     }
 }
 
@@ -481,25 +476,17 @@ struct Told {
     rows: bool,
 }
 
-/// Runs `work` until it ends, the timeout passes or the client cancels.
-pub(crate) async fn with_deadline<T>(
-    timeout: Option<basalt_env::BoxFuture<'static, ()>>,
-    cancel: &dyn crate::Cancel,
-    work: impl Future<Output = Result<T>>,
-) -> Result<T> {
+/// Runs `work` until it ends, its time is over or the client cancels.
+pub(crate) async fn with_deadline<T>(deadline: Deadline, work: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::pin!(work);
     // Most statements finish without waiting: no registration for cancellation then.
     if let Some(done) = futures::FutureExt::now_or_never(std::future::poll_fn(|cx| work.as_mut().poll(cx))) {
         return done;
     }
-    let timeout = timeout.unwrap_or_else(|| Box::pin(std::future::pending()));
     tokio::select! {
         biased;
         done = &mut work => done,
-        error = cancel.cancelled() => Err(error),
-        () = timeout => {
-            Err(SqlError::new(SqlState::QUERY_CANCELED, "canceling statement due to statement timeout"))
-        }
+        error = deadline.interrupted() => Err(error),
     }
 }
 

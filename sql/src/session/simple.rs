@@ -35,6 +35,7 @@ impl Session {
                 self.check_not_failed()?;
             }
             self.cancel.check()?;
+            let _deadline = self.deadline();
             let statement = self.plan(Arc::new(parsed), &[]).await?;
             self.run_one(&statement, alone, out).await?;
             for notice in self.take_notices() {

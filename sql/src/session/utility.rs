@@ -238,10 +238,9 @@ impl Session {
         let mut attempt = 1;
         loop {
             self.ensure_transaction()?;
-            let cancel = self.cancel.clone();
-            let timeout = self.statement_timeout();
+            let deadline = self.deadline();
             let work = ddl::run(self, statement, params);
-            let mut result = super::run::with_deadline(timeout, &*cancel, work).await;
+            let mut result = super::run::with_deadline(deadline, work).await;
             if result.is_ok() && was_idle {
                 result = self.commit_transaction().await.and(result);
             }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, future::Future, sync::Arc};
 
 use basalt_env::{
-    BoxFuture,
+    BoxFuture, Clock, Env,
     sim::{SimDisk, SimExecutor},
 };
 use basalt_kv::{LocalSender, Store, StoreConfig};
@@ -255,6 +255,17 @@ pub fn with_sender<F: Future<Output = ()>>(
     wrap: impl FnOnce(Arc<dyn Sender>) -> Arc<dyn Sender>,
     body: impl FnOnce(Node) -> F,
 ) {
+    with_clock(options, vectorized, wrap, |clock| clock, body);
+}
+
+/// Runs `body` on a node whose SQL layer reads the clock that `clock` makes.
+pub fn with_clock<F: Future<Output = ()>>(
+    options: SqlOptions,
+    vectorized: Option<Arc<dyn Vectorized>>,
+    wrap: impl FnOnce(Arc<dyn Sender>) -> Arc<dyn Sender>,
+    clock: impl FnOnce(Arc<dyn Clock>) -> Arc<dyn Clock>,
+    body: impl FnOnce(Node) -> F,
+) {
     let (executor, disk) = (SimExecutor::new(7), SimDisk::new());
     let env = executor.env(1, disk.clone());
     executor.clone().run(async {
@@ -264,7 +275,8 @@ pub fn with_sender<F: Future<Output = ()>>(
         let store = store.await.expect("a new store opens");
         let sender = wrap(Arc::new(LocalSender::new(store)));
         let client = TxnClient::new(env.clone(), sender, TxnOptions::default());
-        let services = SqlServices::open(env.clone(), client, options, vectorized, None);
+        let env = Env { clock: clock(env.clock.clone()), ..env };
+        let services = SqlServices::open(env, client, options, vectorized, None);
         let services = services.await.expect("a new catalog opens");
         body(Node { executor, disk, services }).await;
     });

@@ -6,6 +6,7 @@ mod commits;
 mod estimates;
 mod expressions;
 mod harness;
+mod interrupts;
 mod joins;
 mod memory;
 mod portals;

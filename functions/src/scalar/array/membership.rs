@@ -2,16 +2,17 @@
 
 use basalt_types::{Array, Datum, Oid, Result, SqlError, SqlState};
 
-use crate::builder::{Builder, scalars};
+use crate::Call;
+use crate::builder::{Builder, call_scalars, scalars};
 use crate::scalar::array::element::same;
 
 pub fn register(builder: &mut Builder) {
-    scalars!(builder, {
+    call_scalars!(builder, {
         "arraycontains" => contains,
-        "arraycontained" => |a: &Array, b: &Array| contains(b, a),
-        "arrayoverlap" => |a: &Array, b: &Array| {
-            b.elements.iter().any(|item| !item.is_null() && holds(a, item))
-        },
+        "arraycontained" => |call: &Call<'_>, a: &Array, b: &Array| contains(call, b, a),
+        "arrayoverlap" => overlap,
+    });
+    scalars!(builder, {
         "array_position(anycompatiblearray,anycompatible)" => |a: Option<&Array>, value: &Datum| position(a, value, None),
         "array_position(anycompatiblearray,anycompatible,int4)" => |a: Option<&Array>, value: &Datum, start: Option<i32>| {
             let start = start.ok_or_else(|| SqlError::new(SqlState::NULL_VALUE_NOT_ALLOWED, "initial position must not be null"))?;
@@ -26,9 +27,45 @@ fn holds(array: &Array, value: &Datum) -> bool {
 }
 
 /// A NULL element is never contained.
-fn contains(a: &Array, b: &Array) -> bool {
-    b.elements.iter().all(|item| !item.is_null() && holds(a, item))
+fn contains(call: &Call<'_>, a: &Array, b: &Array) -> Result<bool> {
+    let mut steps = Steps::default();
+    for item in &b.elements {
+        steps.pass(call, a)?;
+        if item.is_null() || !holds(a, item) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
+
+fn overlap(call: &Call<'_>, a: &Array, b: &Array) -> Result<bool> {
+    let mut steps = Steps::default();
+    for item in &b.elements {
+        steps.pass(call, a)?;
+        if !item.is_null() && holds(a, item) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Comparisons of every element of one array with those of another.
+#[derive(Default)]
+struct Steps(usize);
+
+impl Steps {
+    /// Before the elements of `array` are looked through.
+    fn pass(&mut self, call: &Call<'_>, array: &Array) -> Result<()> {
+        self.0 += array.elements.len();
+        if self.0 < COMPARISONS_PER_CHECK {
+            return Ok(());
+        }
+        self.0 = 0;
+        call.context.check()
+    }
+}
+
+const COMPARISONS_PER_CHECK: usize = 1 << 16;
 
 fn one_dimension(array: &Array) -> Result<()> {
     if array.dimensions.len() > 1 {

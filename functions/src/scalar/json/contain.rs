@@ -1,9 +1,10 @@
 //! Comparison, containment and existence of jsonb.
 
 use basalt_types::json::Json;
-use basalt_types::{Array, Datum};
+use basalt_types::{Array, Datum, Result};
 
-use crate::builder::{Builder, scalars};
+use crate::builder::{Builder, call_scalars, scalars};
+use crate::{Call, EvalContext};
 
 pub fn register(builder: &mut Builder) {
     scalars!(builder, {
@@ -14,11 +15,13 @@ pub fn register(builder: &mut Builder) {
         "jsonb_gt" => |a: &Json, b: &Json| a.compare(b).is_gt(),
         "jsonb_ge" => |a: &Json, b: &Json| a.compare(b).is_ge(),
         "jsonb_cmp" => |a: &Json, b: &Json| a.compare(b) as i32,
-        "jsonb_contains" => contains,
-        "jsonb_contained" => |a: &Json, b: &Json| contains(b, a),
         "jsonb_exists" => exists,
         "jsonb_exists_any" => |a: &Json, keys: &Array| texts(keys).any(|key| exists(a, key)),
         "jsonb_exists_all" => |a: &Json, keys: &Array| texts(keys).all(|key| exists(a, key)),
+    });
+    call_scalars!(builder, {
+        "jsonb_contains" => contains,
+        "jsonb_contained" => |call: &Call<'_>, a: &Json, b: &Json| contains(call, b, a),
     });
 }
 
@@ -41,12 +44,12 @@ fn exists(json: &Json, key: &str) -> bool {
 }
 
 /// `@>`. An array contains a scalar that is one of its elements, at the outermost level only.
-fn contains(json: &Json, part: &Json) -> bool {
+fn contains(call: &Call<'_>, json: &Json, part: &Json) -> Result<bool> {
     match (json, part) {
         (Json::Array(items), scalar) if scalar.is_scalar() => {
-            items.iter().any(|item| same_scalar(item, scalar))
+            Ok(items.iter().any(|item| same_scalar(item, scalar)))
         }
-        _ => contains_within(json, part),
+        _ => contains_within(call.context, json, part, &mut 0),
     }
 }
 
@@ -60,14 +63,31 @@ fn same_scalar(a: &Json, b: &Json) -> bool {
     }
 }
 
-fn contains_within(json: &Json, part: &Json) -> bool {
+/// Arrays are compared element by element, which may be many times many: `steps` are counted.
+fn contains_within(context: &EvalContext, json: &Json, part: &Json, steps: &mut usize) -> Result<bool> {
+    *steps += 1;
+    context.check_at(*steps)?;
     match (json, part) {
-        (Json::Object(object), Json::Object(part)) => part
-            .iter()
-            .all(|(key, wanted)| object.get(key).is_some_and(|value| contains_within(value, wanted))),
-        (Json::Array(items), Json::Array(part)) => {
-            part.iter().all(|wanted| items.iter().any(|item| contains_within(item, wanted)))
+        (Json::Object(object), Json::Object(part)) => {
+            for (key, wanted) in part.iter() {
+                let Some(value) = object.get(key) else { return Ok(false) };
+                if !contains_within(context, value, wanted, steps)? {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
         }
-        (a, b) => same_scalar(a, b),
+        (Json::Array(items), Json::Array(part)) => {
+            'part: for wanted in part {
+                for item in items {
+                    if contains_within(context, item, wanted, steps)? {
+                        continue 'part;
+                    }
+                }
+                return Ok(false);
+            }
+            Ok(true)
+        }
+        (a, b) => Ok(same_scalar(a, b)),
     }
 }

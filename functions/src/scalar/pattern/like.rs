@@ -5,46 +5,47 @@
 
 use basalt_types::{Result, SqlError, SqlState};
 
-use crate::builder::{Builder, scalars};
+use crate::Call;
+use crate::builder::{Builder, call_scalars, scalars};
 
 pub fn register(builder: &mut Builder) {
-    scalars!(builder, {
-        "textlike" => |a: &str, pattern: &str| like(a.as_bytes(), pattern.as_bytes()),
-        "textnlike" => |a: &str, pattern: &str| like(a.as_bytes(), pattern.as_bytes()).map(|found| !found),
-        "namelike" => |a: &str, pattern: &str| like(a.as_bytes(), pattern.as_bytes()),
-        "namenlike" => |a: &str, pattern: &str| like(a.as_bytes(), pattern.as_bytes()).map(|found| !found),
-        "bpcharlike" => |a: &str, pattern: &str| like(a.as_bytes(), pattern.as_bytes()),
-        "bpcharnlike" => |a: &str, pattern: &str| like(a.as_bytes(), pattern.as_bytes()).map(|found| !found),
-        "bytealike" => like_bytes,
-        "byteanlike" => |a: &[u8], pattern: &[u8]| like_bytes(a, pattern).map(|found| !found),
-        "like(text,text)" => |a: &str, pattern: &str| like(a.as_bytes(), pattern.as_bytes()),
-        "like(name,text)" => |a: &str, pattern: &str| like(a.as_bytes(), pattern.as_bytes()),
-        "like(bytea,bytea)" => like_bytes,
-        "notlike(text,text)" => |a: &str, pattern: &str| like(a.as_bytes(), pattern.as_bytes()).map(|found| !found),
-        "notlike(name,text)" => |a: &str, pattern: &str| like(a.as_bytes(), pattern.as_bytes()).map(|found| !found),
-        "notlike(bytea,bytea)" => |a: &[u8], pattern: &[u8]| like_bytes(a, pattern).map(|found| !found),
-        "like_escape(text,text)" => like_escape,
+    call_scalars!(builder, {
+    "textlike" => |call: &Call<'_>, a: &str, pattern: &str| like(call, a.as_bytes(), pattern.as_bytes()),
+    "textnlike" => |call: &Call<'_>, a: &str, pattern: &str| like(call, a.as_bytes(), pattern.as_bytes()).map(|found| !found),
+    "namelike" => |call: &Call<'_>, a: &str, pattern: &str| like(call, a.as_bytes(), pattern.as_bytes()),
+    "namenlike" => |call: &Call<'_>, a: &str, pattern: &str| like(call, a.as_bytes(), pattern.as_bytes()).map(|found| !found),
+    "bpcharlike" => |call: &Call<'_>, a: &str, pattern: &str| like(call, a.as_bytes(), pattern.as_bytes()),
+    "bpcharnlike" => |call: &Call<'_>, a: &str, pattern: &str| like(call, a.as_bytes(), pattern.as_bytes()).map(|found| !found),
+    "bytealike" => like_bytes,
+    "byteanlike" => |call: &Call<'_>, a: &[u8], pattern: &[u8]| like_bytes(call, a, pattern).map(|found| !found),
+    "like(text,text)" => |call: &Call<'_>, a: &str, pattern: &str| like(call, a.as_bytes(), pattern.as_bytes()),
+    "like(name,text)" => |call: &Call<'_>, a: &str, pattern: &str| like(call, a.as_bytes(), pattern.as_bytes()),
+    "like(bytea,bytea)" => like_bytes,
+    "notlike(text,text)" => |call: &Call<'_>, a: &str, pattern: &str| like(call, a.as_bytes(), pattern.as_bytes()).map(|found| !found),
+    "notlike(name,text)" => |call: &Call<'_>, a: &str, pattern: &str| like(call, a.as_bytes(), pattern.as_bytes()).map(|found| !found),
+    "notlike(bytea,bytea)" => |call: &Call<'_>, a: &[u8], pattern: &[u8]| like_bytes(call, a, pattern).map(|found| !found),
     });
-    scalars!(builder, {
+    scalars!(builder, { "like_escape(text,text)" => like_escape });
+    call_scalars!(builder, {
         "texticlike" => ilike,
-        "texticnlike" => |a: &str, pattern: &str| ilike(a, pattern).map(|found| !found),
+        "texticnlike" => |call: &Call<'_>, a: &str, pattern: &str| ilike(call, a, pattern).map(|found| !found),
         "nameiclike" => ilike,
-        "nameicnlike" => |a: &str, pattern: &str| ilike(a, pattern).map(|found| !found),
+        "nameicnlike" => |call: &Call<'_>, a: &str, pattern: &str| ilike(call, a, pattern).map(|found| !found),
         "bpchariclike" => ilike,
-        "bpcharicnlike" => |a: &str, pattern: &str| ilike(a, pattern).map(|found| !found),
+        "bpcharicnlike" => |call: &Call<'_>, a: &str, pattern: &str| ilike(call, a, pattern).map(|found| !found),
     });
 }
 
-fn ilike(text: &str, pattern: &str) -> Result<bool> {
-    like(text.to_lowercase().as_bytes(), pattern.to_lowercase().as_bytes())
+fn ilike(call: &Call<'_>, text: &str, pattern: &str) -> Result<bool> {
+    like(call, text.to_lowercase().as_bytes(), pattern.to_lowercase().as_bytes())
 }
 
-fn like(text: &[u8], pattern: &[u8]) -> Result<bool> {
-    matches(text, pattern, |text| character_length(text[0]))
+fn like(call: &Call<'_>, text: &[u8], pattern: &[u8]) -> Result<bool> {
+    matches(call, text, pattern, |text| character_length(text[0]))
 }
 
-fn like_bytes(text: &[u8], pattern: &[u8]) -> Result<bool> {
-    matches(text, pattern, |_| 1)
+fn like_bytes(call: &Call<'_>, text: &[u8], pattern: &[u8]) -> Result<bool> {
+    matches(call, text, pattern, |_| 1)
 }
 
 /// Bytes of the UTF-8 character that begins with `first`.
@@ -57,7 +58,8 @@ fn character_length(first: u8) -> usize {
     }
 }
 
-fn matches(text: &[u8], pattern: &[u8], unit: impl Fn(&[u8]) -> usize) -> Result<bool> {
+fn matches(call: &Call<'_>, text: &[u8], pattern: &[u8], unit: impl Fn(&[u8]) -> usize) -> Result<bool> {
+    let mut retries = 0;
     let (mut t, mut p) = (0, 0);
     // Where to go on when the pattern fails: after the last `%`, with one unit more in it.
     let mut retry: Option<(usize, usize)> = None;
@@ -90,6 +92,8 @@ fn matches(text: &[u8], pattern: &[u8], unit: impl Fn(&[u8]) -> usize) -> Result
                 p += in_pattern;
             }
             (None, Some((from, after))) => {
+                retries += 1;
+                call.context.check_at(retries)?;
                 t = from + unit(&text[from..]);
                 p = after;
                 retry = Some((t, after));

@@ -2,11 +2,12 @@
 
 use basalt_types::{Array, Datum, Oid, Result, SqlError, SqlState};
 
-use crate::builder::{Builder, scalars};
+use crate::builder::{Builder, call_scalars, scalars};
 use crate::scalar::pattern::regular_expression::{Flags, Groups, compiled, find_all, find_at, flags};
 use crate::scalar::pattern::similar::{escape_character, similar};
 use crate::scalar::pattern::translate::Options;
-use crate::scalar::text::{characters, offset};
+use crate::scalar::text::{TEXT_BYTES_MAX, characters, offset, too_long};
+use crate::{Call, EvalContext};
 
 pub fn register(builder: &mut Builder) {
     operators(builder);
@@ -19,36 +20,38 @@ pub fn register(builder: &mut Builder) {
         "regexp_like(text,text,text)" => like,
         "regexp_match(text,text)" => |a: &str, pattern: &str| first_match(a, pattern, ""),
         "regexp_match(text,text,text)" => first_match,
-        "regexp_split_to_array(text,text)" => |a: &str, pattern: &str| split_to_array(a, pattern, ""),
+    });
+    call_scalars!(builder, {
+        "regexp_split_to_array(text,text)" => |call: &Call<'_>, a: &str, pattern: &str| split_to_array(call, a, pattern, ""),
         "regexp_split_to_array(text,text,text)" => split_to_array,
-        "regexp_count(text,text)" => |a: &str, pattern: &str| count(a, pattern, 1, ""),
-        "regexp_count(text,text,int4)" => |a: &str, pattern: &str, start: i32| count(a, pattern, start, ""),
+        "regexp_count(text,text)" => |call: &Call<'_>, a: &str, pattern: &str| count(call, a, pattern, 1, ""),
+        "regexp_count(text,text,int4)" => |call: &Call<'_>, a: &str, pattern: &str, start: i32| count(call, a, pattern, start, ""),
         "regexp_count(text,text,int4,text)" => count,
     });
-    scalars!(builder, {
-        "regexp_replace(text,text,text)" => |a: &str, pattern: &str, new: &str| replace(a, pattern, new, 1, Some(1), ""),
+    call_scalars!(builder, {
+        "regexp_replace(text,text,text)" => |call: &Call<'_>, a: &str, pattern: &str, new: &str| replace(call, a, pattern, new, 1, Some(1), ""),
         "regexp_replace(text,text,text,text)" => replace_with_flags,
-        "regexp_replace(text,text,text,int4)" => |a: &str, pattern: &str, new: &str, start: i32| replace(a, pattern, new, start, Some(1), ""),
-        "regexp_replace(text,text,text,int4,int4)" => |a: &str, pattern: &str, new: &str, start: i32, n: i32| {
-            replace(a, pattern, new, start, Some(n), "")
+        "regexp_replace(text,text,text,int4)" => |call: &Call<'_>, a: &str, pattern: &str, new: &str, start: i32| replace(call, a, pattern, new, start, Some(1), ""),
+        "regexp_replace(text,text,text,int4,int4)" => |call: &Call<'_>, a: &str, pattern: &str, new: &str, start: i32, n: i32| {
+            replace(call, a, pattern, new, start, Some(n), "")
         },
-        "regexp_replace(text,text,text,int4,int4,text)" => |a: &str, pattern: &str, new: &str, start: i32, n: i32, letters: &str| {
-            replace(a, pattern, new, start, Some(n), letters)
+        "regexp_replace(text,text,text,int4,int4,text)" => |call: &Call<'_>, a: &str, pattern: &str, new: &str, start: i32, n: i32, letters: &str| {
+            replace(call, a, pattern, new, start, Some(n), letters)
         },
     });
-    scalars!(builder, {
-        "regexp_instr(text,text)" => |a: &str, p: &str| instr(a, p, 1, 1, 0, "", 0),
-        "regexp_instr(text,text,int4)" => |a: &str, p: &str, start: i32| instr(a, p, start, 1, 0, "", 0),
-        "regexp_instr(text,text,int4,int4)" => |a: &str, p: &str, start: i32, n: i32| instr(a, p, start, n, 0, "", 0),
-        "regexp_instr(text,text,int4,int4,int4)" => |a: &str, p: &str, start: i32, n: i32, end: i32| instr(a, p, start, n, end, "", 0),
-        "regexp_instr(text,text,int4,int4,int4,text)" => |a: &str, p: &str, start: i32, n: i32, end: i32, letters: &str| {
-            instr(a, p, start, n, end, letters, 0)
+    call_scalars!(builder, {
+        "regexp_instr(text,text)" => |call: &Call<'_>, a: &str, p: &str| instr(call, a, p, 1, 1, 0, "", 0),
+        "regexp_instr(text,text,int4)" => |call: &Call<'_>, a: &str, p: &str, start: i32| instr(call, a, p, start, 1, 0, "", 0),
+        "regexp_instr(text,text,int4,int4)" => |call: &Call<'_>, a: &str, p: &str, start: i32, n: i32| instr(call, a, p, start, n, 0, "", 0),
+        "regexp_instr(text,text,int4,int4,int4)" => |call: &Call<'_>, a: &str, p: &str, start: i32, n: i32, end: i32| instr(call, a, p, start, n, end, "", 0),
+        "regexp_instr(text,text,int4,int4,int4,text)" => |call: &Call<'_>, a: &str, p: &str, start: i32, n: i32, end: i32, letters: &str| {
+            instr(call, a, p, start, n, end, letters, 0)
         },
         "regexp_instr(text,text,int4,int4,int4,text,int4)" => instr,
-        "regexp_substr(text,text)" => |a: &str, p: &str| substr(a, p, 1, 1, "", 0),
-        "regexp_substr(text,text,int4)" => |a: &str, p: &str, start: i32| substr(a, p, start, 1, "", 0),
-        "regexp_substr(text,text,int4,int4)" => |a: &str, p: &str, start: i32, n: i32| substr(a, p, start, n, "", 0),
-        "regexp_substr(text,text,int4,int4,text)" => |a: &str, p: &str, start: i32, n: i32, letters: &str| substr(a, p, start, n, letters, 0),
+        "regexp_substr(text,text)" => |call: &Call<'_>, a: &str, p: &str| substr(call, a, p, 1, 1, "", 0),
+        "regexp_substr(text,text,int4)" => |call: &Call<'_>, a: &str, p: &str, start: i32| substr(call, a, p, start, 1, "", 0),
+        "regexp_substr(text,text,int4,int4)" => |call: &Call<'_>, a: &str, p: &str, start: i32, n: i32| substr(call, a, p, start, n, "", 0),
+        "regexp_substr(text,text,int4,int4,text)" => |call: &Call<'_>, a: &str, p: &str, start: i32, n: i32, letters: &str| substr(call, a, p, start, n, letters, 0),
         "regexp_substr(text,text,int4,int4,text,int4)" => substr,
     });
 }
@@ -141,21 +144,27 @@ fn first_match(text: &str, pattern: &str, letters: &str) -> Result<Option<Array>
 }
 
 /// The arrays of `regexp_matches`: of the first match, or of all with the flag `g`.
-pub fn matches(text: &str, pattern: &str, letters: &str) -> Result<Vec<Array>> {
+pub fn matches(context: &EvalContext, text: &str, pattern: &str, letters: &str) -> Result<Vec<Array>> {
     let Flags { options, global } = flags(letters)?;
     let regex = compiled(pattern, options)?;
-    let found =
-        if global { find_all(&regex, text, 0) } else { find_at(&regex, text, 0).into_iter().collect() };
-    Ok(found.iter().map(|groups| groups_array(text, groups)).collect())
+    let most = if global { usize::MAX } else { 1 };
+    let found = find_all(context, &regex, text, 0).take(most);
+    found.map(|groups| groups.map(|groups| groups_array(text, &groups))).collect()
 }
 
 /// The parts between matches. Empty matches at either end or right after a match do not split.
-pub fn split<'a>(function: &str, text: &'a str, pattern: &str, letters: &str) -> Result<Vec<&'a str>> {
+pub fn split<'a>(
+    context: &EvalContext,
+    function: &str,
+    text: &'a str,
+    pattern: &str,
+    letters: &str,
+) -> Result<Vec<&'a str>> {
     let regex = compiled(pattern, without_global(function, letters)?)?;
     let mut parts = Vec::new();
     let mut part_start = 0;
-    for groups in find_all(&regex, text, 0) {
-        let (begin, end) = groups[0].expect("the whole match always takes part");
+    for groups in find_all(context, &regex, text, 0) {
+        let (begin, end) = groups?[0].expect("the whole match always takes part");
         if begin < text.len() && end > part_start {
             parts.push(&text[part_start..begin]);
             part_start = end;
@@ -165,19 +174,20 @@ pub fn split<'a>(function: &str, text: &'a str, pattern: &str, letters: &str) ->
     Ok(parts)
 }
 
-fn split_to_array(text: &str, pattern: &str, letters: &str) -> Result<Array> {
-    let parts = split("regexp_split_to_array", text, pattern, letters)?;
+fn split_to_array(call: &Call<'_>, text: &str, pattern: &str, letters: &str) -> Result<Array> {
+    let parts = split(call.context, "regexp_split_to_array", text, pattern, letters)?;
     Ok(Array::from_elements(Oid::TEXT, parts.into_iter().map(Datum::text).collect()))
 }
 
-fn count(text: &str, pattern: &str, start: i32, letters: &str) -> Result<i32> {
+fn count(call: &Call<'_>, text: &str, pattern: &str, start: i32, letters: &str) -> Result<i32> {
     let start = start_offset(text, start)?;
     let regex = compiled(pattern, without_global("regexp_count", letters)?)?;
-    Ok(find_all(&regex, text, start).len() as i32)
+    find_all(call.context, &regex, text, start).try_fold(0, |count, found| found.map(|_| count + 1))
 }
 
 /// The range of a group in the `n`th match.
 fn nth_group(
+    call: &Call<'_>,
     function: &str,
     text: &str,
     pattern: &str,
@@ -194,25 +204,57 @@ fn nth_group(
         return Err(bad_parameter("subexpr", group));
     }
     let regex = compiled(pattern, without_global(function, letters)?)?;
-    let matches = find_all(&regex, text, start);
-    let groups = matches.get(n as usize - 1);
+    let groups = find_all(call.context, &regex, text, start);
+    // Errors end the search, too.
+    let mut number = 0;
+    let groups = groups
+        .into_iter()
+        .find(|groups| {
+            number += 1;
+            groups.is_err() || number == n
+        })
+        .transpose()?;
     Ok(groups.and_then(|groups| groups.get(group as usize).copied().flatten()))
 }
 
-fn instr(text: &str, pattern: &str, start: i32, n: i32, end: i32, letters: &str, group: i32) -> Result<i32> {
+#[expect(clippy::too_many_arguments, reason = "they are the SQL function's")]
+fn instr(
+    call: &Call<'_>,
+    text: &str,
+    pattern: &str,
+    start: i32,
+    n: i32,
+    end: i32,
+    letters: &str,
+    group: i32,
+) -> Result<i32> {
     if !(0..=1).contains(&end) {
         return Err(bad_parameter("endoption", end));
     }
-    let range = nth_group("regexp_instr", text, pattern, start, n, letters, group)?;
+    let range = nth_group(call, "regexp_instr", text, pattern, start, n, letters, group)?;
     Ok(range.map_or(0, |(from, to)| characters(&text[..if end == 1 { to } else { from }]) as i32 + 1))
 }
 
-fn substr(text: &str, pattern: &str, start: i32, n: i32, letters: &str, group: i32) -> Result<Datum> {
-    Ok(slice(text, nth_group("regexp_substr", text, pattern, start, n, letters, group)?))
+fn substr(
+    call: &Call<'_>,
+    text: &str,
+    pattern: &str,
+    start: i32,
+    n: i32,
+    letters: &str,
+    group: i32,
+) -> Result<Datum> {
+    Ok(slice(text, nth_group(call, "regexp_substr", text, pattern, start, n, letters, group)?))
 }
 
 /// `regexp_replace(text, pattern, new, flags)`: the first match, or all with the flag `g`.
-fn replace_with_flags(text: &str, pattern: &str, new: &str, letters: &str) -> Result<String> {
+fn replace_with_flags(
+    call: &Call<'_>,
+    text: &str,
+    pattern: &str,
+    new: &str,
+    letters: &str,
+) -> Result<String> {
     if let Some(digit) = letters.chars().next().filter(char::is_ascii_digit) {
         return Err(SqlError::new(
             SqlState::INVALID_PARAMETER_VALUE,
@@ -222,11 +264,12 @@ fn replace_with_flags(text: &str, pattern: &str, new: &str, letters: &str) -> Re
             "If you meant to use regexp_replace() with a start parameter, cast the fourth argument to integer explicitly.",
         ));
     }
-    replace(text, pattern, new, 1, None, letters)
+    replace(call, text, pattern, new, 1, None, letters)
 }
 
 /// `n` is the match to replace, 0 for all; `None` leaves it to the flag `g`.
 fn replace(
+    call: &Call<'_>,
     text: &str,
     pattern: &str,
     new: &str,
@@ -243,7 +286,8 @@ fn replace(
     let regex = compiled(pattern, options)?;
     let mut result = String::with_capacity(text.len());
     let mut copied = 0;
-    for (index, groups) in find_all(&regex, text, from).into_iter().enumerate() {
+    for (index, groups) in find_all(call.context, &regex, text, from).enumerate() {
+        let groups = groups?;
         if n != 0 && index + 1 != n {
             continue;
         }
@@ -251,6 +295,12 @@ fn replace(
         result.push_str(&text[copied..begin]);
         substitute(&mut result, text, new, &groups);
         copied = end;
+        if result.len() > TEXT_BYTES_MAX {
+            return Err(too_long());
+        }
+        if n != 0 {
+            break;
+        }
     }
     result.push_str(&text[copied..]);
     Ok(result)

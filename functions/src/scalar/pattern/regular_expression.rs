@@ -6,6 +6,7 @@ use std::rc::Rc;
 use basalt_types::{Result, SqlError, SqlState};
 use regex::{Regex, RegexBuilder};
 
+use crate::EvalContext;
 use crate::scalar::pattern::translate::{Options, invalid, translate};
 
 /// Memory of one compiled expression.
@@ -86,18 +87,25 @@ pub fn find_at(regex: &Regex, text: &str, start: usize) -> Option<Groups> {
     Some(captures.iter().map(|group| group.map(|group| (group.start(), group.end()))).collect())
 }
 
-/// Every match, as PostgreSQL goes on after one: at its end, or one character further when it is empty.
-pub fn find_all(regex: &Regex, text: &str, from: usize) -> Vec<Groups> {
-    let mut matches = Vec::new();
+/// Every match, as PostgreSQL goes on after one: at its end, or one character further when it is empty. An error when
+/// the statement should stop.
+pub fn find_all<'a>(
+    context: &'a EvalContext,
+    regex: &'a Regex,
+    text: &'a str,
+    from: usize,
+) -> impl Iterator<Item = Result<Groups>> + 'a {
     let mut start = Some(from);
-    while let Some(groups) = start.and_then(|start| find_at(regex, text, start)) {
+    let mut found = 0;
+    std::iter::from_fn(move || {
+        let groups = find_at(regex, text, start?)?;
         let (begin, end) = groups[0].expect("the whole match always takes part");
         start = if begin == end {
             text[end..].chars().next().map(|skipped| end + skipped.len_utf8())
         } else {
             Some(end)
         };
-        matches.push(groups);
-    }
-    matches
+        found += 1;
+        Some(context.check_at(found).map(|()| groups))
+    })
 }

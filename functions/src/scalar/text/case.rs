@@ -12,7 +12,7 @@ pub fn register(builder: &mut Builder) {
         "initcap" => initcap,
         "reverse" => |a: &str| a.chars().rev().collect::<String>(),
         "repeat" => repeat,
-        "replace" => |a: &str, from: &str, to: &str| if from.is_empty() { a.to_owned() } else { a.replace(from, to) },
+        "replace" => replace,
         "translate" => translate,
         "ascii" => |a: &str| a.chars().next().map_or(0, |first| first as i32),
         "chr" => chr,
@@ -53,6 +53,17 @@ fn repeat(text: &str, count: i32) -> Result<String> {
         return Err(too_long());
     }
     Ok(text.repeat(count))
+}
+
+fn replace(text: &str, from: &str, to: &str) -> Result<String> {
+    if from.is_empty() {
+        return Ok(text.to_owned());
+    }
+    let most = (text.len() / from.len()).saturating_mul(to.len());
+    if most > TEXT_BYTES_MAX && text.matches(from).count().saturating_mul(to.len()) > TEXT_BYTES_MAX {
+        return Err(too_long());
+    }
+    Ok(text.replace(from, to))
 }
 
 /// Each character of `from` becomes the one at its place in `to`, or vanishes when `to` is shorter.

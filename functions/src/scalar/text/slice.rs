@@ -3,8 +3,9 @@
 use basalt_types::compare::strip_blanks;
 use basalt_types::{Array, Datum, Oid, Result, SqlError, SqlState};
 
-use crate::builder::{Builder, scalars};
+use crate::builder::{Builder, call_scalars, scalars};
 use crate::scalar::text::{characters, offset};
+use crate::{Call, EvalContext};
 
 pub fn register(builder: &mut Builder) {
     scalars!(builder, {
@@ -30,10 +31,12 @@ pub fn register(builder: &mut Builder) {
         "overlay(text,text,int4,int4)" => overlay,
         "split_part" => split_part,
         "starts_with" => |a: &str, prefix: &str| a.starts_with(prefix),
-        "string_to_array(text,text)" => |a: Option<&str>, delimiter: Option<&str>| string_to_array(a, delimiter, None),
     });
     // Not strict in their other arguments.
-    scalars!(builder, {
+    call_scalars!(builder, {
+        "string_to_array(text,text)" => |call: &Call<'_>, a: Option<&str>, delimiter: Option<&str>| {
+            string_to_array(call, a, delimiter, None)
+        },
         "string_to_array(text,text,text)" => string_to_array,
     });
 }
@@ -117,19 +120,31 @@ fn split_part(text: &str, delimiter: &str, field: i32) -> Result<String> {
 
 /// The fields of a string: characters when the delimiter is NULL, the whole when it is empty. Fields equal to
 /// `null_text` become NULL.
-pub fn split_fields<'a>(text: &'a str, delimiter: Option<&str>) -> Vec<&'a str> {
+pub fn split_fields(
+    context: &EvalContext,
+    text: &str,
+    delimiter: Option<&str>,
+    null_text: Option<&str>,
+) -> Result<Vec<Datum>> {
+    let datum = |(index, field): (usize, &str)| {
+        context.check_at(index)?;
+        Ok(if Some(field) == null_text { Datum::Null } else { Datum::text(field) })
+    };
     match delimiter {
-        _ if text.is_empty() => vec![],
-        None => text.split_inclusive(|_: char| true).collect(),
-        Some("") => vec![text],
-        Some(delimiter) => text.split(delimiter).collect(),
+        _ if text.is_empty() => Ok(vec![]),
+        None => text.split_inclusive(|_: char| true).enumerate().map(datum).collect(),
+        Some("") => Ok(vec![datum((0, text))?]),
+        Some(delimiter) => text.split(delimiter).enumerate().map(datum).collect(),
     }
 }
 
-fn string_to_array(text: Option<&str>, delimiter: Option<&str>, null_text: Option<&str>) -> Option<Array> {
-    let fields = split_fields(text?, delimiter);
-    let elements = fields
-        .into_iter()
-        .map(|field| if Some(field) == null_text { Datum::Null } else { Datum::text(field) });
-    Some(Array::from_elements(Oid::TEXT, elements.collect()))
+fn string_to_array(
+    call: &Call<'_>,
+    text: Option<&str>,
+    delimiter: Option<&str>,
+    null_text: Option<&str>,
+) -> Result<Option<Array>> {
+    let Some(text) = text else { return Ok(None) };
+    let fields = split_fields(call.context, text, delimiter, null_text)?;
+    Ok(Some(Array::from_elements(Oid::TEXT, fields)))
 }

@@ -9,7 +9,7 @@ use basalt_planner::{
 };
 use basalt_types::{Datum, Result, Row, SqlError, SqlType};
 
-use super::{FrameSpec, Peers, RangeKeys};
+use super::{FrameSpec, Peers, RangeKeys, moving};
 use crate::{
     Cancel,
     exec::{ExecContext, scope::Scope},
@@ -138,6 +138,10 @@ impl WindowColumn {
                 values.push(accumulator.finish()?);
             }
             return Ok(values);
+        }
+        if moving::pays(frames) && (function.new)(site).merges_exactly() {
+            let new = || (function.new)(site);
+            return moving::values(frames, &new, &mut add);
         }
         // A frame that begins where the last one did is the last one with more rows.
         let mut accumulator = (function.new)(site);

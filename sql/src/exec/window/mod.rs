@@ -5,6 +5,7 @@
 
 mod call;
 mod frame;
+mod moving;
 mod range_offset;
 
 pub use call::WindowColumn;
