@@ -101,7 +101,7 @@ impl Source {
 
     /// The text from a location on.
     pub(super) fn from(&self, location: Location) -> &str {
-        &self.0[self.byte(location)..]
+        &self.text()[self.byte(location)..]
     }
 
     /// The text of a span.
