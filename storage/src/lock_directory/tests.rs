@@ -1,11 +1,15 @@
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use basalt_base::{Key, Span};
 use bytes::Bytes;
 
 use super::LockDirectory;
 use crate::{
-    Engine, Family, Fault, IterOptions, MemoryEngine, Reader, WriteBatch,
+    Engine, EngineCounts, EngineIterator, Error, Family, Fault, IterOptions, MemoryEngine, Reader, Result,
+    WriteBatch,
     testing::{Random, run_model},
 };
 
@@ -35,6 +39,72 @@ fn keys_in(reader: &dyn Reader, lower: u32, upper: u32) -> Vec<Vec<u8>> {
         iter.next().unwrap();
     }
     keys
+}
+
+/// An engine whose lock family can't be read for a while.
+#[derive(Default)]
+struct Unreadable {
+    engine: MemoryEngine,
+    failing: AtomicBool,
+}
+
+impl Reader for Unreadable {
+    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Bytes>> {
+        self.engine.get(family, key)
+    }
+
+    fn iter<'a>(&'a self, family: Family, options: IterOptions) -> Result<Box<dyn EngineIterator + 'a>> {
+        if family == Family::Lock && self.failing.load(Ordering::Relaxed) {
+            return Err(Error::Io("unreadable".to_owned()));
+        }
+        self.engine.iter(family, options)
+    }
+}
+
+impl Engine for Unreadable {
+    fn write(&self, batch: WriteBatch) -> Result<()> {
+        self.engine.write(batch)
+    }
+
+    fn snapshot(&self) -> Arc<dyn Reader> {
+        self.engine.snapshot()
+    }
+
+    fn flush(&self) -> Result<()> {
+        self.engine.flush()
+    }
+
+    fn approximate_bytes(&self, family: Family, span: &Span) -> Result<u64> {
+        self.engine.approximate_bytes(family, span)
+    }
+
+    fn compact(&self, family: Family, span: &Span) -> Result<()> {
+        self.engine.compact(family, span)
+    }
+
+    fn compact_deleted(&self, family: Family, span: &Span) -> Result<()> {
+        self.engine.compact_deleted(family, span)
+    }
+
+    fn counts(&self) -> EngineCounts {
+        self.engine.counts()
+    }
+}
+
+/// The batch is in the engine, whatever becomes of the look at what is left.
+#[test]
+fn a_batch_is_written_even_if_the_look_behind_it_fails() {
+    let engine = Arc::new(Unreadable::default());
+    let directory = LockDirectory::with_capacity(Arc::clone(&engine) as Arc<dyn Engine>, 1).unwrap();
+    put(&directory, 0..10);
+    engine.failing.store(true, Ordering::Relaxed);
+    delete(&directory, 1..10);
+    assert!(directory.known.read().has_unlisted());
+    engine.failing.store(false, Ordering::Relaxed);
+    assert_eq!(keys_in(&directory, 0, 10).len(), 1);
+    // The next batch looks again.
+    delete(&directory, 0..1);
+    assert!(!directory.known.read().has_unlisted());
 }
 
 /// The model test on an engine with a directory of any size: no result may differ.
