@@ -20,7 +20,8 @@ pub use datum::{Array, Datum, Row};
 pub use error::{Result, SqlError};
 pub use interval::Interval;
 pub use io::{
-    IoSettings, LengthRule, apply_typmod, binary_in, binary_out, text_from_utf8, text_in, text_out, to_text,
+    IoSettings, LengthRule, TEXT_BYTES_MAX, apply_typmod, binary_in, binary_out, text_from_utf8, text_in,
+    text_out, to_text,
 };
 pub use numeric::Numeric;
 pub use sql_type::{Category, Oid, SqlType, TypeInfo};

@@ -180,6 +180,7 @@ impl Session {
             tables: Arc::new(crate::virtual_tables::SessionTables::new(
                 self.shared.clone(),
                 self.catalog_view(),
+                open.read_only,
             )),
             row_ids: self.services.row_ids.clone(),
             changes: Changes::new(&memory),

@@ -105,11 +105,13 @@ fn parse_column(text: &str, id: u32) -> Column {
 pub struct SessionTables {
     session: Arc<SessionShared>,
     view: Arc<CatalogView>,
+    /// The transaction changes nothing but what is temporary.
+    read_only: bool,
 }
 
 impl SessionTables {
-    pub fn new(session: Arc<SessionShared>, view: Arc<CatalogView>) -> Self {
-        Self { session, view }
+    pub fn new(session: Arc<SessionShared>, view: Arc<CatalogView>, read_only: bool) -> Self {
+        Self { session, view, read_only }
     }
 
     fn make(&self, table: &Table) -> Vec<Row> {

@@ -35,6 +35,20 @@ impl SessionTables {
         let table = self.view.snapshot.tables.get(&id).ok_or_else(|| {
             SqlError::new(SqlState::UNDEFINED_TABLE, format!("could not open relation with OID {id}"))
         })?;
+        let changes = match operation {
+            SequenceOperation::Next => Some("nextval"),
+            SequenceOperation::Set => Some("setval"),
+            SequenceOperation::LastValue => None,
+        };
+        if let Some(name) = changes
+            && self.read_only
+            && self.view.temporary != Some(table.schema_id)
+        {
+            return Err(SqlError::new(
+                SqlState::READ_ONLY_SQL_TRANSACTION,
+                format!("cannot execute {name}() in a read-only transaction"),
+            ));
+        }
         let services = &self.session.services;
         match operation {
             SequenceOperation::Next => {

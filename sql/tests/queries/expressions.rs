@@ -116,3 +116,31 @@ fn no_width_makes_a_text_too_long() {
         ],
     );
 }
+
+#[test]
+fn a_read_only_transaction_leaves_sequences_as_they_are() {
+    let refused = |name: &str| format!("ERROR 25006: cannot execute {name}() in a read-only transaction");
+    check(
+        "CREATE SEQUENCE s; CREATE TEMPORARY SEQUENCE own",
+        &[
+            ("BEGIN READ ONLY; SELECT nextval('own'), setval('own', 7)", "1|7"),
+            ("SELECT nextval('s')", &refused("nextval")),
+            ("ROLLBACK; BEGIN READ ONLY; SELECT setval('s', 9)", &refused("setval")),
+            ("ROLLBACK; BEGIN; SET TRANSACTION READ ONLY; SELECT nextval('s')", &refused("nextval")),
+            ("ROLLBACK; SELECT nextval('s')", "1"),
+        ],
+    );
+}
+
+#[test]
+fn texts_end_at_the_size_that_they_end_at_elsewhere() {
+    let too_long = "ERROR 54000: requested length too large";
+    check(
+        "",
+        &[
+            ("SELECT length(rtrim(bpchar('x'::char(3), 2147483647, true)))", too_long),
+            ("SELECT length(bpchar('x'::char(3), 9, true)::text || '.')", "2"),
+            ("SELECT length(replace(repeat('a', 100000), 'a', repeat('b', 100000)))", too_long),
+        ],
+    );
+}

@@ -11,6 +11,10 @@ pub enum LengthRule {
     ExplicitCast,
 }
 
+/// The largest string that PostgreSQL would build (`MaxAllocSize`). Modifiers of declared types are smaller; those that
+/// a function call gives are not.
+pub const TEXT_BYTES_MAX: usize = 0x3fff_ffff;
+
 /// Brings a value of `target`'s base type to its modifier: length, precision, scale. char(n) is blank-padded.
 pub fn apply_typmod(value: Datum, target: SqlType, rule: LengthRule) -> Result<Datum> {
     if target.typmod < 0 {
@@ -88,7 +92,11 @@ fn bpchar(text: Arc<str>, length: i32, rule: LengthRule) -> Result<Arc<str>> {
     if characters == length {
         return Ok(text);
     }
-    let mut padded = String::with_capacity(text.len() + length - characters);
+    let bytes = text.len() + length - characters;
+    if bytes > TEXT_BYTES_MAX {
+        return Err(SqlError::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "requested length too large"));
+    }
+    let mut padded = String::with_capacity(bytes);
     padded.push_str(&text);
     padded.extend(std::iter::repeat_n(' ', length - characters));
     Ok(padded.into())

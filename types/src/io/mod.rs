@@ -21,7 +21,7 @@ pub use bytea::{format_bytea, parse_bytea};
 pub use float::{format_float4, format_float8, parse_float4, parse_float8};
 pub use json::validate_json;
 pub(crate) use length::round_micros;
-pub use length::{LengthRule, apply_typmod};
+pub use length::{LengthRule, TEXT_BYTES_MAX, apply_typmod};
 pub use record::natural_type;
 pub use settings::{ByteaOutput, DateOrder, DateStyle, IntervalStyle, IoSettings};
 pub use text_in::{parse_bool, parse_int2, parse_int4, parse_int8, parse_oid, parse_uuid, text_in};

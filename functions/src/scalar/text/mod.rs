@@ -13,6 +13,8 @@ mod slice;
 
 use crate::builder::Builder;
 
+pub use basalt_types::TEXT_BYTES_MAX;
+
 pub use concat::print;
 pub use encode::hex as encode_hex;
 pub use quote::{quote_ident, quote_literal};
@@ -30,9 +32,6 @@ pub fn register(builder: &mut Builder) {
     digest::register(builder);
     bytes::register(builder);
 }
-
-/// The largest string that PostgreSQL would build (`MaxAllocSize`).
-pub const TEXT_BYTES_MAX: usize = 0x3fff_ffff;
 
 pub fn too_long() -> basalt_types::SqlError {
     basalt_types::SqlError::new(basalt_types::SqlState::PROGRAM_LIMIT_EXCEEDED, "requested length too large")
