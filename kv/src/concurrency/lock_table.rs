@@ -265,6 +265,22 @@ impl LockTable {
         keys
     }
 
+    /// The lock family of `span` was emptied: nobody waits for what was in it any more. Locks that are only here stay.
+    pub fn cleared_span(&self, span: &Span) {
+        if self.is_empty() || span.is_empty() {
+            return;
+        }
+        let mut state = self.state.lock();
+        let found = state.keys.range(span.start.clone()..span.end.clone());
+        let replicated = |entry: &KeyLocks| entry.holders.iter().any(|holder| holder.replicated);
+        let keys: Vec<Key> =
+            found.filter(|(_, entry)| replicated(entry)).map(|(key, _)| key.clone()).collect();
+        for key in keys {
+            state.remove_holders(&key, |holder| holder.replicated);
+        }
+        self.keys.store(state.keys.len(), Ordering::SeqCst);
+    }
+
     /// Keys that `txn` holds unreplicated, for the timestamp bump at commit.
     pub fn keys_held_by(&self, txn: TxnId) -> Vec<Key> {
         if self.is_empty() {

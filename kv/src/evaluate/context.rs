@@ -78,6 +78,7 @@ pub struct Effects {
     pub resolved: Vec<ResolveOp>,
     /// A finished transaction's record, to be deleted when its locks are gone.
     pub record: Option<(Key, TxnId)>,
+    /// Everything in it was removed, replicated locks included.
     pub cleared: Option<Span>,
     /// Its heartbeat arrived.
     pub alive: Option<TxnId>,

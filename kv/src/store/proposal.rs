@@ -110,6 +110,9 @@ impl Store {
                 }
             }
         }
+        if let Some(span) = &effects.cleared {
+            self.locks.cleared_span(span);
+        }
         if let Some((id, commit_ts)) = effects.finished {
             if let Some(commit_ts) = commit_ts {
                 for key in self.locks.keys_held_by(id) {

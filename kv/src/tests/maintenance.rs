@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use basalt_kv_api::{BatchHeader, Error, Request, TxnMeta};
+use basalt_kv_api::{BatchHeader, Error, LockWait, Request, TxnMeta};
 use basalt_storage::{Family, IterOptions, Reader};
 
-use super::fixture::{Client, Machine, get, machine, span, with_store};
+use super::fixture::{Client, Machine, get, machine, put, span, with_store};
 
 fn versions(machine: &Machine) -> usize {
     let engine = machine.engine();
@@ -59,5 +59,23 @@ fn a_cleared_span_is_gone() {
         client.send(BatchHeader::default(), vec![clear]).await.unwrap();
         assert_eq!(client.rows(span("a", "z")).await.unwrap(), [("c".into(), "c".into())]);
         assert_eq!(versions(&machine), 1);
+    });
+}
+
+#[test]
+fn nobody_waits_for_a_lock_that_was_cleared_away() {
+    with_store(3, async |_, client: Client| {
+        let mut holder = client.begin(1);
+        client.in_txn(&mut holder, vec![put("b", "1", 1)]).await.unwrap();
+        client.lock(&mut holder, "c", LockWait::Block).await.unwrap();
+        let mut other = client.begin(2);
+        let refused = client.lock(&mut other, "b", LockWait::Error).await;
+        assert!(matches!(refused, Err(Error::LockNotAvailable { .. })), "{refused:?}");
+        let clear = Request::ClearRange { span: span("a", "d") };
+        client.send(BatchHeader::default(), vec![clear]).await.unwrap();
+        client.lock(&mut other, "b", LockWait::Error).await.unwrap();
+        // A lock that is not in the engine can't be cleared from it.
+        let refused = client.lock(&mut other, "c", LockWait::Error).await;
+        assert!(matches!(refused, Err(Error::LockNotAvailable { .. })), "{refused:?}");
     });
 }
