@@ -139,9 +139,14 @@ fn locking(
             // The others are told, too: if their holder has finished, they go together.
             let want = Want::Lock(strength);
             let met = outcome.conflicts.iter();
-            let conflicts: Vec<_> =
+            let mut conflicts: Vec<_> =
                 met.map(|found| discovered(found.key.clone(), want, found.clone())).collect();
-            if eval.header.lock_wait != LockWait::Skip || get::all_ended(eval, &conflicts[..1]) {
+            if eval.header.lock_wait != LockWait::Skip {
+                return Err(Stop::Conflicts(conflicts));
+            }
+            if get::all_ended(eval, &conflicts[..1]) {
+                // Not those who live: they would be pushed.
+                conflicts.retain(|conflict| get::all_ended(eval, std::slice::from_ref(conflict)));
                 return Err(Stop::Conflicts(conflicts));
             }
             if reverse {

@@ -3,7 +3,7 @@
 use std::{future::Future, task::Poll, time::Duration};
 
 use basalt_kv_api::{
-    BatchHeader, Error, IgnoredSeqs, LockStrength, LockWait, Request, ResolvedTxn, TxnStatus,
+    BatchHeader, Error, IgnoredSeqs, LockStrength, LockWait, Request, ResolvedTxn, TxnPriority, TxnStatus,
 };
 
 use super::fixture::{Client, get, put, rows_of, span, with_store};
@@ -115,6 +115,29 @@ fn a_read_that_moves_up_pushes_again_whom_it_has_passed() {
         let refused = client.end(&mut writer, true, &["a"]).await;
         let Err(Error::RefreshRequired { write_ts }) = refused else { panic!("{refused:?}") };
         assert!(write_ts > reader.read_ts, "it would commit at {write_ts}, below {}", reader.read_ts);
+    });
+}
+
+/// Who skips locks is in nobody's way, whatever its priority.
+#[test]
+fn a_scan_that_skips_locks_pushes_nobody_who_lives() {
+    with_store(16, async |_, client: Client| {
+        client.split("m").await.unwrap();
+        let mut ended = client.begin(1);
+        client.in_txn(&mut ended, vec![put("a", "1", 1)]).await.unwrap();
+        client.in_txn(&mut ended, vec![put("x", "2", 2)]).await.unwrap();
+        client.end(&mut ended, true, &["a", "x"]).await.unwrap();
+        let mut alive = client.begin(2);
+        client.in_txn(&mut alive, vec![put("y", "3", 1)]).await.unwrap();
+        let mut other = client.begin(3);
+        other.priority = TxnPriority(2);
+        let header = BatchHeader { txn: Some(other), lock_wait: LockWait::Skip, ..BatchHeader::default() };
+        let lock = Some(LockStrength::Exclusive);
+        let scan = Request::Scan { span: span("m", "z"), reverse: false, lock, program: None };
+        let response = client.send(header, vec![scan]).await.unwrap();
+        assert_eq!(rows_of(&response.responses[0]), [("x".into(), "2".into())]);
+        client.end(&mut alive, true, &["y"]).await.unwrap();
+        assert_eq!(client.get("y").await.unwrap().as_deref(), Some("3"));
     });
 }
 
