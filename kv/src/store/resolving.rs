@@ -45,6 +45,10 @@ pub struct Resolving {
 impl Resolving {
     fn note(&self, id: TxnId, now: Duration, keys: u64) {
         let mut notes = self.notes.lock();
+        // Who has no lock in the engine may have no record either, whose end would take the note away.
+        if keys == 0 && !notes.contains_key(&id) {
+            return;
+        }
         if notes.len() >= NOTES_MAX {
             notes.retain(|_, note| now.saturating_sub(note.last) < PAUSE_MAX);
         }

@@ -234,7 +234,10 @@ fn resolving_the_keys_of_a_rollback_releases_its_unreplicated_locks() {
         };
         let one = Request::ResolveLock { key: super::fixture::key("a"), txn: txn.clone() };
         let range = Request::ResolveLockRange { span: span("b", "c"), txn, keys_max: 10 };
-        client.send(BatchHeader::default(), vec![one, range]).await.unwrap();
+        client.send(BatchHeader::default(), vec![one]).await.unwrap();
+        client.send(BatchHeader::default(), vec![range]).await.unwrap();
+        // It has no record, at whose end the note of a resolution would go.
+        assert_eq!(client.store.transactions_resolving(), 0);
         let mut second = client.begin(2);
         client.lock(&mut second, "a", LockWait::Error).await.unwrap();
         client.lock(&mut second, "b", LockWait::Error).await.unwrap();
