@@ -72,6 +72,47 @@ pub trait EngineIterator: Send {
     fn value(&self) -> &[u8];
 }
 
+/// A cursor over nothing. Without a size, so that boxing it allocates nothing.
+pub struct EmptyIterator;
+
+impl EngineIterator for EmptyIterator {
+    fn seek(&mut self, _key: &[u8]) -> Result<()> {
+        Ok(())
+    }
+
+    fn seek_for_prev(&mut self, _key: &[u8]) -> Result<()> {
+        Ok(())
+    }
+
+    fn seek_to_first(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn seek_to_last(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn next(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn prev(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn valid(&self) -> bool {
+        false
+    }
+
+    fn key(&self) -> &[u8] {
+        &[]
+    }
+
+    fn value(&self) -> &[u8] {
+        &[]
+    }
+}
+
 /// Counts since the engine was opened, for metrics and budgets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EngineCounts {

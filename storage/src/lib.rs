@@ -12,7 +12,7 @@ pub mod overlay;
 pub mod testing;
 
 pub use batch::{Op, WriteBatch};
-pub use engine::{Engine, EngineCounts, EngineIterator, Family, IterOptions, Reader};
+pub use engine::{EmptyIterator, Engine, EngineCounts, EngineIterator, Family, IterOptions, Reader};
 pub use error::{Error, Result};
 pub use lock_directory::LockDirectory;
 pub use memory::{Fault, MemoryEngine};

@@ -6,7 +6,7 @@
 
 use basalt_base::{Span, keys::prefix_end};
 use basalt_kv_api::Request;
-use basalt_storage::{EngineIterator, Family, IterOptions, Reader, Result};
+use basalt_storage::{EmptyIterator, EngineIterator, Family, IterOptions, Reader, Result};
 use bytes::Bytes;
 
 /// Fewer writes are not worth the look.
@@ -48,48 +48,7 @@ impl Reader for Nothing {
     }
 
     fn iter<'a>(&'a self, _family: Family, _options: IterOptions) -> Result<Box<dyn EngineIterator + 'a>> {
-        // No allocation: the type has no size.
-        Ok(Box::new(NoEntries))
-    }
-}
-
-struct NoEntries;
-
-impl EngineIterator for NoEntries {
-    fn seek(&mut self, _key: &[u8]) -> Result<()> {
-        Ok(())
-    }
-
-    fn seek_for_prev(&mut self, _key: &[u8]) -> Result<()> {
-        Ok(())
-    }
-
-    fn seek_to_first(&mut self) -> Result<()> {
-        Ok(())
-    }
-
-    fn seek_to_last(&mut self) -> Result<()> {
-        Ok(())
-    }
-
-    fn next(&mut self) -> Result<()> {
-        Ok(())
-    }
-
-    fn prev(&mut self) -> Result<()> {
-        Ok(())
-    }
-
-    fn valid(&self) -> bool {
-        false
-    }
-
-    fn key(&self) -> &[u8] {
-        &[]
-    }
-
-    fn value(&self) -> &[u8] {
-        &[]
+        Ok(Box::new(EmptyIterator))
     }
 }
 

@@ -26,7 +26,7 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 
 use self::known::Known;
-use crate::{Engine, EngineCounts, EngineIterator, Family, IterOptions, Op, Reader, Result, WriteBatch};
+use crate::{EmptyIterator, Engine, EngineCounts, EngineIterator, Family, IterOptions, Op, Reader, Result, WriteBatch};
 
 /// An engine with a directory of its locks. Everything that writes to the engine must go through it.
 pub struct LockDirectory {
@@ -59,7 +59,7 @@ impl Reader for LockDirectory {
         if family == Family::Lock
             && !self.known.read().may_hold(options.lower.as_deref(), options.upper.as_deref())
         {
-            return Ok(Box::new(NoLocks));
+            return Ok(Box::new(EmptyIterator));
         }
         self.engine.iter(family, options)
     }
@@ -116,46 +116,5 @@ fn changes_locks(op: &Op) -> bool {
         Op::Put { family, .. } | Op::Delete { family, .. } | Op::DeleteRange { family, .. } => {
             *family == Family::Lock
         }
-    }
-}
-
-/// An iterator over a span without locks.
-struct NoLocks;
-
-impl EngineIterator for NoLocks {
-    fn seek(&mut self, _key: &[u8]) -> Result<()> {
-        Ok(())
-    }
-
-    fn seek_for_prev(&mut self, _key: &[u8]) -> Result<()> {
-        Ok(())
-    }
-
-    fn seek_to_first(&mut self) -> Result<()> {
-        Ok(())
-    }
-
-    fn seek_to_last(&mut self) -> Result<()> {
-        Ok(())
-    }
-
-    fn next(&mut self) -> Result<()> {
-        Ok(())
-    }
-
-    fn prev(&mut self) -> Result<()> {
-        Ok(())
-    }
-
-    fn valid(&self) -> bool {
-        false
-    }
-
-    fn key(&self) -> &[u8] {
-        &[]
-    }
-
-    fn value(&self) -> &[u8] {
-        &[]
     }
 }
