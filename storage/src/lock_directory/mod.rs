@@ -26,7 +26,9 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 
 use self::known::Known;
-use crate::{EmptyIterator, Engine, EngineCounts, EngineIterator, Family, IterOptions, Op, Reader, Result, WriteBatch};
+use crate::{
+    EmptyIterator, Engine, EngineCounts, EngineIterator, Family, IterOptions, Op, Reader, Result, WriteBatch,
+};
 
 /// An engine with a directory of its locks. Everything that writes to the engine must go through it.
 pub struct LockDirectory {
