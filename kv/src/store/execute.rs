@@ -27,7 +27,22 @@ use crate::{
 };
 
 /// Evaluations of one batch, waits for locks not counted.
-pub(super) const ATTEMPTS_MAX: u32 = 100;
+const ATTEMPTS_MAX: u32 = 100;
+
+/// What a batch keeps from one evaluation to the next.
+pub(super) struct Turns {
+    pub header: BatchHeader,
+    pub waits: Waits,
+    attempts: u32,
+    /// Latches that the last evaluation did not give up.
+    held: Option<LatchGuard>,
+}
+
+impl Turns {
+    pub fn new(header: BatchHeader) -> Self {
+        Self { header, waits: Waits::default(), attempts: 0, held: None }
+    }
+}
 
 /// The product of an evaluation.
 pub(super) struct Product {
@@ -59,26 +74,16 @@ impl Store {
         if header.txn.is_none() && header.timestamp.is_zero() {
             header.timestamp = self.now()?;
         }
-        let mut waits = Waits::default();
-        let mut attempts = 0;
-        let mut held = None;
+        let mut turns = Turns::new(header);
         loop {
-            attempts += 1;
-            if attempts > ATTEMPTS_MAX {
-                return Err(Error::Unavailable("the request met too many conflicts".to_owned()));
-            }
-            let guard = match held.take() {
-                Some(guard) => guard,
-                None => self.latch(&header, &batch.requests).await,
-            };
-            let (descriptor, lease_sequence) = replica
-                .lease_holder_view(self.ident.node_id, self.incarnation)
-                .ok_or(Error::NotLeaseholder)?;
-            let addressed = |request| is_addressed_to(&descriptor, &header, request);
+            let guard = self.begin_turn(&mut turns, &batch.requests).await?;
+            let Turns { header, waits, .. } = &turns;
+            let (descriptor, lease_sequence) = self.lease_view(replica)?;
+            let addressed = |request| is_addressed_to(&descriptor, header, request);
             if !batch.requests.iter().all(addressed) {
                 return Err(Error::RangeMismatch);
             }
-            match self.evaluate(replica, &descriptor, lease_sequence, &header, &batch.requests, &waits) {
+            match self.evaluate(replica, &descriptor, lease_sequence, header, &batch.requests, waits) {
                 Ok(product) => {
                     let Some(command) = product.command else {
                         self.take_effect(&product.effects, &[]);
@@ -91,38 +96,51 @@ impl Store {
                     }
                 }
                 Err(stop) => {
-                    let next =
-                        self.after_stop(stop, guard, &mut header, &batch.requests, &mut waits, &mut attempts);
                     // Boxed, so that the common path stays small.
-                    held = Box::pin(next).await?;
+                    Box::pin(self.after_stop(stop, guard, &mut turns, &batch.requests)).await?;
                 }
             }
         }
     }
 
-    /// Makes way for another evaluation: waits or moves the timestamps. Gives the latches back if they are kept.
+    /// The latches for the next evaluation: those of the last one, if it has kept them.
+    pub(super) async fn begin_turn(&self, turns: &mut Turns, requests: &[Request]) -> Result<LatchGuard> {
+        turns.attempts += 1;
+        if turns.attempts > ATTEMPTS_MAX {
+            return Err(Error::Unavailable("the request met too many conflicts".to_owned()));
+        }
+        match turns.held.take() {
+            Some(guard) => Ok(guard),
+            None => Ok(self.latch(&turns.header, requests).await),
+        }
+    }
+
+    /// Bounds and lease for a command of the range, if this process holds its lease.
+    pub(super) fn lease_view(&self, replica: &Replica) -> Result<(Arc<RangeDescriptor>, u64)> {
+        replica.lease_holder_view(self.ident.node_id, self.incarnation).ok_or(Error::NotLeaseholder)
+    }
+
+    /// Makes way for another evaluation: waits or moves the timestamps.
     pub(super) async fn after_stop(
         self: &Arc<Self>,
         stop: Stop,
         guard: LatchGuard,
-        header: &mut BatchHeader,
+        turns: &mut Turns,
         requests: &[Request],
-        waits: &mut Waits,
-        attempts: &mut u32,
-    ) -> Result<Option<LatchGuard>> {
+    ) -> Result<()> {
         match stop {
             Stop::Forward(to) => {
-                self.forward(header, to)?;
+                self.forward(&mut turns.header, to)?;
                 // They were pushed above the timestamp that the batch has read at until now.
-                waits.passed.clear();
+                turns.waits.passed.clear();
                 // Latches of writes hold for later timestamps, too; keeping them keeps the turn.
-                Ok((!requests.iter().any(reads_at_a_timestamp)).then_some(guard))
+                turns.held = (!requests.iter().any(reads_at_a_timestamp)).then_some(guard);
+                Ok(())
             }
             Stop::Conflicts(conflicts) => {
                 // Waiting is bounded by the lock timeout, not by the number of times one has to.
-                *attempts = 0;
-                self.wait_for_locks(guard, conflicts, header, requests, waits).await?;
-                Ok(None)
+                turns.attempts = 0;
+                self.wait_for_locks(guard, conflicts, &turns.header, requests, &mut turns.waits).await
             }
             Stop::Error(error) => {
                 if matches!(error, Error::WriteTooOld { .. }) {
@@ -133,7 +151,7 @@ impl Store {
         }
     }
 
-    pub(super) async fn latch(&self, header: &BatchHeader, requests: &[Request]) -> LatchGuard {
+    async fn latch(&self, header: &BatchHeader, requests: &[Request]) -> LatchGuard {
         let mut guard = self.latches.acquire(latch_spans(header, requests));
         if guard.must_wait() {
             Counters::increment(&self.counters.latch_waits);

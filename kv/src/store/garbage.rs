@@ -131,9 +131,7 @@ impl Store {
         stats: StatsDelta,
     ) -> Result<()> {
         loop {
-            let (descriptor, lease_sequence) = replica
-                .lease_holder_view(self.ident.node_id, self.incarnation)
-                .ok_or(Error::NotLeaseholder)?;
+            let (descriptor, lease_sequence) = self.lease_view(replica)?;
             let header = Header { lease_sequence, generation: descriptor.generation, ..Header::default() };
             let command = Command { header, stats, trigger: trigger.clone(), ..Command::default() };
             let tail = Tail {

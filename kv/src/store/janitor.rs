@@ -195,9 +195,7 @@ impl Store {
             let mut guard = self.latches.acquire(vec![latch]);
             guard.wait().await;
             let replica = self.states.ranges.by_key(anchor).ok_or(Error::RangeMismatch)?;
-            let (descriptor, lease_sequence) = replica
-                .lease_holder_view(self.ident.node_id, self.incarnation)
-                .ok_or(Error::NotLeaseholder)?;
+            let (descriptor, lease_sequence) = self.lease_view(&replica)?;
             let mut batch = WriteBatch::new();
             record::delete(&mut batch, anchor, id);
             let header = Header { lease_sequence, generation: descriptor.generation, ..Header::default() };

@@ -138,9 +138,7 @@ impl Store {
         let (left, right) = loop {
             let mut guard = self.latches.acquire(whole_range(&replica.descriptor()));
             guard.wait().await;
-            let (descriptor, lease_sequence) = replica
-                .lease_holder_view(self.ident.node_id, self.incarnation)
-                .ok_or(Error::NotLeaseholder)?;
+            let (descriptor, lease_sequence) = self.lease_view(replica)?;
             if descriptor.span.start == *key {
                 return Ok(());
             }

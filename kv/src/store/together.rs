@@ -27,10 +27,9 @@ use basalt_storage::{Family, Op, WriteBatch};
 use super::{
     Store,
     detach::Detach,
-    execute::ATTEMPTS_MAX,
+    execute::Turns,
     proposal::Proposed,
     verdict::{Part, verdict},
-    waiting::Waits,
 };
 use crate::{
     concurrency::LatchGuard,
@@ -78,31 +77,22 @@ impl Store {
             return Err(Error::RangeMismatch);
         }
         Counters::increment(&self.counters.batches);
-        let mut header = batch.header.clone();
-        let mut waits = Waits::default();
-        let mut attempts = 0;
-        let mut held = None;
+        let mut turns = Turns::new(batch.header.clone());
         loop {
-            attempts += 1;
-            if attempts > ATTEMPTS_MAX {
-                return Err(Error::Unavailable("the request met too many conflicts".to_owned()));
-            }
-            let guard = match held.take() {
-                Some(guard) => guard,
-                None => self.latch(&header, &batch.requests).await,
-            };
+            let guard = self.begin_turn(&mut turns, &batch.requests).await?;
+            let Turns { header, waits, .. } = &turns;
             // Under the latches no range of ours can split.
-            let mut shares = self.shares(&header, &batch.requests)?;
+            let mut shares = self.shares(header, &batch.requests)?;
             let everything = everything();
             let anchor = &shares.first().ok_or(Error::RangeMismatch)?.replica;
-            match self.evaluate(anchor, &everything, 0, &header, &batch.requests, &waits) {
+            match self.evaluate(anchor, &everything, 0, header, &batch.requests, waits) {
                 Ok(product) => {
                     let Some(command) = product.command else {
                         self.take_effect(&product.effects, &[]);
                         drop(guard);
                         return self.answer(product.responses, product.txn);
                     };
-                    divide(command, &header, &mut shares)?;
+                    divide(command, header, &mut shares)?;
                     match self.propose_together(shares, guard, product.effects).await? {
                         Proposed::Applied => {
                             Counters::increment(&self.counters.commits_together);
@@ -112,9 +102,7 @@ impl Store {
                     }
                 }
                 Err(stop) => {
-                    let next =
-                        self.after_stop(stop, guard, &mut header, &batch.requests, &mut waits, &mut attempts);
-                    held = next.await?;
+                    self.after_stop(stop, guard, &mut turns, &batch.requests).await?;
                 }
             }
         }
@@ -133,9 +121,7 @@ impl Store {
                 continue;
             }
             let replica = self.states.ranges.by_key(key).ok_or(Error::RangeMismatch)?;
-            let (descriptor, lease_sequence) = replica
-                .lease_holder_view(self.ident.node_id, self.incarnation)
-                .ok_or(Error::NotLeaseholder)?;
+            let (descriptor, lease_sequence) = self.lease_view(&replica)?;
             if !descriptor.contains(key)
                 || !replica.is_alone()
                 || shares.len() >= self.config.together_ranges_max
