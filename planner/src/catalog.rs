@@ -102,6 +102,8 @@ pub struct ForeignKey {
     pub match_full: bool,
     pub deferrable: bool,
     pub initially_deferred: bool,
+    /// False after NOT VALID: rows that were there before may refer to nothing.
+    pub validated: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -160,6 +162,8 @@ pub struct Check {
     pub name: String,
     /// SQL text over the table's columns.
     pub expression: String,
+    /// False after NOT VALID: rows that were there before may violate it.
+    pub validated: bool,
 }
 
 impl Table {

@@ -331,7 +331,8 @@ fn constraint_definition(view: &CatalogView, id: Oid, pretty: bool) -> Option<St
         let inner = check.expression.strip_prefix('(').and_then(|text| text.strip_suffix(')'));
         // Only a lone pair of parentheses is known to be needless.
         let lone = inner.filter(|text| pretty && !text.contains(['(', ')']));
-        Some(format!("CHECK ({})", lone.unwrap_or(&check.expression)))
+        let not_valid = if check.validated { "" } else { " NOT VALID" };
+        Some(format!("CHECK ({}){not_valid}", lone.unwrap_or(&check.expression)))
     })
 }
 
@@ -360,6 +361,9 @@ fn foreign_key_definition(view: &CatalogView, table: &Table, key: &ForeignKey) -
     }
     if key.initially_deferred {
         text.push_str(" INITIALLY DEFERRED");
+    }
+    if !key.validated {
+        text.push_str(" NOT VALID");
     }
     Some(text)
 }

@@ -17,8 +17,9 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::snapshot::{Database, Descriptor, Schema};
 
-/// Version 2 adds foreign keys, comments, ON COMMIT and sequences to tables.
-const VERSION: u8 = 2;
+/// Version 2 adds foreign keys, comments, ON COMMIT and sequences to tables; version 3 which constraints hold for all
+/// rows.
+const VERSION: u8 = 3;
 const KIND_DATABASE: u8 = 1;
 const KIND_SCHEMA: u8 = 2;
 const KIND_TABLE: u8 = 3;
@@ -97,6 +98,7 @@ fn encode_table(out: &mut BytesMut, table: &Table) {
     put_list(out, &table.checks, |out, check| {
         put_string(out, &check.name);
         put_string(out, &check.expression);
+        put_bool(out, check.validated);
     });
     out.put_u32(table.next_column_id);
     out.put_u32(table.next_index_id);
@@ -148,12 +150,12 @@ fn encode_foreign_key(out: &mut BytesMut, key: &ForeignKey) {
     put_list(out, &key.referenced_columns, |out, column| out.put_u32(*column));
     out.put_u8(key.on_delete as u8);
     out.put_u8(key.on_update as u8);
-    for flag in [key.match_full, key.deferrable, key.initially_deferred] {
+    for flag in [key.match_full, key.deferrable, key.initially_deferred, key.validated] {
         put_bool(out, flag);
     }
 }
 
-fn decode_foreign_key(input: &mut Input) -> Result<ForeignKey> {
+fn decode_foreign_key(input: &mut Input, version: u8) -> Result<ForeignKey> {
     Ok(ForeignKey {
         oid: input.oid()?,
         name: input.string()?,
@@ -165,6 +167,7 @@ fn decode_foreign_key(input: &mut Input) -> Result<ForeignKey> {
         match_full: input.bool()?,
         deferrable: input.bool()?,
         initially_deferred: input.bool()?,
+        validated: version < 3 || input.bool()?,
     })
 }
 
@@ -206,7 +209,13 @@ fn decode_table(input: &mut Input, version: u8) -> Result<Table> {
         },
         columns: input.list(decode_column)?,
         indexes: input.list(decode_index)?,
-        checks: input.list(|input| Ok(Check { name: input.string()?, expression: input.string()? }))?,
+        checks: input.list(|input| {
+            Ok(Check {
+                name: input.string()?,
+                expression: input.string()?,
+                validated: version < 3 || input.bool()?,
+            })
+        })?,
         next_column_id: input.u32()?,
         next_index_id: input.u32()?,
         row_estimate: input.option(|input| Ok(f64::from_bits(input.u64()?)))?,
@@ -215,7 +224,7 @@ fn decode_table(input: &mut Input, version: u8) -> Result<Table> {
         on_commit: OnCommit::Preserve,
     };
     if version >= 2 {
-        table.foreign_keys = input.list(decode_foreign_key)?;
+        table.foreign_keys = input.list(|input| decode_foreign_key(input, version))?;
         table.comments = input.list(|input| Ok((input.u32()?, input.string()?)))?.into_iter().collect();
         table.on_commit = decode_on_commit(input)?;
     }

@@ -368,7 +368,7 @@ async fn set_type(
     let changed =
         rewrite::rewrite(session, table, changed, &[(position, bound.expr)], &bound.columns).await?;
     for key in changed.foreign_keys.clone() {
-        if key.columns.contains(&changed.columns[position].id) {
+        if key.validated && key.columns.contains(&changed.columns[position].id) {
             foreign_key::check_rows(session, &changed, &key).await?;
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use basalt_planner::{Table, bind::bind_check};
+use basalt_planner::{Table, bind::bind_check, catalog::Check};
 use basalt_types::{Datum, Result, SqlError, SqlState};
 use sqlparser::ast::Ident;
 
@@ -55,17 +55,18 @@ pub(super) async fn add_key(session: &mut Session, table: &Arc<Table>, key: &Key
 pub(super) async fn add_check(session: &mut Session, table: &Arc<Table>, check: &NewCheck) -> Result<()> {
     let mut changed = Table::clone(table);
     definition::add_check(session, &mut changed, check)?;
-    let name = changed.checks.last().expect("just added").name.clone();
-    check_rows(session, table, check, &name).await?;
+    if check.validate {
+        check_rows(session, table, changed.checks.last().expect("just added")).await?;
+    }
     session.write_table(changed)?;
     Ok(())
 }
 
 /// Fails if a stored row violates the check.
-async fn check_rows(session: &Session, table: &Arc<Table>, check: &NewCheck, name: &str) -> Result<()> {
+async fn check_rows(session: &Session, table: &Arc<Table>, check: &Check) -> Result<()> {
+    let name = &check.name;
     let context = session.eval_context(Arc::new([]));
-    let text = check.expr.to_string();
-    let bound = bind_check(&text, table, &*session.catalog_view(), &plan_settings(&context))?;
+    let bound = bind_check(&check.expression, table, &*session.catalog_view(), &plan_settings(&context))?;
     let compiled = eval::compile(&bound.expr, &bound.columns)?;
     backfill::for_each_row(session, table, |_, row| {
         if compiled.evaluate(&context, row)? == Datum::Bool(false) {
@@ -100,14 +101,33 @@ pub(super) async fn add_foreign_key(
     Ok(())
 }
 
-/// VALIDATE CONSTRAINT: CHECKs always hold for all rows; foreign keys may have been added NOT VALID.
+/// VALIDATE CONSTRAINT, of one that was added NOT VALID.
 pub(super) async fn validate(session: &mut Session, table: &Arc<Table>, name: &Ident) -> Result<()> {
     let name = names::fold(name);
-    match table.foreign_keys.iter().find(|key| key.name == name) {
-        Some(key) => foreign_key::check_rows(session, table, key).await,
-        None if table.checks.iter().any(|check| check.name == name) => Ok(()),
-        None => Err(missing(table, &name)),
+    let mut changed = Table::clone(table);
+    if let Some(key) = changed.foreign_keys.iter_mut().find(|key| key.name == name) {
+        if std::mem::replace(&mut key.validated, true) {
+            return Ok(());
+        }
+        foreign_key::check_rows(session, table, key).await?;
+    } else if let Some(check) = changed.checks.iter_mut().find(|check| check.name == name) {
+        if std::mem::replace(&mut check.validated, true) {
+            return Ok(());
+        }
+        check_rows(session, table, check).await?;
+    } else if table.indexes.iter().any(|index| index.constraint && index.name == name) {
+        return Err(SqlError::new(
+            SqlState::WRONG_OBJECT_TYPE,
+            format!(
+                "constraint \"{name}\" of relation \"{}\" is not a foreign key or check constraint",
+                table.name
+            ),
+        ));
+    } else {
+        return Err(missing(table, &name));
     }
+    session.write_table(changed)?;
+    Ok(())
 }
 
 fn missing(table: &Table, name: &str) -> SqlError {

@@ -34,6 +34,15 @@ pub(super) async fn run(session: &mut Session, alter: &AlterTable) -> Result<Str
     }
     for operation in &alter.operations {
         let current = session.lock_for_change(&table).await?;
+        let renames = matches!(
+            operation,
+            AlterTableOperation::RenameTable { .. }
+                | AlterTableOperation::RenameColumn { .. }
+                | AlterTableOperation::RenameConstraint { .. }
+        );
+        if !renames {
+            session.check_nothing_waits("ALTER TABLE", &current)?;
+        }
         apply(session, &current, operation).await?;
     }
     Ok("ALTER TABLE".to_owned())
@@ -43,8 +52,18 @@ async fn apply(session: &mut Session, table: &Arc<Table>, operation: &AlterTable
     match operation {
         AlterTableOperation::AddConstraint { constraint, not_valid } => {
             match definition::constraint(constraint)? {
+                Constraint::Key(key) if *not_valid => {
+                    let kind = if key.primary { "PRIMARY KEY" } else { "UNIQUE" };
+                    Err(SqlError::new(
+                        SqlState::FEATURE_NOT_SUPPORTED,
+                        format!("{kind} constraints cannot be marked NOT VALID"),
+                    ))
+                }
                 Constraint::Key(key) => alter_constraint::add_key(session, table, &key).await,
-                Constraint::Check(check) => alter_constraint::add_check(session, table, &check).await,
+                Constraint::Check(mut check) => {
+                    check.validate = !not_valid;
+                    alter_constraint::add_check(session, table, &check).await
+                }
                 Constraint::Foreign(mut key) => {
                     key.validate = !not_valid;
                     alter_constraint::add_foreign_key(session, table, &key).await

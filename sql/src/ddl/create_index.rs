@@ -32,6 +32,7 @@ pub(super) async fn run(session: &mut Session, create: &CreateIndex) -> Result<S
         ));
     }
     let source = session.lock_for_change(&table).await?;
+    session.check_nothing_waits("CREATE INDEX", &source)?;
     let index = define(session, create, &source).await?;
     let Some(index) = index else { return Ok("CREATE INDEX".to_owned()) };
     session.claim_relation_name(source.schema_id, &index.name, index.oid).await?;

@@ -172,6 +172,7 @@ pub(super) async fn remove(session: &mut Session, table: &Arc<Table>) -> Result<
         return Ok(());
     }
     let table = session.lock_for_change(table).await?;
+    session.check_nothing_waits("DROP TABLE", &table)?;
     for owned in owned_by(session, table.id, None) {
         Box::pin(remove(session, &owned)).await?;
     }
@@ -211,6 +212,7 @@ async fn drop_index(session: &mut Session, name: &ObjectName, if_exists: bool) -
         .with_hint(format!("You can drop constraint {} on table {} instead.", index.name, table.name)));
     }
     let table = session.lock_for_change(&table.clone()).await?;
+    session.check_nothing_waits("DROP INDEX", &table)?;
     let mut changed = Table::clone(&table);
     let Some(position) = changed.indexes.iter().position(|index| index.oid == oid) else {
         return missing(session, "index", name, if_exists);

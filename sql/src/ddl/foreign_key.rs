@@ -157,6 +157,7 @@ pub(super) async fn add(session: &mut Session, table: &mut Table, new: &NewForei
         match_full: new.match_full,
         deferrable: new.deferrable,
         initially_deferred: new.initially_deferred,
+        validated: new.validate,
     });
     Ok(())
 }

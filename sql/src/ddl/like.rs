@@ -82,7 +82,8 @@ pub(super) fn copy(
     if like.constraints {
         for check in &source.checks {
             let (expr, _) = basalt_planner::parse::parse_expression(&check.expression)?;
-            checks.push(NewCheck { name: Some(check.name.clone()), expr, column: None });
+            let name = Some(check.name.clone());
+            checks.push(NewCheck { name, expr, column: None, validate: true });
         }
     }
     Ok(())

@@ -128,6 +128,18 @@ pub(crate) fn command_name(statement: &Statement) -> String {
 }
 
 impl Session {
+    /// Fails if checks wait for the end of the transaction because rows of the table have changed: they were made for
+    /// the table as it is.
+    pub(crate) fn check_nothing_waits(&self, command: &str, table: &Table) -> Result<()> {
+        if self.open.as_ref().is_some_and(|open| open.deferred.lock().concerns(table.id)) {
+            return Err(SqlError::new(
+                SqlState::OBJECT_IN_USE,
+                format!("cannot {command} \"{}\" because it has pending trigger events", table.name),
+            ));
+        }
+        Ok(())
+    }
+
     /// Locks a table exclusively and returns its newest descriptor.
     pub(crate) async fn lock_for_change(&mut self, table: &Arc<Table>) -> Result<Arc<Table>> {
         self.lock_table(table.id, TableLockMode::Exclusive).await?;

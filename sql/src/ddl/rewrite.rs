@@ -56,7 +56,8 @@ async fn copy_rows(
     let layout: Vec<(ColumnId, SqlType)> =
         ids.iter().zip(&source.columns).map(|(id, column)| (*id, column.ty)).collect();
     let mut evaluator = RowEvaluator::new(values.iter().map(|(_, expr)| expr), &layout, &scope)?;
-    let checks = session.bound_checks(target, &context.eval)?;
+    let mut checks = session.bound_checks(target, &context.eval)?;
+    checks.retain(|(name, _)| target.checks.iter().any(|check| check.name == *name && check.validated));
     let mut writer = TableWriter::new(target, checks, context.clone())?;
     let places: Vec<Option<usize>> = target.columns.iter().map(|column| source.position(column.id)).collect();
     let codec = EntryCodec::new(source, 0);

@@ -35,6 +35,8 @@ pub(crate) struct NewCheck {
     pub expr: ast::Expr,
     /// The column it was written at, for the automatic name.
     pub column: Option<String>,
+    /// NOT VALID leaves the rows that are there unchecked.
+    pub validate: bool,
 }
 
 /// One column with the constraints written at it.
@@ -75,12 +77,14 @@ pub(crate) fn column(session: &Session, definition: &ColumnDef, id: u32) -> Resu
             ColumnOption::Default(expr) => {
                 parts.column.default = default_text(session, expr, ty, &name)?;
             }
-            ColumnOption::PrimaryKey(_) => {
+            ColumnOption::PrimaryKey(key) => {
+                check_characteristics(key.characteristics.as_ref())?;
                 parts.column.not_null = true;
                 let key = KeyConstraint { name: constraint_name, primary: true, columns: vec![name.clone()] };
                 parts.keys.push(key);
             }
-            ColumnOption::Unique(_) => {
+            ColumnOption::Unique(key) => {
+                check_characteristics(key.characteristics.as_ref())?;
                 let key =
                     KeyConstraint { name: constraint_name, primary: false, columns: vec![name.clone()] };
                 parts.keys.push(key);
@@ -89,6 +93,7 @@ pub(crate) fn column(session: &Session, definition: &ColumnDef, id: u32) -> Resu
                 name: constraint_name.or_else(|| check.name.as_ref().map(names::fold)),
                 expr: (*check.expr).clone(),
                 column: Some(name.clone()),
+                validate: true,
             }),
             ColumnOption::Collation(collation) => check_collation(collation)?,
             ColumnOption::ForeignKey(key) => {
@@ -224,12 +229,19 @@ pub(crate) fn constraint(constraint: &TableConstraint) -> Result<Constraint> {
         Ok(Constraint::Key(KeyConstraint { name: name.as_ref().map(names::fold), primary, columns }))
     };
     match constraint {
-        TableConstraint::PrimaryKey(primary) => key(&primary.name, &primary.columns, true),
-        TableConstraint::Unique(unique) => key(&unique.name, &unique.columns, false),
+        TableConstraint::PrimaryKey(primary) => {
+            check_characteristics(primary.characteristics.as_ref())?;
+            key(&primary.name, &primary.columns, true)
+        }
+        TableConstraint::Unique(unique) => {
+            check_characteristics(unique.characteristics.as_ref())?;
+            key(&unique.name, &unique.columns, false)
+        }
         TableConstraint::Check(check) => Ok(Constraint::Check(Box::new(NewCheck {
             name: check.name.as_ref().map(names::fold),
             expr: (*check.expr).clone(),
             column: None,
+            validate: true,
         }))),
         TableConstraint::ForeignKey(key) => {
             let columns = key.columns.iter().map(names::fold).collect();
@@ -237,6 +249,21 @@ pub(crate) fn constraint(constraint: &TableConstraint) -> Result<Constraint> {
             Ok(Constraint::Foreign(Box::new(foreign_key::from_syntax(name, columns, key)?)))
         }
         other => Err(SqlError::not_supported(format!("constraint {other}"))),
+    }
+}
+
+/// Keys are checked when their statement ends, never later.
+fn check_characteristics(given: Option<&ast::ConstraintCharacteristics>) -> Result<()> {
+    let Some(given) = given else { return Ok(()) };
+    let deferred = matches!(given.initially, Some(ast::DeferrableInitial::Deferred));
+    match given.deferrable {
+        Some(false) if deferred => Err(SqlError::new(
+            SqlState::SYNTAX_ERROR,
+            "constraint declared INITIALLY DEFERRED must be DEFERRABLE",
+        )),
+        Some(true) => Err(SqlError::not_supported("DEFERRABLE unique constraint")),
+        None if deferred => Err(SqlError::not_supported("DEFERRABLE unique constraint")),
+        _ => Ok(()),
     }
 }
 
@@ -370,7 +397,7 @@ pub(crate) fn add_check(session: &Session, table: &mut Table, check: &NewCheck) 
             names::automatic(&table.name, &columns, "check", is_taken)
         }
     };
-    table.checks.push(Check { name, expression });
+    table.checks.push(Check { name, expression, validated: check.validate });
     Ok(())
 }
 

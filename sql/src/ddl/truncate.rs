@@ -54,6 +54,7 @@ pub(super) async fn run(session: &mut Session, truncate: &Truncate) -> Result<St
         }
     }
     for table in &tables {
+        session.check_nothing_waits("TRUNCATE", table)?;
         empty(session, table).await?;
         if matches!(truncate.identity, Some(TruncateIdentityOption::Restart)) {
             for owned in sequence::owned_by(session, table.id, None) {

@@ -20,13 +20,15 @@ use crate::{
     Cancel,
     exec::{
         changes::Changes,
+        deferred::Deferred,
         memory::MemoryBudget,
-        referential::{Checks, Deferred, Reference},
+        referential::{Checks, Reference},
     },
     row_ids::RowIds,
 };
 
 pub mod changes;
+pub mod deferred;
 pub mod eval;
 pub(crate) mod key;
 pub mod memory;

@@ -5,7 +5,10 @@
 //! so that it cannot go meanwhile; whoever removes a key reads where rows would refer to it, and that read is part of
 //! what a serializable transaction has seen, so that nobody can add one behind its back.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque, btree_map::Entry},
+    sync::Arc,
+};
 
 use basalt_base::{Key, Span};
 use basalt_functions::{Call, CastContext};
@@ -16,12 +19,13 @@ use basalt_planner::{
 };
 use basalt_txn::{ReadOptions, ScanRequest};
 use basalt_types::{
-    Datum, Result, Row, SqlError, SqlState, SqlType, codec::key::encode_key_column, text_out,
+    Datum, Oid, Result, Row, SqlError, SqlState, SqlType, codec::key::encode_key_column, text_out,
 };
 use bytes::{Bytes, BytesMut};
 
 use super::{ExecContext, eval, write::TableWriter};
 use crate::{
+    catalog::CatalogSnapshot,
     error::sql_error,
     layout::{EntryCodec, index_span},
 };
@@ -32,8 +36,6 @@ const PAGE_ROWS: u64 = 1_000;
 const BATCH_KEYS: usize = 500;
 /// Rows that one statement may change through cascades before it is taken for endless.
 const CASCADES_MAX: usize = 10_000_000;
-/// Deferred checks that a transaction may have waiting.
-const DEFERRED_MAX: usize = 2_000_000;
 
 /// A foreign key with both of its tables.
 #[derive(Debug)]
@@ -61,9 +63,17 @@ pub enum Consequence {
 }
 
 impl Consequence {
-    fn reference(&self) -> &Arc<Reference> {
+    pub(crate) fn reference(&self) -> &Arc<Reference> {
         match self {
             Self::Refers(reference, _) | Self::Gone { reference, .. } => reference,
+        }
+    }
+
+    /// The table whose rows were changed.
+    pub(crate) fn changed_table(&self) -> Oid {
+        match self {
+            Self::Refers(reference, _) => reference.child.id,
+            Self::Gone { reference, .. } => reference.parent.id,
         }
     }
 }
@@ -97,6 +107,19 @@ impl Reference {
             child: child.clone(),
             parent: parent.clone(),
         })
+    }
+
+    /// The same foreign key over the tables as they are now; `None` when it is gone.
+    fn current(self: &Arc<Self>, catalog: &CatalogSnapshot) -> Result<Option<Arc<Self>>> {
+        let tables = &catalog.tables;
+        let (Some(child), Some(parent)) = (tables.get(&self.child.id), tables.get(&self.parent.id)) else {
+            return Ok(None);
+        };
+        if (child.version, parent.version) == (self.child.version, self.parent.version) {
+            return Ok(Some(self.clone()));
+        }
+        let key = child.foreign_keys.iter().find(|key| key.oid == self.key.oid);
+        key.map(|key| Self::new(child, parent, key).map(Arc::new)).transpose()
     }
 
     /// The referring values of a row of the child.
@@ -472,74 +495,23 @@ pub async fn verify(context: &ExecContext, checks: Vec<Consequence>) -> Result<(
     Ok(())
 }
 
-/// The checks that wait for the end of the transaction, and what SET CONSTRAINTS has said.
-#[derive(Debug, Default)]
-pub struct Deferred {
-    waiting: Vec<Consequence>,
-    all: Option<bool>,
-    by_name: std::collections::BTreeMap<String, bool>,
-}
-
-impl Deferred {
-    fn defers(&self, check: &Consequence) -> bool {
-        let key = &check.reference().key;
-        let action = match check {
-            Consequence::Refers(..) => ReferentialAction::NoAction,
-            Consequence::Gone { new: Some(_), .. } => key.on_update,
-            Consequence::Gone { new: None, .. } => key.on_delete,
+/// Checks as the tables are now: schema changes of the same transaction may have moved rows to other indexes, or taken the
+/// constraint away.
+pub fn refreshed(checks: Vec<Consequence>, catalog: &CatalogSnapshot) -> Result<Vec<Consequence>> {
+    let mut known: BTreeMap<Oid, Option<Arc<Reference>>> = BTreeMap::new();
+    let mut current = Vec::with_capacity(checks.len());
+    for check in checks {
+        let reference = match known.entry(check.reference().key.oid) {
+            Entry::Vacant(unknown) => unknown.insert(check.reference().current(catalog)?).clone(),
+            Entry::Occupied(known) => known.get().clone(),
         };
-        if !key.deferrable || action == ReferentialAction::Restrict {
-            return false;
-        }
-        self.by_name.get(&key.name).copied().or(self.all).unwrap_or(key.initially_deferred)
+        let Some(reference) = reference else { continue };
+        current.push(match check {
+            Consequence::Refers(_, values) => Consequence::Refers(reference, values),
+            Consequence::Gone { old, new, .. } => Consequence::Gone { reference, old, new },
+        });
     }
-
-    fn add(&mut self, checks: Vec<Consequence>) -> Result<()> {
-        if self.waiting.len() + checks.len() > DEFERRED_MAX {
-            return Err(SqlError::new(
-                SqlState::PROGRAM_LIMIT_EXCEEDED,
-                "too many deferred checks of foreign keys",
-            )
-            .with_hint("Use SET CONSTRAINTS ALL IMMEDIATE from time to time."));
-        }
-        self.waiting.extend(checks);
-        Ok(())
-    }
-
-    pub fn len(&self) -> usize {
-        self.waiting.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
-    }
-
-    /// Forgets what was added after a savepoint.
-    pub fn truncate(&mut self, length: usize) {
-        self.waiting.truncate(length);
-    }
-
-    /// SET CONSTRAINTS; no names mean all.
-    pub fn set(&mut self, names: &[String], deferred: bool) {
-        if names.is_empty() {
-            self.all = Some(deferred);
-            self.by_name.clear();
-        }
-        for name in names {
-            self.by_name.insert(name.clone(), deferred);
-        }
-    }
-
-    /// Takes the checks that are to run now: all at the end, or those no longer deferred.
-    pub fn take(&mut self, all: bool) -> Vec<Consequence> {
-        if all {
-            return std::mem::take(&mut self.waiting);
-        }
-        let waiting = std::mem::take(&mut self.waiting);
-        let (kept, due) = waiting.into_iter().partition(|check| self.defers(check));
-        self.waiting = kept;
-        due
-    }
+    Ok(current)
 }
 
 /// Compiled CHECK constraints by name.

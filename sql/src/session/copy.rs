@@ -23,14 +23,15 @@ use crate::{
     exec::{
         eval::{self, evaluator::RowEvaluator},
         referential::{self, Consequence, Reference},
-        scope::Scope,
+        scope::{Scope, row_bytes},
         write::TableWriter,
     },
     locks::TableLockMode,
 };
 
-/// Rows handed to the table writer at a time.
+/// Rows handed to the table writer at a time, and bytes (one row more may come).
 const BATCH_ROWS: usize = 1_000;
+const BATCH_BYTES: usize = 1 << 20;
 
 impl Session {
     pub(crate) async fn copy(&mut self, statement: &Statement, out: &mut dyn Output) -> Result<()> {
@@ -112,6 +113,7 @@ impl Session {
         out.copy_in_start(false, reader.positions.len())?;
         let mut splitter = LineSplitter::default();
         let mut batch: Vec<Row> = Vec::new();
+        let mut batch_bytes = 0;
         let mut rows = 0;
         let mut last = false;
         while !last {
@@ -134,9 +136,11 @@ impl Session {
                     for ((position, _), value) in defaults.iter().zip(values) {
                         row[*position] = value;
                     }
+                    batch_bytes += row_bytes(&row);
                     batch.push(row);
                 }
-                if batch.len() >= BATCH_ROWS {
+                if batch.len() >= BATCH_ROWS || batch_bytes >= BATCH_BYTES {
+                    batch_bytes = 0;
                     let batch = std::mem::take(&mut batch);
                     note_references(&references, &batch, &mut consequences);
                     rows += writer.insert(batch).await?;

@@ -14,7 +14,7 @@ use super::{Session, settings::Settings};
 use crate::{
     catalog::{CatalogSnapshot, Descriptor},
     error::sql_error,
-    exec::referential::{self, Deferred},
+    exec::{deferred::Deferred, referential},
     output::NoticeLevel,
 };
 
@@ -60,7 +60,7 @@ struct NamedSavepoint {
     schema_changes: Option<SchemaChanges>,
     settings: (Arc<Settings>, Arc<Settings>),
     row_deltas: usize,
-    deferred: usize,
+    deferred: Deferred,
 }
 
 /// Characteristics of a transaction, as BEGIN and SET TRANSACTION give them.
@@ -145,6 +145,10 @@ impl Session {
                     SqlState::NO_ACTIVE_SQL_TRANSACTION,
                     "there is no transaction in progress",
                 );
+                // What the same query string has done so far is committed all the same.
+                if self.block == BlockState::Implicit {
+                    self.commit_transaction().await?;
+                }
                 Ok("COMMIT")
             }
         }
@@ -226,6 +230,7 @@ impl Session {
             deferred.take(all)
         };
         open.txn.statement();
+        let due = referential::refreshed(due, &self.catalog_snapshot())?;
         let context = self.exec_context(Arc::new([]))?;
         referential::verify(&context, due).await
     }
@@ -296,7 +301,7 @@ impl Session {
             schema_changes: open.schema_changes.clone(),
             settings: (settings, open.settings_session.clone()),
             row_deltas: open.row_deltas.len(),
-            deferred: open.deferred.lock().len(),
+            deferred: open.deferred.lock().clone(),
         });
         Ok(())
     }
@@ -317,7 +322,7 @@ impl Session {
         open.txn.rollback_to(&savepoint.point).map_err(sql_error)?;
         open.schema_changes = savepoint.schema_changes.clone();
         open.row_deltas.truncate(savepoint.row_deltas);
-        open.deferred.lock().truncate(savepoint.deferred);
+        *open.deferred.lock() = savepoint.deferred.clone();
         open.settings_session = savepoint.settings.1.clone();
         let settings = savepoint.settings.0.clone();
         open.savepoints.truncate(position + 1);

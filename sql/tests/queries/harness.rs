@@ -1,6 +1,10 @@
 //! A node in the simulator, and its answers as text.
 
-use std::{collections::BTreeSet, future::Future, sync::Arc};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    future::Future,
+    sync::Arc,
+};
 
 use basalt_env::{
     BoxFuture, Clock, Env,
@@ -27,6 +31,8 @@ pub struct Text {
     pub text: String,
     /// What else came, in order, if it is wanted: `columns`, `row`, `suspended`, and the command tags.
     pub messages: Option<Vec<String>>,
+    /// What COPY FROM STDIN is to read.
+    input: VecDeque<Bytes>,
 }
 
 impl Text {
@@ -95,7 +101,7 @@ impl Output for Text {
     }
 
     fn copy_read(&mut self) -> BoxFuture<'_, Result<Option<Bytes>>> {
-        Box::pin(std::future::ready(Ok(None)))
+        Box::pin(std::future::ready(Ok(self.input.pop_front())))
     }
 
     fn copy_out_start(&mut self, _: bool, _: usize) -> Result<()> {
@@ -146,7 +152,12 @@ impl Client {
 impl Client {
     /// The rows of the last statements, or `ERROR sqlstate: message`.
     pub async fn run(&mut self, sql: &str) -> String {
-        let mut out = Text::default();
+        self.run_with(sql, VecDeque::new()).await
+    }
+
+    /// The same with input for COPY.
+    pub async fn run_with(&mut self, sql: &str, input: VecDeque<Bytes>) -> String {
+        let mut out = Text { input, ..Text::default() };
         match self.session.simple_query(sql, &mut out).await {
             Ok(()) => out.text,
             Err(error) => format!("ERROR {}: {}", error.sqlstate(), error.message()),

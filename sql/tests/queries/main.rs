@@ -3,6 +3,7 @@
 mod aggregates;
 mod changes;
 mod commits;
+mod constraints;
 mod estimates;
 mod expressions;
 mod harness;
