@@ -42,7 +42,8 @@ pub enum Utility {
     Declare {
         name: String,
         binary: bool,
-        scroll: bool,
+        /// `None` leaves it to the plan.
+        scroll: Option<bool>,
         hold: bool,
         query: Box<ParsedStatement>,
     },
@@ -474,14 +475,15 @@ impl Tokens<'_> {
 
     fn declare(&mut self) -> Result<Utility> {
         let name = self.name()?;
-        let (mut binary, mut scroll, mut hold) = (false, false, false);
+        let (mut binary, mut scroll, mut hold) = (false, None, false);
         while !self.accept("cursor") {
             if self.accept("binary") {
                 binary = true;
             } else if self.accept("no") {
                 self.expect("scroll")?;
+                scroll = Some(false);
             } else if self.accept("scroll") {
-                scroll = true;
+                scroll = Some(true);
             } else if !(self.accept("insensitive") || self.accept("asensitive")) {
                 return Err(self.error());
             }

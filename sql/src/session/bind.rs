@@ -9,7 +9,7 @@ use basalt_types::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::{Session, StatementPlan};
+use super::{Session, StatementPlan, stored_cursor::StoredCursor};
 use crate::{Output, exec::RowStream};
 
 /// A named (or the unnamed) statement.
@@ -26,6 +26,8 @@ pub struct Portal {
     pub(crate) prepared: Arc<Prepared>,
     pub(crate) params: Arc<[Datum]>,
     pub(crate) progress: Progress,
+    /// The rows that a cursor has passed, as long as it can go back to all of them.
+    pub(crate) passed: Option<Box<StoredCursor>>,
     /// DECLARE … WITH HOLD, materialised at commit.
     pub(crate) hold: bool,
 }
@@ -215,7 +217,7 @@ impl Session {
         if let Some(statement) = &prepared.statement {
             self.check_promise(statement)?;
         }
-        let bound = Portal { prepared, params: values, progress: Progress::Ready, hold: false };
+        let bound = Portal { prepared, params: values, progress: Progress::Ready, passed: None, hold: false };
         self.portals.insert(portal.to_owned(), bound);
         Ok(())
     }

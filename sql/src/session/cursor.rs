@@ -1,12 +1,15 @@
 //! Server-side cursors: DECLARE, FETCH, MOVE, CLOSE. A cursor is a portal with a name, read
-//! forwards; SCROLL and WITH HOLD keep its rows.
+//! forwards; SCROLL and WITH HOLD keep its rows, and a cursor over a simple plan the first ones that it passed.
 
 use std::sync::Arc;
 
-use basalt_planner::parse::{FetchCount, ParsedStatement};
+use basalt_planner::{
+    Plan, PlanNode, Planned, PlannedBody,
+    parse::{FetchCount, ParsedStatement},
+};
 use basalt_types::{Datum, Oid, Result, SqlError, SqlState, SqlType};
 
-use super::{BlockState, Portal, Session, bind::Progress, stored_cursor::StoredCursor};
+use super::{BlockState, Interrupts, Portal, Session, bind::Progress, stored_cursor::StoredCursor};
 use crate::{
     Output,
     exec::{memory::Reservation, scope::row_bytes},
@@ -17,7 +20,7 @@ impl Session {
         &mut self,
         name: &str,
         binary: bool,
-        scroll: bool,
+        scroll: Option<bool>,
         hold: bool,
         query: &ParsedStatement,
         declared: &[SqlType],
@@ -70,7 +73,7 @@ impl Session {
         let implicit = self.open.is_none();
         self.ensure_transaction()?;
         let mut stream = self.start(&statement.parsed, &planned, params).await?;
-        if scroll || hold {
+        if scroll == Some(true) || hold {
             let budget = self.services.memory.statement(self.services.options.statement_memory_bytes);
             let mut memory = Reservation::new(&budget);
             let mut rows = Vec::new();
@@ -88,7 +91,13 @@ impl Session {
             return Ok(());
         }
         let progress = Progress::Rows { pending: Vec::new().into_iter(), stream: Some(stream.into()) };
-        let portal = Portal { prepared: Arc::new(prepared), params: params.clone(), progress, hold: false };
+        let passed = (scroll.is_none() && reads_backwards(&planned)).then(|| {
+            let budget = self.services.memory.statement(PASSED_BYTES_MAX);
+            let memory = Reservation::new(&budget);
+            Box::new(StoredCursor::new(prepared.fields.clone(), Vec::new(), false, memory))
+        });
+        let prepared = Arc::new(prepared);
+        let portal = Portal { prepared, params: params.clone(), progress, passed, hold: false };
         self.portals.insert(name.to_owned(), portal);
         Ok(())
     }
@@ -101,16 +110,14 @@ impl Session {
         out: &mut dyn Output,
     ) -> Result<()> {
         if let Some(stored) = self.cursors.get_mut(cursor) {
-            if !is_move {
-                out.fields(&stored.fields)?;
+            return move_among(stored, count, is_move, out);
+        }
+        let cancel = self.cancel.clone();
+        if let Some(portal) = self.portals.get_mut(cursor) {
+            read_ahead(portal, count, &cancel).await?;
+            if let Some(passed) = &mut portal.passed {
+                return move_among(passed, count, is_move, out);
             }
-            let rows = stored.fetch(count);
-            if !is_move {
-                for row in &rows {
-                    out.row(row)?;
-                }
-            }
-            return out.complete(&format!("{} {}", if is_move { "MOVE" } else { "FETCH" }, rows.len()));
         }
         let most = match count {
             FetchCount::All => u64::MAX,
@@ -124,7 +131,6 @@ impl Session {
                 .with_hint("Declare it with SCROLL option to enable backward scan."));
             }
         };
-        let cancel = self.cancel.clone();
         let portal = self.portals.get_mut(cursor).ok_or_else(|| no_cursor(cursor))?;
         if !is_move {
             out.fields(&portal.prepared.fields)?;
@@ -171,6 +177,66 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// Bytes of passed rows that a cursor keeps which nobody declared with SCROLL. Past them it only goes forwards.
+const PASSED_BYTES_MAX: usize = 1 << 20;
+
+/// Whether PostgreSQL would run the plan backwards, too, so that a cursor over it may go back without SCROLL.
+fn reads_backwards(planned: &Planned) -> bool {
+    fn of(plan: &Plan) -> bool {
+        match &plan.node {
+            PlanNode::Scan(scan) => scan.lock.is_none(),
+            PlanNode::VirtualScan { .. }
+            | PlanNode::FunctionScan { .. }
+            | PlanNode::Values { .. }
+            | PlanNode::Sort { .. } => true,
+            PlanNode::Filter { input, .. }
+            | PlanNode::Project { input, .. }
+            | PlanNode::Limit { input, .. } => of(input),
+            _ => false,
+        }
+    }
+    matches!(&planned.body, PlannedBody::Query(plan) if of(plan))
+}
+
+/// FETCH or MOVE among rows that are kept.
+fn move_among(kept: &mut StoredCursor, count: FetchCount, is_move: bool, out: &mut dyn Output) -> Result<()> {
+    if !is_move {
+        out.fields(&kept.fields)?;
+    }
+    let rows = kept.fetch(count);
+    if !is_move {
+        for row in &rows {
+            out.row(row)?;
+        }
+    }
+    out.complete(&format!("{} {}", if is_move { "MOVE" } else { "FETCH" }, rows.len()))
+}
+
+/// Reads the rows that a cursor moves over to those that it keeps; when they are too many, it keeps none from then on.
+async fn read_ahead(portal: &mut Portal, count: FetchCount, cancel: &Interrupts) -> Result<()> {
+    let Progress::Rows { pending, stream } = &mut portal.progress else { return Ok(()) };
+    let Some(mut passed) = portal.passed.take() else { return Ok(()) };
+    let needed = passed.needed(count);
+    while passed.len() < needed {
+        let Some(row) = pending.next() else {
+            cancel.check()?;
+            let Some(running) = stream else { break };
+            match running.get_mut().next_batch().await? {
+                Some(batch) => *pending = batch.into_iter(),
+                None => *stream = None,
+            }
+            continue;
+        };
+        if let Some(row) = passed.push(row) {
+            let ahead = passed.ahead().chain(std::iter::once(row)).chain(pending.by_ref());
+            *pending = ahead.collect::<Vec<_>>().into_iter();
+            return Ok(());
+        }
+    }
+    portal.passed = Some(passed);
+    Ok(())
 }
 
 fn no_cursor(name: &str) -> SqlError {

@@ -502,6 +502,10 @@ async fn send_rows(
     let Progress::Rows { pending, stream } = &mut portal.progress else {
         return Err(SqlError::internal("portal is not running"));
     };
+    if let Some(passed) = portal.passed.take() {
+        // A cursor that FETCH has moved is read forwards from where it stands.
+        *pending = passed.ahead().chain(pending.by_ref()).collect::<Vec<_>>().into_iter();
+    }
     let returns_rows = !portal.prepared.fields.is_empty();
     if returns_rows {
         out.fields(&portal.prepared.fields)?;

@@ -3,7 +3,7 @@
 use basalt_planner::{Field, parse::FetchCount};
 use basalt_types::Row;
 
-use crate::exec::memory::Reservation;
+use crate::exec::{memory::Reservation, scope::row_bytes};
 
 /// All rows of a cursor, and where it stands.
 pub(crate) struct StoredCursor {
@@ -14,12 +14,43 @@ pub(crate) struct StoredCursor {
     pub hold: bool,
     /// Its transaction has committed.
     pub committed: bool,
-    _memory: Reservation,
+    memory: Reservation,
 }
 
 impl StoredCursor {
     pub fn new(fields: Vec<Field>, rows: Vec<Row>, hold: bool, memory: Reservation) -> Self {
-        Self { fields, rows, position: 0, hold, committed: false, _memory: memory }
+        Self { fields, rows, position: 0, hold, committed: false, memory }
+    }
+
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Adds a last row, or gives it back when there is no room.
+    pub fn push(&mut self, row: Row) -> Option<Row> {
+        if self.memory.grow(row_bytes(&row)).is_err() {
+            return Some(row);
+        }
+        self.rows.push(row);
+        None
+    }
+
+    /// Rows that must be there before it moves; all when they are fewer.
+    pub fn needed(&self, count: FetchCount) -> usize {
+        let forwards =
+            |from: usize, rows: i64| from.saturating_add(usize::try_from(rows).unwrap_or(usize::MAX));
+        match count {
+            FetchCount::Rows(rows) if rows > 0 => forwards(self.position.min(self.rows.len()), rows),
+            FetchCount::Relative(rows) if rows > 0 => forwards(self.position, rows),
+            FetchCount::Absolute(row) if row >= 0 => forwards(0, row),
+            FetchCount::All | FetchCount::Absolute(_) => usize::MAX,
+            FetchCount::Rows(_) | FetchCount::Relative(_) | FetchCount::BackwardAll => 0,
+        }
+    }
+
+    /// The rows after the one it stands on.
+    pub fn ahead(self) -> impl Iterator<Item = Row> {
+        self.rows.into_iter().skip(self.position)
     }
 
     /// Moves, and gives the rows that were passed in that order.

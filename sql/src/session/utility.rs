@@ -451,6 +451,7 @@ impl Session {
             prepared: Arc::new(prepared),
             params: params.clone(),
             progress: super::bind::Progress::Ready,
+            passed: None,
             hold: false,
         };
         Box::pin(self.run_portal("", &mut portal, 0, out)).await

@@ -3,7 +3,7 @@
 use basalt_types::Result;
 use bytes::Bytes;
 
-use crate::harness::{Client, Text, with_node};
+use crate::harness::{Client, Text, check, with_node};
 
 fn answer<T>(result: Result<T>) -> String {
     match result {
@@ -167,4 +167,49 @@ fn statements_are_described_and_bound_as_they_would_run() {
             }
         }
     });
+}
+
+/// Without SCROLL, as PostgreSQL: over plans that it reads backwards, too, but here only as far as the rows are few.
+#[test]
+fn a_plain_cursor_over_a_simple_query_goes_back() {
+    const FORWARD: &str = "ERROR 55000: cursor can only scan forward";
+    let open = |cursor: &str| format!("ROLLBACK; BEGIN; DECLARE {cursor}");
+    let steps = [
+        (open("c CURSOR FOR SELECT a FROM q"), ""),
+        ("FETCH 2 FROM c".to_owned(), "1\n2"),
+        ("FETCH BACKWARD 1 FROM c".to_owned(), "1"),
+        ("FETCH BACKWARD 1 FROM c".to_owned(), ""),
+        ("FETCH 1 FROM c".to_owned(), "1"),
+        ("FETCH ALL FROM c".to_owned(), "2\n3\n4\n5"),
+        ("FETCH PRIOR FROM c".to_owned(), "5"),
+        ("FETCH FIRST FROM c; FETCH LAST FROM c".to_owned(), "1\n5"),
+        ("FETCH ABSOLUTE 2 FROM c; FETCH RELATIVE 2 FROM c; FETCH 0 FROM c".to_owned(), "2\n4\n4"),
+        ("MOVE BACKWARD ALL IN c; FETCH NEXT FROM c".to_owned(), "1"),
+        (open("c CURSOR FOR SELECT a FROM q ORDER BY a DESC LIMIT 3; FETCH 2 FROM c"), "5\n4"),
+        ("FETCH BACKWARD 1 FROM c".to_owned(), "5"),
+        (
+            open("c CURSOR FOR SELECT * FROM generate_series(1, 4); FETCH LAST FROM c; FETCH PRIOR FROM c"),
+            "4\n3",
+        ),
+        (open("c NO SCROLL CURSOR FOR SELECT a FROM q; FETCH 2 FROM c; FETCH PRIOR FROM c"), FORWARD),
+        (open("c CURSOR FOR SELECT count(*) FROM q; FETCH 2 FROM c; FETCH PRIOR FROM c"), FORWARD),
+        (open("c CURSOR FOR SELECT a FROM q FOR UPDATE; FETCH 2 FROM c; FETCH PRIOR FROM c"), FORWARD),
+        // More rows than are kept for one who never asked.
+        (
+            open(
+                "c CURSOR FOR SELECT a FROM generate_series(1, 100000) AS a; MOVE 99000 IN c; FETCH 2 FROM c",
+            ),
+            "99001\n99002",
+        ),
+        ("FETCH PRIOR FROM c".to_owned(), FORWARD),
+        (
+            open(
+                "c CURSOR FOR SELECT a FROM generate_series(1, 100000) AS a; FETCH 3 FROM c; FETCH PRIOR FROM c",
+            ),
+            "1\n2\n3\n2",
+        ),
+        ("MOVE 99997 IN c; FETCH ALL FROM c".to_owned(), "100000"),
+    ];
+    let steps: Vec<(&str, &str)> = steps.iter().map(|(sql, rows)| (sql.as_str(), *rows)).collect();
+    check("CREATE TABLE q (a int PRIMARY KEY); INSERT INTO q SELECT generate_series(1, 5)", &steps);
 }
