@@ -7,9 +7,14 @@ use basalt_txn::{ReadOptions, TxnConfig};
 
 use crate::workload::{Context, Ended, transact};
 
-/// Keys with a provisional value or a replicated lock, whoever holds it.
+/// Keys with a provisional value or a replicated lock, whoever holds it. That they can't be read is a violation.
 pub fn locks(context: &Context) -> Vec<Vec<u8>> {
-    context.node.with_running(|_, engine| stored_locks(engine)).unwrap_or_default()
+    match context.node.with_running(|_, engine| stored_locks(engine)) {
+        Some(Ok(keys)) => return keys,
+        Some(Err(error)) => context.violations.report(format!("locks can't be read: {error}")),
+        None => context.violations.report("the node is down when its locks are counted"),
+    }
+    Vec::new()
 }
 
 /// The ranges tile the key space, and meta says so.
@@ -25,19 +30,15 @@ pub async fn check_ranges(context: &Context) {
     }
 }
 
-fn stored_locks(engine: &MemoryEngine) -> Vec<Vec<u8>> {
+fn stored_locks(engine: &MemoryEngine) -> basalt_storage::Result<Vec<Vec<u8>>> {
     let mut keys = Vec::new();
-    let Ok(mut iter) = engine.iter(Family::Lock, IterOptions::default()) else { return keys };
-    if iter.seek(&[]).is_err() {
-        return keys;
-    }
+    let mut iter = engine.iter(Family::Lock, IterOptions::default())?;
+    iter.seek(&[])?;
     while iter.valid() {
         keys.push(iter.key().to_vec());
-        if iter.next().is_err() {
-            break;
-        }
+        iter.next()?;
     }
-    keys
+    Ok(keys)
 }
 
 fn ranges(engine: &MemoryEngine) -> Result<Vec<RangeDescriptor>, String> {
@@ -85,4 +86,31 @@ async fn check_meta(context: &Context, ranges: Vec<RangeDescriptor>) {
         context.node.pause().await;
     }
     context.violations.report("meta can't be read");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, atomic::AtomicU64};
+
+    use basalt_env::sim::{SimExecutor, SimRng};
+
+    use super::*;
+    use crate::{Parameters, Violations, node::Node, trace::Trace};
+
+    #[test]
+    fn locks_that_nobody_can_count_are_a_violation() {
+        let parameters = Arc::new(Parameters::from_seed(1, None));
+        let (trace, violations) = (Trace::new(false), Violations::default());
+        let executor = SimExecutor::new(1);
+        let context = Context {
+            node: Node::new(executor, parameters.clone(), trace.clone(), violations.clone()),
+            parameters,
+            violations,
+            trace,
+            rng: Arc::new(SimRng::new(1)),
+            events: Arc::new(AtomicU64::new(1)),
+        };
+        assert!(locks(&context).is_empty());
+        assert_eq!(context.violations.take().len(), 1);
+    }
 }
