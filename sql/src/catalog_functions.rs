@@ -55,7 +55,7 @@ pub fn call(
                 .and_then(|id| constraint_definition(view, id, pretty))
                 .map_or(Datum::Null, Datum::text)
         }
-        "pg_get_viewdef" => match argument(args, 0).and_then(|id| view.snapshot.tables.get(&id)) {
+        "pg_get_viewdef" => match relation(view, args).and_then(|id| view.snapshot.tables.get(&id)) {
             Some(table) => match &table.kind {
                 TableKind::View { query } | TableKind::Materialized { query, .. } => {
                     Datum::text(format!(" {query};"))
@@ -64,19 +64,6 @@ pub fn call(
             },
             None => Datum::Null,
         },
-        // The only role is a superuser.
-        "has_table_privilege"
-        | "has_any_column_privilege"
-        | "has_column_privilege"
-        | "has_schema_privilege"
-        | "has_database_privilege"
-        | "has_function_privilege"
-        | "has_sequence_privilege"
-        | "has_type_privilege"
-        | "has_tablespace_privilege"
-        | "has_language_privilege"
-        | "has_parameter_privilege"
-        | "pg_has_role" => Datum::Bool(true),
         "row_security_active" | "pg_is_other_temp_schema" => Datum::Bool(false),
         "pg_my_temp_schema" => Datum::Oid(Oid(0)),
         "pg_tablespace_location" => Datum::text(""),
@@ -134,7 +121,7 @@ pub fn call(
             Some(Datum::Text(name)) => view.schema(&unquote(name)).map_or(Datum::Null, Datum::Oid),
             _ => Datum::Null,
         },
-        _ => return None,
+        _ => return crate::privileges::call(view, name, args),
     }))
 }
 
@@ -237,6 +224,14 @@ fn argument(args: &[Datum], position: usize) -> Option<Oid> {
         Datum::Int4(id) => u32::try_from(*id).ok().map(Oid),
         Datum::Int8(id) => u32::try_from(*id).ok().map(Oid),
         _ => None,
+    }
+}
+
+/// A relation by number or name.
+fn relation(view: &CatalogView, args: &[Datum]) -> Option<Oid> {
+    match args.first()? {
+        Datum::Text(name) => resolve_relation(view, name).ok().flatten(),
+        _ => argument(args, 0),
     }
 }
 
@@ -411,7 +406,7 @@ pub fn resolve_reg(view: &CatalogView, reg_type: Oid, text: &str) -> Result<Oid>
     found.ok_or_else(|| undefined_object(kind, text))
 }
 
-fn resolve_relation(view: &CatalogView, text: &str) -> Result<Option<Oid>> {
+pub(crate) fn resolve_relation(view: &CatalogView, text: &str) -> Result<Option<Oid>> {
     let parts = split_name(text);
     let name = match &parts[..] {
         [name] => QualifiedName { database: None, schema: None, name: name.clone() },
@@ -426,10 +421,19 @@ fn resolve_relation(view: &CatalogView, text: &str) -> Result<Option<Oid>> {
     view.relation_oid(&name)
 }
 
-fn resolve_type(text: &str) -> Option<Oid> {
+pub(crate) fn resolve_type(text: &str) -> Option<Oid> {
     let text = text.trim();
     let text = text.strip_prefix("pg_catalog.").unwrap_or(text);
     let lower = text.to_ascii_lowercase();
+    // Names that the grammar translates.
+    let lower = match lower.as_str() {
+        "int" => "integer",
+        "dec" | "decimal" => "numeric",
+        "char" => "character",
+        "varchar" => "character varying",
+        "float" => "double precision",
+        other => other,
+    };
     let by_sql_name = sql_type::all_types().iter().find(|info| info.sql_name == lower);
     by_sql_name.or_else(|| sql_type::type_by_name(&unquote(text))).map(|info| info.oid)
 }
@@ -460,7 +464,7 @@ pub fn reg_name(view: &CatalogView, reg_type: Oid, id: Oid) -> Option<String> {
 }
 
 /// Splits a dotted name, folding what is not quoted.
-fn split_name(text: &str) -> Vec<String> {
+pub(crate) fn split_name(text: &str) -> Vec<String> {
     let mut parts = vec![String::new()];
     let mut quoted = false;
     for c in text.chars() {
@@ -476,7 +480,7 @@ fn split_name(text: &str) -> Vec<String> {
     parts
 }
 
-fn unquote(text: &str) -> String {
+pub(crate) fn unquote(text: &str) -> String {
     split_name(text).pop().unwrap_or_default()
 }
 

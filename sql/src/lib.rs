@@ -9,6 +9,7 @@ pub mod layout;
 pub mod locks;
 pub mod output;
 pub mod plan_cache;
+mod privileges;
 pub mod row_ids;
 pub mod sequences;
 pub mod services;

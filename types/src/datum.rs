@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::json::Json;
-use crate::{Interval, Numeric, Oid};
+use crate::{Interval, Numeric, Oid, Result, SqlError, SqlState};
 
 /// A value, NULL included. The variant does not always determine the SQL type:
 /// text, varchar, char(n), name and json all are [`Datum::Text`]; oid and the reg* types all are [`Datum::Oid`].
@@ -60,6 +60,19 @@ impl Array {
     pub fn from_elements(element_type: Oid, elements: Vec<Datum>) -> Self {
         let dimensions = if elements.is_empty() { vec![] } else { vec![(elements.len(), 1)] };
         Self { element_type, dimensions, elements }
+    }
+
+    /// Refuses dimensions whose end no subscript could name.
+    pub fn check_bounds(dimensions: &[(usize, i32)]) -> Result<()> {
+        for (length, lower) in dimensions {
+            if *length as i64 + i64::from(*lower) > i64::from(i32::MAX) {
+                return Err(SqlError::new(
+                    SqlState::PROGRAM_LIMIT_EXCEEDED,
+                    format!("array lower bound is too large: {lower}"),
+                ));
+            }
+        }
+        Ok(())
     }
 }
 

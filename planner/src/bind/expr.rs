@@ -179,6 +179,20 @@ impl Binder<'_> {
         {
             return Ok(compared);
         }
+        if let (ast::Expr::Collate { collation: first, .. }, ast::Expr::Collate { collation: second, expr }) =
+            (leftmost, right)
+        {
+            let (first, second) = (super::folded(first)?, super::folded(second)?);
+            if first.last() != second.last() {
+                let name = |parts: &[String]| parts.last().cloned().unwrap_or_default();
+                let message = format!(
+                    "collation mismatch between explicit collations \"{}\" and \"{}\"",
+                    name(&first),
+                    name(&second)
+                );
+                return Err(self.error_after(SqlState::COLLATION_MISMATCH, message, expr.span()));
+            }
+        }
         let mut result = self.expr(leftmost, env)?;
         for (op, right) in chain.into_iter().rev() {
             let name = operator_name(op)?;

@@ -236,11 +236,12 @@ impl Binder<'_> {
                     bound?
                 };
                 let Some(alias) = alias else {
-                    return Err(self.at(
-                        SqlError::new(SqlState::SYNTAX_ERROR, "subquery in FROM must have an alias")
-                            .with_hint("For example, FROM (SELECT ...) [AS] foo."),
-                        subquery.span(),
-                    ));
+                    let error = SqlError::new(SqlState::SYNTAX_ERROR, "subquery in FROM must have an alias")
+                        .with_hint("For example, FROM (SELECT ...) [AS] foo.");
+                    return Err(match self.source.last_before(subquery.span().start, "(") {
+                        Some(position) => error.at(position),
+                        None => error,
+                    });
                 };
                 self.derived(bound, fold(&alias.name), Some(alias))
             }

@@ -62,6 +62,7 @@ fn figure(expr: &Expr) -> (Option<String>, u8) {
         },
         Expr::Array(_) => strong("array"),
         Expr::Tuple(_) => strong("row"),
+        Expr::BinaryOp { op: ast::BinaryOperator::Overlaps, .. } => strong("overlaps"),
         Expr::Exists { negated: false, .. } => strong("exists"),
         Expr::Subquery(query) => match query.body.as_ref() {
             ast::SetExpr::Select(select) => match select.projection.first() {

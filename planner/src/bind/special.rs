@@ -27,7 +27,7 @@ impl Binder<'_> {
                 (if matches!(expr, E::Ceil { .. }) { "ceil" } else { "floor" }, vec![inner])
             }
             E::Position { expr: inner, r#in } => ("position", vec![r#in, inner]),
-            E::Substring { expr: inner, substring_from, substring_for, .. } => {
+            E::Substring { expr: inner, substring_from, substring_for, shorthand, .. } => {
                 match (substring_from, substring_for) {
                     (None, Some(length)) => {
                         let args = vec![
@@ -40,7 +40,7 @@ impl Binder<'_> {
                     (from, length) => {
                         let args =
                             std::iter::once(inner).chain(from).chain(length).map(AsRef::as_ref).collect();
-                        ("substring", args)
+                        (if *shorthand { "substr" } else { "substring" }, args)
                     }
                 }
             }

@@ -72,12 +72,12 @@ impl Binder<'_> {
     ) -> Result<Expr> {
         let span = function.name.span();
         if self.collected.in_window || self.collected.in_aggregate {
-            let message = if self.collected.in_window {
-                "window function calls cannot be nested"
+            let (state, message) = if self.collected.in_window {
+                (SqlState::WINDOWING_ERROR, "window function calls cannot be nested")
             } else {
-                "aggregate function calls cannot contain window function calls"
+                (SqlState::GROUPING_ERROR, "aggregate function calls cannot contain window function calls")
             };
-            return Err(self.error_at(SqlState::WINDOWING_ERROR, message, span));
+            return Err(self.error_at(state, message, span));
         }
         if !matches!(self.collected.clause, Clause::Select | Clause::OrderBy | Clause::DistinctOn) {
             let place = self.collected.clause.name();

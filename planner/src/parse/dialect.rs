@@ -113,7 +113,6 @@ impl Dialect for Postgres {
         supports_empty_projections
         supports_nested_comments
         supports_string_escape_constant
-        supports_numeric_literal_underscores
         supports_array_typedef_with_brackets
         supports_geometric_types
         supports_set_names
@@ -122,7 +121,6 @@ impl Dialect for Postgres {
         supports_interval_options
         supports_insert_table_alias
         supports_create_table_like_parenthesized
-        supports_select_wildcard_with_alias
         supports_comma_separated_trim
         supports_xml_expressions
         supports_comment_optimizer_hint

@@ -36,7 +36,15 @@ pub(super) fn tokenize(sql: &str, source: &Source) -> Result<Vec<TokenWithSpan>>
             adjacent = false;
             continue;
         }
+        if let Token::CustomBinaryOperator(name) = &token.token
+            && let Some(parts) = operator_parts(name, &token)
+        {
+            joined.extend(parts);
+            (new_line, adjacent) = (false, true);
+            continue;
+        }
         let (was_new_line, was_adjacent) = (new_line, adjacent);
+        check_number(joined.last().filter(|_| was_adjacent), &token, source)?;
         (new_line, adjacent) = (false, true);
         if was_new_line && continues(&mut joined, &token, source)? {
             continue;
@@ -52,6 +60,45 @@ pub(super) fn tokenize(sql: &str, source: &Source) -> Result<Vec<TokenWithSpan>>
     }
     joined.retain(|token| !matches!(token.token, Token::Whitespace(_)));
     if marked.is_empty() { Ok(joined) } else { unicode(joined, &marked, source) }
+}
+
+/// No sign belongs to an operator of arithmetic and comparison characters: `->-` is `->` and a minus.
+fn operator_parts(name: &str, token: &TokenWithSpan) -> Option<Vec<TokenWithSpan>> {
+    let kept = name.trim_end_matches(['+', '-']);
+    if kept.len() == name.len()
+        || kept.is_empty()
+        || name.contains(['~', '!', '@', '#', '%', '^', '&', '|', '`', '?'])
+    {
+        return None;
+    }
+    let mut at = token.span.start;
+    let mut parts = Vec::new();
+    let mut push = |token: Token, length: usize| {
+        let end = Location::new(at.line, at.column + length as u64);
+        parts.push(TokenWithSpan { token, span: Span::new(at, end) });
+        at = end;
+    };
+    let mut tokens = Tokenizer::new(&dialect::Postgres, kept).tokenize().ok()?.into_iter();
+    push(tokens.next()?, kept.len());
+    for sign in name[kept.len()..].chars() {
+        push(if sign == '+' { Token::Plus } else { Token::Minus }, 1);
+    }
+    Some(parts)
+}
+
+/// Refuses a word right behind a number.
+fn check_number(before: Option<&TokenWithSpan>, token: &TokenWithSpan, source: &Source) -> Result<()> {
+    let span = match (before, &token.token) {
+        (Some(number), Token::Word(word))
+            if word.quote_style.is_none() && matches!(number.token, Token::Number(..)) =>
+        {
+            Span::new(number.span.start, token.span.end)
+        }
+        (_, Token::HexStringLiteral(_)) if source.span(token.span).starts_with('0') => token.span,
+        _ => return Ok(()),
+    };
+    let message = format!("trailing junk after numeric literal at or near \"{}\"", source.span(span));
+    Err(placed(SqlState::SYNTAX_ERROR, message, span.start, source))
 }
 
 /// Appends a string to the string before it.

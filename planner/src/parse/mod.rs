@@ -117,11 +117,18 @@ fn parse_one(tokens: &[TokenWithSpan], source: &Source) -> Result<ParsedStatemen
     if matches!(&tokens[0].token, Token::Word(word) if word.value.eq_ignore_ascii_case("copy")) {
         rewrite::copy::check(tokens, source)?;
     }
-    let tokens = rewrite::statement(tokens.to_vec());
-    let mut parser = new_parser(tokens);
-    let statement =
-        parser.parse_statement().map_err(|error| syntax_error::translate(error, &parser, source))?;
-    expect_end(&parser, source)?;
+    let mut parser = new_parser(rewrite::statement(tokens.to_vec()));
+    let statement = parser
+        .parse_statement()
+        .map_err(|error| syntax_error::translate(error, &parser, source))
+        .and_then(|statement| expect_end(&parser, source).map(|()| statement));
+    let statement = statement.map_err(|error| {
+        let is_syntax = error.sqlstate() == SqlState::SYNTAX_ERROR;
+        match rewrite::shorthand::missing_feature(tokens).filter(|_| is_syntax) {
+            Some(feature) => SqlError::not_supported(feature),
+            None => error,
+        }
+    })?;
     Ok(ParsedStatement { body: ParsedBody::Sql(Box::new(statement)), text, source: source.clone() })
 }
 

@@ -45,7 +45,9 @@ pub(super) fn check_words(tokens: &[TokenWithSpan], source: &Source) -> Result<(
     // Strings follow AS in the options of COPY and in definitions of functions.
     let after_as =
         !matches!(tokens.first().and_then(word).as_deref(), Some("create" | "copy" | "comment" | "do"));
+    let mut locks = false;
     for pair in tokens.windows(2) {
+        let is_lock = std::mem::replace(&mut locks, word(&pair[0]).as_deref() == Some("for"));
         if matches!(pair[1].token, Token::SingleQuotedString(_)) {
             let refused = match &pair[0].token {
                 Token::SingleQuotedString(_) | Token::EscapedStringLiteral(_) => true,
@@ -60,7 +62,7 @@ pub(super) fn check_words(tokens: &[TokenWithSpan], source: &Source) -> Result<(
             }
         }
         let (Some(before), Some(after)) = (word(&pair[0]), word(&pair[1])) else { continue };
-        let clause = matches!(before.as_str(), "from" | "join" | "into" | "update");
+        let clause = matches!(before.as_str(), "from" | "join" | "into" | "update") && !is_lock;
         if clause && NEVER_TABLES.contains(&after.as_str()) {
             return Err(near(&pair[1], source));
         }

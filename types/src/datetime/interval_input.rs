@@ -110,8 +110,18 @@ impl Reader {
 
     fn time(&mut self, text: &str, minus: bool) -> Result<(), Fault> {
         let mut parts = Parts::default();
-        parts.read_time(text)?;
-        let micros = parts.time_of_day();
+        let (hours, rest) = text.split_once(':').ok_or(Fault::Syntax)?;
+        // Hours may exceed what a time of day has room for; minutes before a point may not.
+        let are_hours = !hours.is_empty() && rest.find('.').is_none_or(|point| rest[..point].contains(':'));
+        let micros = if are_hours && hours.bytes().all(|byte| byte.is_ascii_digit()) {
+            parts.read_time(&format!("0:{rest}"))?;
+            let hours: i64 = hours.parse().map_err(|_| Fault::Field)?;
+            let whole = hours.checked_mul(super::MICROS_PER_HOUR).ok_or(Fault::Field)?;
+            whole.checked_add(parts.time_of_day()).ok_or(Fault::Field)?
+        } else {
+            parts.read_time(text)?;
+            parts.time_of_day()
+        };
         self.sum.add_micros(if minus || self.negative { -micros } else { micros })?;
         // A number before it is days.
         self.unit = Some(Unit::Day);

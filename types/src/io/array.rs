@@ -100,6 +100,7 @@ impl Parser<'_> {
                 return Err(too_large());
             }
             dimensions.push((length, lower));
+            Array::check_bounds(&dimensions)?;
             self.rest = rest;
         }
         if !dimensions.is_empty() {

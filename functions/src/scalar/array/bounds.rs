@@ -127,7 +127,8 @@ fn fill(call: &Call<'_>, value: &Datum, lengths: Option<&Array>, bounds: Option<
     if total == 0 || lengths.is_empty() {
         return Ok(Array { element_type, dimensions: vec![], elements: vec![] });
     }
-    let dimensions = lengths.iter().map(|length| *length as usize).zip(bounds).collect();
+    let dimensions: Vec<(usize, i32)> = lengths.iter().map(|length| *length as usize).zip(bounds).collect();
+    Array::check_bounds(&dimensions)?;
     Ok(Array { element_type, dimensions, elements: vec![value.clone(); total] })
 }
 

@@ -40,6 +40,7 @@ fn append(call: &Call<'_>, array: Option<&Array>, value: &Datum) -> Result<Array
     let lower = array.dimensions.first().map_or(1, |(_, lower)| *lower);
     let mut elements = array.elements.clone();
     elements.push(value.clone());
+    Array::check_bounds(&[(elements.len(), lower)])?;
     Ok(Array { element_type: array.element_type, dimensions: vec![(elements.len(), lower)], elements })
 }
 
@@ -50,6 +51,7 @@ fn prepend(call: &Call<'_>, value: &Datum, array: Option<&Array>) -> Result<Arra
     one_dimension(array)?;
     let lower = array.dimensions.first().map_or(1, |(_, lower)| *lower);
     let elements: Vec<Datum> = std::iter::once(value.clone()).chain(array.elements.iter().cloned()).collect();
+    Array::check_bounds(&[(elements.len(), lower)])?;
     Ok(Array { element_type: array.element_type, dimensions: vec![(elements.len(), lower)], elements })
 }
 
@@ -93,6 +95,7 @@ fn concatenate(a: Option<&Array>, b: Option<&Array>) -> Result<Option<Array>> {
     }
     let mut dimensions = outer.clone();
     dimensions[0].0 += added;
+    Array::check_bounds(&dimensions)?;
     let elements = a.elements.iter().chain(&b.elements).cloned().collect();
     Ok(Some(Array { element_type: a.element_type, dimensions, elements }))
 }

@@ -3,6 +3,7 @@
 pub(super) mod copy;
 mod definition;
 mod query;
+pub(super) mod shorthand;
 
 use sqlparser::{
     keywords::Keyword,
@@ -44,6 +45,7 @@ pub(super) fn statement(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
 /// `COLLATE pg_catalog.default` (the grammar takes no keyword there), and TRIM with nothing before its FROM.
 pub(super) fn expressions(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     query::queries(&mut tokens);
+    shorthand::expand(&mut tokens);
     let mut at = 0;
     while at < tokens.len() {
         if keyword(tokens.get(at)) == Keyword::TRIM {
