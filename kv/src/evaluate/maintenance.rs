@@ -1,17 +1,17 @@
 //! Requests that change storage without changing what transactions see.
 
-use basalt_base::{Span, Timestamp, keys};
+use basalt_base::{Span, Timestamp};
 use basalt_kv_api::{Error, Response};
 use basalt_storage::{Family, WriteBatch, mvcc};
 
 use super::context::{Evaluated, Evaluation};
 
-/// Removes a span physically.
+/// Removes a span physically: its versions and its locks. The records of transactions anchored there stay until the
+/// janitor has seen to their locks elsewhere: a lock whose record is gone passes for one of an aborted transaction.
 pub fn clear_range(eval: &mut Evaluation<'_>, span: &Span) -> Evaluated<Response> {
     let mut batch = WriteBatch::new();
     batch.delete_range(Family::Data, span.clone());
     batch.delete_range(Family::Lock, span.clone());
-    batch.delete_range(Family::Local, keys::range_local_span(span));
     eval.write(batch);
     eval.effects.cleared = Some(span.clone());
     Ok(Response::ClearRange)

@@ -63,6 +63,24 @@ fn a_cleared_span_is_gone() {
 }
 
 #[test]
+fn a_commit_outlives_the_rows_at_its_anchor() {
+    with_store(4, async |machine, client: Client| {
+        client.split("m").await.unwrap();
+        let mut ended = client.begin(1);
+        client.in_txn(&mut ended, vec![put("a", "1", 1)]).await.unwrap();
+        client.in_txn(&mut ended, vec![put("x", "2", 2)]).await.unwrap();
+        client.end(&mut ended, true, &["a", "x"]).await.unwrap();
+        // Its lock on the other range has not been resolved when the table of its anchor is dropped.
+        let clear = Request::ClearRange { span: span("a", "b") };
+        client.send(BatchHeader::default(), vec![clear]).await.unwrap();
+        assert_eq!(client.get("a").await.unwrap(), None);
+        assert_eq!(client.get("x").await.unwrap().as_deref(), Some("2"));
+        machine.sleep_ms(20_000).await;
+        assert_eq!(client.get("x").await.unwrap().as_deref(), Some("2"));
+    });
+}
+
+#[test]
 fn nobody_waits_for_a_lock_that_was_cleared_away() {
     with_store(3, async |_, client: Client| {
         let mut holder = client.begin(1);
