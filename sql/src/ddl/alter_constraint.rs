@@ -189,7 +189,8 @@ pub(super) async fn drop(
         return Ok(());
     }
     if let Some(position) = changed.indexes.iter().position(|index| index.constraint && index.name == name) {
-        drop_dependents(session, table, position, cascade).await?;
+        let what = format!("constraint {name} on table {}", table.name);
+        drop_dependents(session, table, position, &what, cascade).await?;
         let table = current(session, table)?;
         return drop_key(session, &table, position).await;
     }
@@ -201,11 +202,12 @@ pub(super) async fn drop(
     Err(missing(table, &name))
 }
 
-/// Foreign keys need the unique index behind the columns that they refer to.
-async fn drop_dependents(
+/// Foreign keys need the unique index behind the columns that they refer to; `what` is about to be dropped.
+pub(super) async fn drop_dependents(
     session: &mut Session,
     table: &Arc<Table>,
     position: usize,
+    what: &str,
     cascade: bool,
 ) -> Result<()> {
     let dependents: Vec<_> = foreign_key::referring(session, table)
@@ -225,13 +227,17 @@ async fn drop_dependents(
             .collect();
         return Err(SqlError::new(
             SqlState::DEPENDENT_OBJECTS_STILL_EXIST,
-            format!(
-                "cannot drop constraint {index} on table {} because other objects depend on it",
-                table.name
-            ),
+            format!("cannot drop {what} because other objects depend on it"),
         )
         .with_detail(detail.join("\n"))
         .with_hint("Use DROP ... CASCADE to drop the dependent objects too."));
+    }
+    for (child, key) in &dependents {
+        session.notice(
+            NoticeLevel::Notice,
+            SqlState::SUCCESSFUL_COMPLETION,
+            format!("drop cascades to constraint {} on table {}", key.name, child.name),
+        );
     }
     foreign_key::remove(session, dependents).await
 }

@@ -7,7 +7,7 @@ use basalt_types::{Oid, Result, SqlError, SqlState};
 use sqlparser::ast::{ObjectName, ObjectType};
 
 use super::{
-    foreign_key, names,
+    alter_constraint, alter_table, foreign_key, names,
     sequence::{owned_by, sequences_in},
     view,
 };
@@ -27,7 +27,7 @@ pub(super) async fn run(
     }
     for name in names {
         match kind {
-            ObjectType::Index => drop_index(session, name, if_exists).await?,
+            ObjectType::Index => drop_index(session, name, if_exists, cascade).await?,
             _ => drop_relation(session, kind, name, if_exists, cascade, &together).await?,
         }
     }
@@ -188,7 +188,7 @@ pub(super) async fn remove(session: &mut Session, table: &Arc<Table>) -> Result<
     session.change_schema(table.id, None)
 }
 
-async fn drop_index(session: &mut Session, name: &ObjectName, if_exists: bool) -> Result<()> {
+async fn drop_index(session: &mut Session, name: &ObjectName, if_exists: bool, cascade: bool) -> Result<()> {
     let view = session.catalog_view();
     let oid = view.relation_oid(&names::qualified(name)?)?;
     let Some(oid) = oid else {
@@ -212,11 +212,13 @@ async fn drop_index(session: &mut Session, name: &ObjectName, if_exists: bool) -
         .with_hint(format!("You can drop constraint {} on table {} instead.", index.name, table.name)));
     }
     let table = session.lock_for_change(&table.clone()).await?;
-    session.check_nothing_waits("DROP INDEX", &table)?;
-    let mut changed = Table::clone(&table);
-    let Some(position) = changed.indexes.iter().position(|index| index.oid == oid) else {
+    let Some(position) = table.indexes.iter().position(|index| index.oid == oid) else {
         return missing(session, "index", name, if_exists);
     };
+    let what = format!("index {}", table.indexes[position].name);
+    alter_constraint::drop_dependents(session, &table, position, &what, cascade).await?;
+    let table = alter_table::current(session, &table)?;
+    let mut changed = Table::clone(&table);
     let index = changed.indexes.remove(position);
     session.write_table(changed)?;
     session.release_relation_name(table.schema_id, &index.name)?;

@@ -83,7 +83,6 @@ fn tables_stay_as_they_are_while_checks_wait() {
         (insert("DROP TABLE c"), waiting("DROP TABLE", "c")),
         (insert("TRUNCATE c"), waiting("TRUNCATE", "c")),
         (insert("CREATE INDEX ON c (n)"), waiting("CREATE INDEX", "c")),
-        (insert("DROP INDEX c_n"), waiting("DROP INDEX", "c")),
         (delete("ALTER TABLE p ADD COLUMN n int"), waiting("ALTER TABLE", "p")),
         // Nothing waits any more, or the change is none of the rows'.
         (
@@ -158,6 +157,24 @@ fn constraints_that_old_rows_may_violate() {
         ),
     ];
     check(setup, &cases);
+}
+
+#[test]
+fn an_index_that_foreign_keys_need_stays() {
+    check(
+        "CREATE TABLE p (id int PRIMARY KEY, u int); CREATE UNIQUE INDEX p_u ON p (u); CREATE INDEX p_n ON p (u);
+         CREATE TABLE c (r int REFERENCES p (u)); INSERT INTO p VALUES (1, 2); INSERT INTO c VALUES (2)",
+        &[
+            ("DROP INDEX p_n", ""),
+            (
+                "DROP INDEX p_u",
+                "ERROR 2BP01: cannot drop index p_u because other objects depend on it",
+            ),
+            ("DROP INDEX p_u CASCADE", ""),
+            ("SELECT count(*) FROM pg_constraint WHERE conrelid = 'c'::regclass", "0"),
+            ("DELETE FROM p; INSERT INTO c VALUES (3); SELECT count(*) FROM c", "2"),
+        ],
+    );
 }
 
 #[test]
