@@ -9,11 +9,13 @@ pub mod check;
 pub mod nemesis;
 pub mod node;
 mod parameters;
+mod reached;
 mod run;
 pub mod trace;
 mod violation;
 pub mod workload;
 
 pub use parameters::{Mix, Parameters};
+pub use reached::Reached;
 pub use run::{Report, RunOptions, run};
 pub use violation::Violations;

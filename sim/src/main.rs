@@ -1,9 +1,9 @@
 //! `basalt-sim`: runs seeds and reports violations.
 
-use std::process::ExitCode;
+use std::{collections::BTreeMap, process::ExitCode};
 
 use basalt_env::{Bug, Clock, os::OsClock};
-use basalt_sim::{Mix, Report, RunOptions, run};
+use basalt_sim::{Mix, Reached, Report, RunOptions, run};
 use clap::{Parser, ValueEnum};
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -29,6 +29,9 @@ struct Arguments {
     /// Instead of the one that each seed draws.
     #[arg(long)]
     workload: Option<WorkloadChoice>,
+    /// Whether the workloads for rare cases run. Instead of what each seed draws.
+    #[arg(long)]
+    corners: Option<bool>,
     /// Runs each seed twice and compares the hashes.
     #[arg(long)]
     check_determinism: bool,
@@ -76,9 +79,10 @@ fn start(arguments: &Arguments) -> Result<bool, String> {
     let single = first == last;
     let (mut runs, mut failed) = (0_u64, 0_u64);
     let (mut commits, mut crashes) = (0, 0);
+    let mut reached = BTreeMap::<&str, u64>::new();
     let mut seed = first;
     while !enough(seed) {
-        let options = RunOptions { seed, mix, bug, print: arguments.trace };
+        let options = RunOptions { seed, mix, corners: arguments.corners, bug, print: arguments.trace };
         let mut report = run(&options);
         if arguments.check_determinism {
             let again = run(&RunOptions { print: false, ..options.clone() });
@@ -88,6 +92,9 @@ fn start(arguments: &Arguments) -> Result<bool, String> {
             }
         }
         (runs, commits, crashes) = (runs + 1, commits + report.commits, crashes + report.crashes);
+        for (what, count) in &report.reached {
+            *reached.entry(*what).or_default() += count;
+        }
         if single || !report.violations.is_empty() {
             print(&report);
         }
@@ -104,6 +111,9 @@ fn start(arguments: &Arguments) -> Result<bool, String> {
     println!(
         "{runs} seeds from {first}, {failed} with violations; {commits} commits, {crashes} crashes, {seconds:.1} s"
     );
+    for what in Reached::ALL {
+        println!("  {:>7} {what}", reached.get(what).copied().unwrap_or(0));
+    }
     Ok(failed == 0 && bug.is_none())
 }
 

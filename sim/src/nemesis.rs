@@ -8,6 +8,7 @@ use std::{
 
 use basalt_env::{BoxFuture, sim::SimExecutor};
 use basalt_kv_api::{BatchHeader, BatchRequest, Request};
+use tokio::sync::oneshot;
 
 use crate::{
     node::Node,
@@ -113,31 +114,32 @@ impl Nemesis {
 
 /// Splits a range at a random row, as an operator would.
 pub async fn split_somewhere(context: &Context) {
-    let tables = [b'a', b'r', b'x', b'f', b's'];
-    let table = tables[usize::try_from(context.below(5)).expect("small")];
+    let tables = [b'a', b'r', b'x', b'f', b's', b'c', b'i', b'l', b'q', b'w'];
+    let count = if context.parameters.corners { tables.len() } else { 5 };
+    let table = tables[usize::try_from(context.below(count as u64)).expect("small")];
     let row = match table {
         b'a' => context.below(context.parameters.accounts),
         b'r' => context.below(context.events.load(Ordering::Relaxed) + 1),
         b'x' => context.below(context.parameters.registers),
-        b's' => 500,
+        b's' | b'w' => 500,
         _ => context.below(30),
     };
     let key = row_key(table, row);
-    split_at(context, &context.node, key).await;
+    if let Some(session) = begin_split(context, &context.node, key) {
+        // The node may crash meanwhile.
+        let _ = session.await;
+    }
 }
 
-async fn split_at(context: &Context, node: &Node, key: basalt_base::Key) {
+/// Splits at `key`, beside whatever else happens.
+pub fn begin_split(context: &Context, node: &Node, key: basalt_base::Key) -> Option<oneshot::Receiver<()>> {
     let trace = context.trace.clone();
-    let session = node.session(move |client| {
+    node.session(move |client| {
         Box::pin(async move {
             let requests = vec![Request::AdminSplit { key: key.clone() }];
             let batch = BatchRequest { header: BatchHeader::default(), requests };
             let outcome = client.sender().send(batch).await.map(drop);
             trace.line(|| format!("split at {key:?}: {outcome:?}"));
         })
-    });
-    if let Some(session) = session {
-        // The node may crash meanwhile.
-        let _ = session.await;
-    }
+    })
 }

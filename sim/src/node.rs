@@ -5,6 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use basalt_base::Key;
 use basalt_env::{
     BoxFuture, Rng,
     sim::{SimDisk, SimExecutor, Tear},
@@ -144,6 +145,16 @@ impl Node {
 
     pub async fn pause(&self) {
         self.executor.sleep(PAUSE).await;
+    }
+
+    pub(crate) fn executor(&self) -> &SimExecutor {
+        &self.executor
+    }
+
+    /// The range of a key, by where it begins.
+    pub(crate) fn range_start(&self, key: &[u8]) -> Option<Key> {
+        let ranges = self.with_running(|running, _| running.store.ranges())?;
+        ranges.into_iter().find(|range| range.span.contains(key)).map(|range| range.span.start)
     }
 
     /// Runs `body` as a session on the node. The receiver fails when the node crashes; `None` when it is down.

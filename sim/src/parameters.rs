@@ -45,12 +45,14 @@ pub struct Parameters {
     pub txn_markers_max: usize,
     /// Ranges of a one-phase commit.
     pub together_ranges_max: usize,
+    /// Workloads that go where the others rarely come: abandoned futures, waits that are refused, anchors without a write.
+    pub corners: bool,
     pub log_segment_bytes: u64,
     pub log_bytes_max: u64,
 }
 
 impl Parameters {
-    pub fn from_seed(seed: u64, mix: Option<Mix>) -> Self {
+    pub fn from_seed(seed: u64, mix: Option<Mix>, corners: Option<bool>) -> Self {
         // A stream of its own: adding a draw elsewhere must not change the parameters.
         let rng = SimRng::new(seed ^ 0x9e37_79b9_7f4a_7c15);
         let pick = |choices: &[u64]| choices[rng.below(choices.len())];
@@ -86,6 +88,7 @@ impl Parameters {
             log_bytes_max: pick(&[64 << 10, 1 << 20]),
             // Last, so that what older seeds drew stays as it was.
             together_ranges_max: usize::try_from(pick(&[1, 2, 16])).expect("fits"),
+            corners: corners.unwrap_or(rng.coin()),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! One run: set up, work under faults, heal, check.
 
 use std::{
+    collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
@@ -20,6 +21,7 @@ use crate::{
     check::quiescent,
     nemesis::{Nemesis, split_somewhere},
     node::Node,
+    reached::Reached,
     trace::Trace,
     workload::{Context, Ended, Workloads, transact},
 };
@@ -35,6 +37,8 @@ const LOCK_ROUNDS_MAX: u32 = 12;
 pub struct RunOptions {
     pub seed: u64,
     pub mix: Option<Mix>,
+    /// Instead of what the seed draws.
+    pub corners: Option<bool>,
     /// A deliberate bug to switch on (needs the feature `planted`).
     pub bug: Option<Bug>,
     pub print: bool,
@@ -51,12 +55,14 @@ pub struct Report {
     pub commits: u64,
     pub ranges: usize,
     pub virtual_time: Duration,
+    /// How often the run came to each corner.
+    pub reached: BTreeMap<&'static str, u64>,
     pub violations: Vec<String>,
 }
 
 /// Runs one seed to its end.
 pub fn run(options: &RunOptions) -> Report {
-    let parameters = Parameters::from_seed(options.seed, options.mix);
+    let parameters = Parameters::from_seed(options.seed, options.mix, options.corners);
     let executor = SimExecutor::new(options.seed);
     let trace = Trace::new(options.print);
     let observer = trace.clone();
@@ -73,6 +79,7 @@ pub fn run(options: &RunOptions) -> Report {
         commits: 0,
         ranges: 0,
         virtual_time: Duration::ZERO,
+        reached: BTreeMap::new(),
         violations: Vec::new(),
     };
     let parameters = Arc::new(parameters);
@@ -84,7 +91,9 @@ pub fn run(options: &RunOptions) -> Report {
         trace: trace.clone(),
         rng: Arc::new(SimRng::new(options.seed.wrapping_mul(0x2545_f491_4f6c_dd1d))),
         events: Arc::new(AtomicU64::new(1)),
+        reached: Reached::default(),
     };
+    let reached = context.reached.clone();
     basalt_env::plant(options.bug);
     let simulation = Simulation { context, executor: executor.clone(), commits: Arc::default() };
     let outcome = catch_unwind(AssertUnwindSafe(|| executor.run(simulation.run())));
@@ -98,6 +107,7 @@ pub fn run(options: &RunOptions) -> Report {
     report.ranges = node.range_count();
     report.commits = simulation.commits.load(Ordering::Relaxed);
     report.virtual_time = executor.now();
+    report.reached = reached.take();
     // Everything that still runs is dropped in a fixed order.
     node.stop();
     executor.clear();

@@ -1,22 +1,43 @@
 //! Seeds that every change must survive, and deliberate bugs that must not survive theirs.
 
-use basalt_sim::{RunOptions, run};
+use std::collections::BTreeMap;
+
+use basalt_sim::{Reached, RunOptions, run};
 
 fn hash_of(seed: u64) -> u64 {
-    let report = run(&RunOptions { seed, ..RunOptions::default() });
+    hash_with(RunOptions { seed, ..RunOptions::default() })
+}
+
+fn hash_with(options: RunOptions) -> u64 {
+    let seed = options.seed;
+    let report = run(&options);
     assert!(report.violations.is_empty(), "seed {seed}: {:#?}", report.violations);
     assert!(report.commits > 0, "seed {seed} did nothing");
     report.hash
 }
 
-/// Each has found a bug once.
+/// Each has found a bug once, before there were workloads for corners.
 const REGRESSIONS: [u64; 11] = [8, 15, 18, 21, 31, 39, 50, 96, 159, 169, 180];
 
 #[test]
 fn seeds_that_found_bugs_stay_clean() {
     REGRESSIONS.into_iter().for_each(|seed| {
-        hash_of(seed);
+        hash_with(RunOptions { seed, corners: Some(false), ..RunOptions::default() });
     });
+}
+
+#[test]
+fn every_corner_is_reached() {
+    let mut reached = BTreeMap::new();
+    for seed in 2_000..2_010 {
+        let report = run(&RunOptions { seed, corners: Some(true), ..RunOptions::default() });
+        assert!(report.violations.is_empty(), "seed {seed}: {:#?}", report.violations);
+        for (what, count) in report.reached {
+            *reached.entry(what).or_insert(0) += count;
+        }
+    }
+    let missed: Vec<_> = Reached::ALL.into_iter().filter(|what| !reached.contains_key(what)).collect();
+    assert!(missed.is_empty(), "{missed:?} of {reached:?}");
 }
 
 #[test]

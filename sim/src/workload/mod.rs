@@ -1,7 +1,11 @@
 //! What clients do during a run, and what must be true of it afterwards.
 
+mod anchored;
 mod bank;
 mod batches;
+mod cancelled;
+mod impatient;
+mod inserts;
 mod register;
 mod session;
 mod skew;
@@ -16,13 +20,17 @@ use basalt_env::{Rng, sim::SimRng};
 use basalt_txn::{Result, Txn, TxnOptions};
 use bytes::Bytes;
 
+pub use anchored::Anchored;
 pub use bank::Bank;
 pub use batches::Batches;
+pub use cancelled::Cancelled;
+pub use impatient::Impatient;
+pub use inserts::Inserts;
 pub use register::Register;
 pub use session::{Ended, transact};
 pub use skew::Skew;
 
-use crate::{Mix, Parameters, Violations, node::Node, trace::Trace};
+use crate::{Mix, Parameters, Reached, Violations, node::Node, trace::Trace};
 
 /// What every client has.
 #[derive(Clone)]
@@ -34,6 +42,7 @@ pub struct Context {
     pub rng: Arc<SimRng>,
     /// Positions in the run's total order of events.
     pub events: Arc<AtomicU64>,
+    pub reached: Reached,
 }
 
 impl Context {
@@ -60,6 +69,10 @@ impl Context {
 #[derive(Clone)]
 pub struct Workloads {
     pub bank: Bank,
+    anchored: Anchored,
+    cancelled: Cancelled,
+    impatient: Impatient,
+    inserts: Inserts,
     batches: Batches,
     register: Register,
     skew: Skew,
@@ -69,6 +82,10 @@ impl Workloads {
     pub fn new(context: Context) -> Self {
         Self {
             bank: Bank::new(context.clone()),
+            anchored: Anchored::new(context.clone()),
+            cancelled: Cancelled::new(context.clone()),
+            impatient: Impatient::new(context.clone()),
+            inserts: Inserts::new(context.clone()),
             batches: Batches::new(context.clone()),
             register: Register::new(context.clone()),
             skew: Skew::new(context),
@@ -77,6 +94,14 @@ impl Workloads {
 
     /// One transaction of a client, of a workload that the run's mix has.
     pub async fn step(&self, context: &Context, client: usize) {
+        if context.parameters.corners && context.one_in(3) {
+            return match context.below(8) {
+                0 => self.anchored.step(client).await,
+                1..4 => self.cancelled.step(client).await,
+                4..6 => self.impatient.step(client).await,
+                _ => self.inserts.step(client).await,
+            };
+        }
         let bank_turn = match context.parameters.mix {
             Mix::Bank => true,
             Mix::Register => false,
@@ -93,6 +118,10 @@ impl Workloads {
     /// After the run, in one transaction.
     pub async fn check(&self, txn: &Txn) -> Result<()> {
         self.bank.check(txn).await?;
+        self.anchored.check(txn).await?;
+        self.cancelled.check(txn).await?;
+        self.impatient.check(txn).await?;
+        self.inserts.check(txn).await?;
         self.batches.check(txn).await?;
         self.skew.check(txn).await?;
         self.register.check(txn).await

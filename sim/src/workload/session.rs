@@ -33,6 +33,8 @@ where
 {
     let before_commit = std::sync::Arc::new(parking_lot::Mutex::new(None));
     let noted = before_commit.clone();
+    let unknown = std::sync::Arc::new(parking_lot::Mutex::new(None::<String>));
+    let open = unknown.clone();
     let session = node.session(move |client| {
         Box::pin(async move {
             let txn = match client.begin(config) {
@@ -47,6 +49,7 @@ where
                         match txn.commit().await {
                             Ok(timestamp) => return Ended::Committed(value, timestamp),
                             Err(error) if error.kind() == ErrorKind::Ambiguous => {
+                                *open.lock() = Some(error.to_string());
                                 return Ended::Unknown(Some(value));
                             }
                             Err(error) => error,
@@ -69,6 +72,12 @@ where
     });
     let Some(answer) = session else { return Ended::NotStarted };
     let ended = answer.await.unwrap_or_else(|_| Ended::Unknown(before_commit.lock().take()));
+    // A lost answer leaves the outcome open; a store that contradicts itself must not hide behind that.
+    if let Some(reason) = unknown.lock().take()
+        && ["internal error", "a part of the commit"].iter().any(|sign| reason.contains(sign))
+    {
+        violations.report(format!("a commit is neither done nor undone: {reason}"));
+    }
     if let Ended::Failed(error) = &ended
         && matches!(error.kind(), ErrorKind::Internal | ErrorKind::Corruption)
     {
