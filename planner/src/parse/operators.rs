@@ -124,6 +124,25 @@ fn is_isnull(token: &Token) -> bool {
 
 /// A prefix operator and its operand.
 pub(super) fn prefix(parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
+    let word = match &parser.peek_token_ref().token {
+        Token::Word(word) if word.quote_style.is_none() => word.keyword,
+        _ => Keyword::NoKeyword,
+    };
+    match word {
+        // Tried again as a name, the grammar would blame what follows.
+        Keyword::NOT => {
+            parser.advance_token();
+            return Some(parser.parse_not());
+        }
+        Keyword::CASE => {
+            parser.advance_token();
+            return Some(parser.parse_case_expr());
+        }
+        Keyword::AND | Keyword::OR => {
+            return Some(parser.expected_ref("an operand", parser.peek_token_ref()));
+        }
+        _ => {}
+    }
     let (op, level) = match parser.peek_token_ref().token {
         Token::Minus => (UnaryOperator::Minus, SIGN),
         Token::Plus => (UnaryOperator::Plus, SIGN),

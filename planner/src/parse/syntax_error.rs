@@ -28,17 +28,22 @@ pub(super) fn at_end(source: &Source) -> SqlError {
         .at(source.text().chars().count() + 1)
 }
 
-/// Refuses what the grammar lets pass: INSERT without INTO, reserved words in the place of a table, and strings in the
+/// Refuses what the grammar lets pass: INSERT without INTO, DELETE without FROM, reserved words in the place of a table, and strings in the
 /// place of an alias.
 pub(super) fn check_words(tokens: &[TokenWithSpan], source: &Source) -> Result<()> {
     let word = |token: &TokenWithSpan| match &token.token {
         Token::Word(word) if word.quote_style.is_none() => Some(word.value.to_ascii_lowercase()),
         _ => None,
     };
-    if tokens.first().and_then(word).as_deref() == Some("insert") {
+    let second = match tokens.first().and_then(word).as_deref() {
+        Some("insert") => Some("into"),
+        Some("delete") => Some("from"),
+        _ => None,
+    };
+    if second.is_some() {
         match tokens.get(1) {
             None => return Err(at_end(source)),
-            Some(token) if word(token).as_deref() != Some("into") => return Err(near(token, source)),
+            Some(token) if word(token).as_deref() != second => return Err(near(token, source)),
             Some(_) => {}
         }
     }
