@@ -95,11 +95,11 @@ mod tests {
     use basalt_env::sim::{SimExecutor, SimRng};
 
     use super::*;
-    use crate::{Parameters, Violations, node::Node, trace::Trace};
+    use crate::{Parameters, Violations, node::Node, reached::Reached, trace::Trace};
 
     #[test]
     fn locks_that_nobody_can_count_are_a_violation() {
-        let parameters = Arc::new(Parameters::from_seed(1, None));
+        let parameters = Arc::new(Parameters::from_seed(1, None, None));
         let (trace, violations) = (Trace::new(false), Violations::default());
         let executor = SimExecutor::new(1);
         let context = Context {
@@ -109,6 +109,7 @@ mod tests {
             trace,
             rng: Arc::new(SimRng::new(1)),
             events: Arc::new(AtomicU64::new(1)),
+            reached: Reached::default(),
         };
         assert!(locks(&context).is_empty());
         assert_eq!(context.violations.take().len(), 1);
