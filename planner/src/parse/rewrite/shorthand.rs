@@ -74,7 +74,7 @@ fn only(tokens: &mut Vec<TokenWithSpan>, at: usize) {
 }
 
 /// `FOR UPDATE … LIMIT 1`: the grammar wants the limit first.
-fn locks_last(tokens: &mut Vec<TokenWithSpan>, at: usize) {
+fn locks_last(tokens: &mut [TokenWithSpan], at: usize) {
     let is_lock = |at: usize| {
         keyword(tokens.get(at)) == Keyword::FOR
             && matches!(keyword(tokens.get(at + 1)), Keyword::UPDATE | Keyword::SHARE)
