@@ -135,8 +135,15 @@ impl Simulation {
         }
         let nemesis = Nemesis::new(context.clone(), self.executor.clone());
         let outside = self.executor.spawner(0);
-        for task in nemesis.tasks() {
-            outside.spawn("nemesis", task);
+        let tasks = nemesis.tasks();
+        let faults = Arc::new(AtomicUsize::new(tasks.len()));
+        for task in tasks {
+            let faults = faults.clone();
+            let task = async move {
+                task.await;
+                faults.fetch_sub(1, Ordering::SeqCst);
+            };
+            outside.spawn("nemesis", Box::pin(task));
         }
         let stopped = Arc::new(AtomicBool::new(false));
         let left = Arc::new(AtomicUsize::new(context.parameters.clients));
@@ -164,6 +171,13 @@ impl Simulation {
             context
                 .violations
                 .report(format!("{clients} clients are stuck {HEAL_MAX:?} after the faults ended"));
+            return;
+        }
+        // A clean stop that a stalled disk holds up still ends with a crash and a start.
+        if !self.until(|| faults.load(Ordering::SeqCst) == 0).await {
+            context
+                .violations
+                .report(format!("faults are still under way {HEAL_MAX:?} after the last began"));
             return;
         }
         context.node.until_up().await;

@@ -17,7 +17,7 @@ fn hash_with(options: RunOptions) -> u64 {
 }
 
 /// Each has found a bug once, before there were workloads for corners.
-const REGRESSIONS: [u64; 11] = [8, 15, 18, 21, 31, 39, 50, 96, 159, 169, 180];
+const REGRESSIONS: [u64; 12] = [8, 15, 18, 21, 31, 39, 50, 96, 159, 169, 180, 1762];
 
 #[test]
 fn seeds_that_found_bugs_stay_clean() {
