@@ -32,7 +32,25 @@ pub(crate) struct Cte {
     changes: bool,
 }
 
+fn changes_data(cte: &ast::Cte) -> bool {
+    matches!(cte.query.body.as_ref(), SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_))
+}
+
 impl Binder<'_> {
+    /// Refuses a WITH that changes data in front of the rows that a statement inserts.
+    pub(super) fn with_of_source(&self, source: &ast::Query) -> Result<()> {
+        let mut ctes = source.with.iter().flat_map(|with| &with.cte_tables);
+        ctes.find(|cte| changes_data(cte)).map_or(Ok(()), |cte| Err(self.not_at_the_top(cte)))
+    }
+
+    fn not_at_the_top(&self, cte: &ast::Cte) -> SqlError {
+        self.error_at(
+            SqlState::FEATURE_NOT_SUPPORTED,
+            "WITH clause containing a data-modifying statement must be at the top level",
+            cte.alias.name.span,
+        )
+    }
+
     pub(super) fn with_clause(&mut self, with: &ast::With, parent: Option<&Env<'_>>) -> Result<()> {
         let first = self.ctes.len();
         for cte in &with.cte_tables {
@@ -46,16 +64,9 @@ impl Binder<'_> {
                 ));
             }
             let saved = std::mem::take(&mut self.collected);
-            let changes = matches!(
-                cte.query.body.as_ref(),
-                SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_)
-            );
+            let changes = changes_data(cte);
             if changes && (parent.is_some() || self.depth > 2) {
-                return Err(self.error_at(
-                    SqlState::FEATURE_NOT_SUPPORTED,
-                    "WITH clause containing a data-modifying statement must be at the top level",
-                    cte.alias.name.span,
-                ));
+                return Err(self.not_at_the_top(cte));
             }
             let bound = if changes {
                 self.changes_data = true;

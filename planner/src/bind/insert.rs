@@ -65,7 +65,10 @@ impl Binder<'_> {
                 {
                     self.insert_values(&table, &targets, &insert.columns, values, &mut defaults)?
                 }
-                _ => self.insert_query(&table, &targets, &insert.columns, query, &mut defaults)?,
+                _ => {
+                    self.with_of_source(query)?;
+                    self.insert_query(&table, &targets, &insert.columns, query, &mut defaults)?
+                }
             },
         };
         let new: Vec<ColumnId> = source.columns.iter().map(|(id, _)| *id).collect();

@@ -162,7 +162,7 @@ fn whole_row(tokens: &mut Vec<TokenWithSpan>, at: usize) {
         && matches!(tokens.get(at + 1).map(|token| &token.token), Some(Token::Word(_)))
         && is(tokens.get(at + 2), &Token::Period)
         && is(tokens.get(at + 3), &Token::Mul)
-        && is(tokens.get(at + 4), &Token::RParen)
+        && (is(tokens.get(at + 4), &Token::RParen) || keyword(tokens.get(at + 4)) == Keyword::ORDER)
     {
         tokens.drain(at + 2..at + 4);
         return;
