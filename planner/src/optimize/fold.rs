@@ -9,7 +9,7 @@ use basalt_functions::{Call, EvalContext, Volatility};
 use basalt_types::{Datum, Result, SqlType, apply_typmod};
 
 use super::walk::{children_mut, exprs_mut, inputs_mut};
-use crate::{Expr, Plan};
+use crate::{Expr, Plan, PlanNode};
 
 /// Fails when a constant part of the plan does, as PostgreSQL's planner does.
 pub(super) fn fold_plan(plan: &mut Plan, context: &EvalContext) -> Result<()> {
@@ -20,10 +20,38 @@ pub(super) fn fold_plan(plan: &mut Plan, context: &EvalContext) -> Result<()> {
         }
     });
     result?;
+    if let PlanNode::Filter { predicate, .. } = &mut plan.node {
+        unknown_is_false(predicate);
+    }
     for input in inputs_mut(&mut plan.node) {
         fold_plan(input, context)?;
     }
     Ok(())
+}
+
+/// A condition that is not known to hold rejects a row as one that does not: `NULL AND a / 0 > 1` is never computed.
+fn unknown_is_false(condition: &mut Expr) {
+    let is =
+        |part: &Expr, wanted: bool| matches!(literal(part), Some(Datum::Bool(value)) if *value == wanted);
+    match condition {
+        Expr::Literal { value: Datum::Null, .. } => *condition = boolean(Some(false)),
+        Expr::And(parts) => {
+            parts.iter_mut().for_each(unknown_is_false);
+            if parts.iter().any(|part| is(part, false)) {
+                *condition = boolean(Some(false));
+            }
+        }
+        Expr::Or(parts) => {
+            parts.iter_mut().for_each(unknown_is_false);
+            parts.retain(|part| !is(part, false));
+            match parts.len() {
+                0 => *condition = boolean(Some(false)),
+                1 => *condition = parts.remove(0),
+                _ => {}
+            }
+        }
+        _ => {}
+    }
 }
 
 fn literal(expr: &Expr) -> Option<&Datum> {
