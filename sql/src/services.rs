@@ -164,13 +164,19 @@ impl SqlServices {
         if changed.unsigned_abs() > 100 && changed.abs() as f64 > estimate / 2.0 {
             delta.fetch_sub(changed, Ordering::Relaxed);
             self.catalog.set_row_estimate(table, (estimate + changed as f64).max(0.0));
-            let services = self.clone();
-            let keep = async move {
-                if let Err(error) = services.catalog.keep_row_estimate(table).await {
-                    tracing::debug!(%error, "an estimate of rows could not be kept");
-                }
-            };
-            self.env.spawner.spawn("sql-estimate", Box::pin(keep));
+            self.keep_row_estimate(table);
         }
+    }
+
+    /// Has a table's estimate written, behind the back of the statement: the session's own transaction may hold a lock on
+    /// it (TRUNCATE and ANALYZE in one), so that to wait for it would be to wait for oneself.
+    pub fn keep_row_estimate(self: &Arc<Self>, table: Oid) {
+        let services = self.clone();
+        let keep = async move {
+            if let Err(error) = services.catalog.keep_row_estimate(table).await {
+                tracing::debug!(%error, "an estimate of rows could not be kept");
+            }
+        };
+        self.env.spawner.spawn("sql-estimate", Box::pin(keep));
     }
 }

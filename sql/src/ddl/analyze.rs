@@ -32,7 +32,7 @@ pub(crate) async fn run(session: &mut Session, tables: &[QualifiedName], analyze
         let Some(table) = session.catalog_snapshot().tables.get(&table.id).cloned() else { continue };
         let rows = count_entries(session, index_span(table.id, table.primary().id)).await?;
         session.services.catalog.set_row_estimate(table.id, rows as f64);
-        session.services.catalog.keep_row_estimate(table.id).await?;
+        session.services.keep_row_estimate(table.id);
     }
     if implicit {
         session.commit_transaction().await?;
