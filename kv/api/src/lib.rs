@@ -2,12 +2,14 @@
 //! errors and the [`Sender`] trait. Neither side knows the other's code.
 
 pub mod error;
+pub mod link;
 pub mod program;
 pub mod request;
 pub mod sender;
 pub mod txn;
 
 pub use error::{Error, Result};
+pub use link::{Alone, Class, Directory, Link, NoLink, NodeInfo, Receiver};
 pub use program::{RowAction, ScanBatch, ScanProgram, ScanSink};
 pub use request::{
     BatchHeader, BatchRequest, BatchResponse, LockStrength, LockWait, PushType, ReadConsistency, Request,
