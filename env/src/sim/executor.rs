@@ -26,6 +26,13 @@ type Task = BoxFuture<'static, ()>;
 /// Told of every poll: the time, the task, its name.
 type Observer = Box<dyn FnMut(Duration, u64, &'static str) + Send>;
 
+/// What happens when a timer is due.
+enum Due {
+    Wake(Waker),
+    /// Runs on the executor itself, outside of any task.
+    Call(&'static str, Box<dyn FnOnce() + Send>),
+}
+
 struct Slot {
     node: u64,
     name: &'static str,
@@ -45,7 +52,7 @@ struct State {
     tasks: BTreeMap<u64, Slot>,
     /// Sorted, so that a draw from the seed means the same task in every run.
     ready: std::collections::BTreeSet<u64>,
-    timers: BTreeMap<(Duration, u64), Waker>,
+    timers: BTreeMap<(Duration, u64), Due>,
 }
 
 /// Cloned handles share the executor.
@@ -151,6 +158,14 @@ impl SimExecutor {
         sleep(&self.state, duration)
     }
 
+    /// Calls `call` at `at`, or at once when that has passed. What is called must not wait; it may wake and send.
+    pub(crate) fn call_at(&self, at: Duration, name: &'static str, call: impl FnOnce() + Send + 'static) {
+        let mut state = self.state.lock();
+        let id = state.next_id;
+        state.next_id += 1;
+        state.timers.insert((at, id), Due::Call(name, Box::new(call)));
+    }
+
     /// Runs everything until `root` completes.
     ///
     /// # Panics
@@ -234,10 +249,16 @@ impl SimExecutor {
 
     fn advance(&self) -> bool {
         let mut state = self.state.lock();
-        let Some(((at, _), waker)) = state.timers.pop_first() else { return false };
+        let Some(((at, id), due)) = state.timers.pop_first() else { return false };
         state.now = state.now.max(at);
         drop(state);
-        waker.wake();
+        match due {
+            Due::Wake(waker) => waker.wake(),
+            Due::Call(name, call) => {
+                self.notify(id, name);
+                call();
+            }
+        }
         true
     }
 
@@ -274,7 +295,7 @@ fn sleep(state: &Arc<Mutex<State>>, duration: Duration) -> BoxFuture<'static, ()
         }
         let key = (until, state.next_id);
         state.next_id += 1;
-        state.timers.insert(key, context.waker().clone());
+        state.timers.insert(key, Due::Wake(context.waker().clone()));
         timer = Some(key);
         Poll::Pending
     }))
