@@ -7,6 +7,7 @@ pub mod concurrency;
 mod config;
 mod counts;
 pub mod evaluate;
+pub mod peer;
 pub mod replica;
 mod routing;
 pub mod store;

@@ -7,6 +7,7 @@ pub mod program;
 pub mod request;
 pub mod sender;
 pub mod txn;
+pub mod wire;
 
 pub use error::{Error, Result};
 pub use link::{Alone, Class, Directory, Link, NoLink, NodeInfo, Receiver};

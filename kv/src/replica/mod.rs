@@ -6,7 +6,8 @@ pub mod descriptor;
 pub mod range_set;
 mod snapshot;
 pub mod state;
-pub mod wire;
+
+pub use basalt_kv_api::wire;
 
 pub use apply::{CommandOutcome, RangeStates, Rejection};
 pub use command::{Command, Header, ResolveExtent, ResolveOp, SplitTrigger, StatsDelta, Trigger};

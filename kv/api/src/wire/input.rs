@@ -1,4 +1,4 @@
-//! Reading and writing the flat encodings of this crate: big-endian integers and length-prefixed bytes.
+//! Writing and reading flat encodings: big-endian integers and length-prefixed bytes.
 
 use basalt_base::{Span, Timestamp, TxnId};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
