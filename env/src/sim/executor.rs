@@ -15,7 +15,10 @@ use std::{
 
 use parking_lot::Mutex;
 
-use crate::{BoxFuture, Clock, Env, Spawner, sim::SimDisk, sim::SimRng};
+use crate::{
+    BoxFuture, Clock, Env, Spawner,
+    sim::{SimDisk, SimNodeClock, SimRng, clock::SharedClock},
+};
 
 /// The task given to [`SimExecutor::run`].
 const ROOT: u64 = 0;
@@ -43,8 +46,8 @@ struct Slot {
 #[derive(Default)]
 struct State {
     now: Duration,
-    /// Wall time minus monotonic time, in microseconds.
-    wall_offset: i64,
+    /// Sum of the steps of the shared wall clock, in microseconds.
+    wall_steps: i64,
     next_id: u64,
     polls: u64,
     /// Waiters for a number of polls.
@@ -65,7 +68,7 @@ pub struct SimExecutor {
 
 impl SimExecutor {
     pub fn new(seed: u64) -> Self {
-        let state = State { next_id: ROOT + 1, wall_offset: WALL_ORIGIN_MICROS, ..State::default() };
+        let state = State { next_id: ROOT + 1, ..State::default() };
         Self {
             state: Arc::new(Mutex::new(state)),
             rng: Arc::new(SimRng::new(seed)),
@@ -78,14 +81,18 @@ impl SimExecutor {
         *self.observer.lock() = Some(Box::new(observer));
     }
 
-    /// The environment of a node: its tasks can be killed together.
+    /// The environment of a node on the clock that all such nodes share. Its tasks can be killed together.
     pub fn env(&self, node: u64, disk: SimDisk) -> Env {
-        Env {
-            clock: Arc::new(SimClock { state: self.state.clone() }),
-            rng: self.rng.clone(),
-            disk: Arc::new(disk),
-            spawner: self.spawner(node),
-        }
+        self.env_on(node, disk, Arc::new(SharedClock(self.clone())))
+    }
+
+    /// The environment of a node with a clock of its own.
+    pub fn env_with(&self, node: u64, disk: SimDisk, clock: &SimNodeClock) -> Env {
+        self.env_on(node, disk, Arc::new(clock.clone()))
+    }
+
+    fn env_on(&self, node: u64, disk: SimDisk, clock: Arc<dyn Clock>) -> Env {
+        Env { clock, rng: self.rng.clone(), disk: Arc::new(disk), spawner: self.spawner(node) }
     }
 
     /// Spawns tasks of a node. Node 0 is the world outside.
@@ -93,9 +100,15 @@ impl SimExecutor {
         Arc::new(SimSpawner { state: self.state.clone(), node })
     }
 
-    /// Steps the wall clock of all nodes.
+    /// Steps the wall clock that nodes without a clock of their own share.
     pub fn jump_wall(&self, micros: i64) {
-        self.state.lock().wall_offset += micros;
+        self.state.lock().wall_steps += micros;
+    }
+
+    /// The time, and the sum of all steps of the shared wall clock in microseconds.
+    pub(super) fn shared_time(&self) -> (Duration, i64) {
+        let state = self.state.lock();
+        (state.now, state.wall_steps)
     }
 
     /// Completes after so many polls of any tasks, which may be in the middle of anything; at the latest a tenth of a
@@ -321,24 +334,6 @@ impl Spawner for SimSpawner {
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
         sleep(&self.state, duration)
-    }
-}
-
-/// Both clocks show virtual time; the wall clock begins in 2025 and can be stepped.
-struct SimClock {
-    state: Arc<Mutex<State>>,
-}
-
-const WALL_ORIGIN_MICROS: i64 = 1_735_689_600_000_000;
-
-impl Clock for SimClock {
-    fn wall_micros(&self) -> i64 {
-        let state = self.state.lock();
-        state.wall_offset + i64::try_from(state.now.as_micros()).unwrap_or(i64::MAX / 2)
-    }
-
-    fn monotonic(&self) -> Duration {
-        self.state.lock().now
     }
 }
 
