@@ -25,6 +25,9 @@ pub enum Error {
     DiskFull,
     #[error("range {0} has no replica here")]
     RangeNotFound(RangeId),
+    /// The replica, or a later one, was removed here: it can never exist again.
+    #[error("replicas of range {range_id} below {next_replica_id} can't exist here any more")]
+    ReplicaTooOld { range_id: RangeId, next_replica_id: ReplicaId },
     /// The command or the request itself is wrong (too large, an impossible change of membership).
     #[error("invalid replication request: {0}")]
     Invalid(String),
@@ -60,7 +63,7 @@ impl Error {
             | Self::Poisoned(_)
             | Self::Locked
             | Self::Stopped => ErrorKind::Unavailable,
-            Self::Invalid(_) => ErrorKind::Invalid,
+            Self::Invalid(_) | Self::ReplicaTooOld { .. } => ErrorKind::Invalid,
             Self::Corruption(_) => ErrorKind::Corruption,
             Self::StateMachine(_) => ErrorKind::Internal,
         }

@@ -14,41 +14,19 @@ use parking_lot::RwLock;
 use tokio::sync::oneshot;
 
 use crate::{
-    Envelope, Error, GroupDescriptor, LogIndex, MembershipChange, Outcome, RaftCounts, Result, StoreIdent,
-    Term,
+    Envelope, Error, GroupDescriptor, MembershipChange, Outcome, Progress, RaftCounts, Result, Status,
+    StoreIdent,
     counts::Counters,
     inbox::{self, Answer, Control, Inbox, Proposal},
 };
-
-/// The part a replica plays.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Role {
-    #[default]
-    Follower,
-    PreCandidate,
-    Candidate,
-    Leader,
-}
-
-/// A replica as of the last turn of the loop.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Status {
-    pub replica_id: ReplicaId,
-    pub role: Role,
-    pub leader: Option<ReplicaId>,
-    pub term: Term,
-    pub committed: LogIndex,
-    pub applied: LogIndex,
-    pub last_index: LogIndex,
-    /// The first entry still in the log.
-    pub first_index: LogIndex,
-}
 
 /// What the loop shares with its handles.
 pub(crate) struct Shared {
     pub inbox: Inbox,
     pub counters: Arc<Counters>,
     pub status: RwLock<BTreeMap<RangeId, Status>>,
+    /// Of the groups led here that have other members.
+    pub progress: RwLock<BTreeMap<RangeId, Vec<Progress>>>,
     pub ident: StoreIdent,
     pub incarnation: u64,
     pub command_bytes_max: usize,
@@ -153,9 +131,33 @@ impl RaftHandle {
     }
 
     /// Adds a replica: one whose initial state is in the engine and flushed, or a blank one that waits for a snapshot.
-    /// Its existence is durable when the future resolves. Adding one that exists is not an error.
+    /// Its existence is durable when the future resolves. Adding one that exists is not an error, but for a blank one
+    /// in whose place its state comes. A replica that was removed here answers [`Error::ReplicaTooOld`]; one newer than
+    /// that which is here, [`Error::Invalid`] (remove the old one first).
     pub async fn create_group(&self, descriptor: GroupDescriptor) -> Result<()> {
         self.request(|reply| Control::CreateGroup(descriptor, reply)).await
+    }
+
+    /// Removes the replica here, for good: replicas of the range with an id below `next_replica_id`, which must be above
+    /// that of the replica here, can't exist here any more. Who waits for its commands hears that their outcome is
+    /// unknown. When the future resolves, this is durable, the log is gone and so is the state
+    /// ([`crate::StateMachine::destroy`]); after a crash in between the replica is there as a whole or not at all.
+    /// Without a replica here, only the rule remains.
+    pub async fn remove_group(&self, range_id: RangeId, next_replica_id: ReplicaId) -> Result<()> {
+        self.request(|reply| Control::RemoveGroup(range_id, next_replica_id, reply)).await
+    }
+
+    /// The members of a group that is led here, this replica included, in order of their ids.
+    /// `None` when the replica does not lead, or has no other members.
+    pub fn progress(&self, range_id: RangeId) -> Option<Vec<Progress>> {
+        self.shared.progress.read().get(&range_id).cloned()
+    }
+
+    /// Ends the sleep of an idle group, if it sleeps: a request wants its leader, or the store of a member died or
+    /// came back. A follower tells its leader. No election follows before a whole timeout has passed.
+    pub fn wake(&self, range_id: RangeId) {
+        // A store that stopped has no use for it.
+        let _ = self.shared.inbox.control(Control::Wake(range_id));
     }
 
     /// The replica as of the last turn of the loop.

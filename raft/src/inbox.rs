@@ -37,6 +37,9 @@ pub(crate) struct Proposal {
 
 pub(crate) enum Control {
     CreateGroup(GroupDescriptor, Reply<()>),
+    /// And no replica of the range with a lower id may come back.
+    RemoveGroup(RangeId, ReplicaId, Reply<()>),
+    Wake(RangeId),
     Campaign(RangeId),
     TransferLeader(RangeId, ReplicaId),
     ReportUnreachable(RangeId, ReplicaId),

@@ -4,6 +4,7 @@
 
 mod counts;
 mod driver;
+mod envelope;
 mod error;
 mod handle;
 mod ident;
@@ -13,6 +14,7 @@ mod logger;
 mod membership;
 mod options;
 mod state_machine;
+mod status;
 mod storage;
 mod store;
 mod transport;
@@ -21,8 +23,9 @@ mod transport;
 mod tests;
 
 pub use counts::RaftCounts;
+pub use envelope::{Envelope, MessageKind};
 pub use error::{Error, Result};
-pub use handle::{ProposalFuture, RaftHandle, Role, Status};
+pub use handle::{ProposalFuture, RaftHandle};
 pub use ident::StoreIdent;
 pub use inbox::Outcome;
 pub use membership::{Membership, MembershipChange};
@@ -31,5 +34,6 @@ pub use state_machine::{
     Applied, Effect, GroupDescriptor, INITIAL_LOG_INDEX, INITIAL_LOG_TERM, LogEntry, LogIndex, SnapshotData,
     StateMachine, Term,
 };
+pub use status::{Progress, Role, Status};
 pub use store::RaftStore;
-pub use transport::{Envelope, NoTransport, Observer, Transport};
+pub use transport::{NoTransport, Observer, Transport};

@@ -30,6 +30,12 @@ pub struct Options {
     /// Ticks without a leader before an election; randomised up to twice this.
     pub election_ticks: usize,
     pub heartbeat_ticks: usize,
+    /// A group with several members stops ticking after this many ticks without work. Zero: never.
+    pub quiesce_after_ticks: u64,
+    /// Snapshots on their way to other stores at a time.
+    pub snapshots_in_flight_max: usize,
+    /// A snapshot of whose fate the transport says nothing for so long is thought to be lost.
+    pub snapshot_timeout: Duration,
     /// Commands are refused while the disk has less room than this: a command that is in the log but finds no room in
     /// the state machine leaves its proposer without an answer. Zero does not ask.
     pub free_bytes_min: u64,
@@ -54,6 +60,9 @@ impl Default for Options {
             tick_interval: Duration::from_millis(100),
             election_ticks: 10,
             heartbeat_ticks: 2,
+            quiesce_after_ticks: 20,
+            snapshots_in_flight_max: 2,
+            snapshot_timeout: Duration::from_secs(60),
             free_bytes_min: 0,
             disk_full_retry: Duration::from_millis(200),
         }

@@ -107,14 +107,28 @@ pub trait StateMachine: Send + Sync + 'static {
     /// The group's state now.
     fn snapshot(&self, range_id: RangeId) -> Result<SnapshotData>;
 
-    /// Replaces the group's whole state. Idempotent: the loop keeps the snapshot in its log until the installation is
-    /// flushed and repeats it after a crash.
+    /// Whether a snapshot that came for this replica may be installed: its range may overlap another one here, or
+    /// belong to a split that is still to be applied. A refused one is dropped; the leader sends again later.
+    fn accepts_snapshot(&self, _range_id: RangeId, _replica_id: ReplicaId, _snapshot: &SnapshotData) -> bool {
+        true
+    }
+
+    /// Replaces the group's whole state, of whatever replica it was. Idempotent: the loop keeps the snapshot in its log
+    /// until the installation is flushed and repeats it after a crash. [`crate::Error::Unavailable`] and
+    /// [`crate::Error::DiskFull`] are tried again later (nothing is applied meanwhile); other errors stop the store.
     fn install_snapshot(
         &self,
         range_id: RangeId,
         replica_id: ReplicaId,
         snapshot: &SnapshotData,
     ) -> Result<()>;
+
+    /// Destroys the group's whole state, of whatever replica it is. Idempotent, and need not be durable: the tombstone
+    /// in the log is, and the next start says it again. [`crate::Error::Unavailable`] and [`crate::Error::DiskFull`]
+    /// are tried again later; other errors stop the store.
+    fn destroy(&self, range_id: RangeId) -> Result<()> {
+        Err(crate::Error::StateMachine(format!("range {range_id} can't be destroyed")))
+    }
 
     /// The applied index of the group that survives a crash: as of the last completed flush. The log is kept behind it.
     fn durable_applied(&self, range_id: RangeId) -> LogIndex;

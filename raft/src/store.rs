@@ -89,6 +89,7 @@ impl RaftStore {
             inbox: Inbox::new(&options),
             counters,
             status: RwLock::default(),
+            progress: RwLock::default(),
             ident,
             incarnation: log.incarnation(),
             command_bytes_max: options.command_bytes_max,

@@ -1,25 +1,20 @@
 //! The way to other stores, and what the loop tells its owner.
 
 use basalt_base::{RangeId, ReplicaId};
-use bytes::Bytes;
 
-use crate::{Error, state_machine::Term};
-
-/// A message between two replicas of a range. The bytes are Raft's own and opaque to the transport.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Envelope {
-    pub range_id: RangeId,
-    pub from: ReplicaId,
-    pub to: ReplicaId,
-    /// Carries a snapshot: the transport reports its fate with `RaftHandle::report_snapshot`.
-    pub is_snapshot: bool,
-    pub message: Bytes,
-}
+use crate::{Envelope, Error, state_machine::Term};
 
 /// Sends messages to other stores. It may lose, repeat and reorder them.
 pub trait Transport: Send + Sync + 'static {
     /// Called from the store loop: must not block.
     fn send(&self, messages: Vec<Envelope>);
+
+    /// Whether the store of this replica is thought to be alive. A group falls asleep without its dead members only;
+    /// when the answer becomes yes again, the owner must wake the groups that the two stores share
+    /// (`RaftHandle::wake`). Called from the store loop: must not block.
+    fn is_alive(&self, _range_id: RangeId, _replica_id: ReplicaId) -> bool {
+        true
+    }
 }
 
 /// The transport of a store without peers.
@@ -34,8 +29,19 @@ impl Transport for NoTransport {
 pub trait Observer: Send + Sync + 'static {
     /// This replica started or stopped leading, or learnt of another leader; `term` is durable already.
     fn on_leader_change(&self, range_id: RangeId, term: Term, leader: Option<ReplicaId>, is_leader: bool);
+
     /// The store stopped and takes no more proposals: the log's disk failed, or the state machine did.
     fn on_fatal(&self, error: &Error);
+
+    /// A message came for a range without a replica here, and asks for something that a blank replica could give
+    /// ([`crate::MessageKind::may_create_replica`]). The owner may make one ([`crate::GroupDescriptor::blank`] with
+    /// the envelope's `to`) and deliver the message again. Not called for replicas that were removed here.
+    fn on_unknown_range(&self, _envelope: &Envelope) {}
+
+    /// As [`Observer::on_unknown_range`], but an older replica of the range is here: it was removed from the group
+    /// and the range was added here again. The owner may remove it (`RaftHandle::remove_group` with the envelope's
+    /// `to`) and go on as with an unknown range.
+    fn on_newer_replica(&self, _envelope: &Envelope) {}
 }
 
 /// Ignores everything.

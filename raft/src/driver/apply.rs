@@ -19,7 +19,7 @@ impl Driver {
             let committed = understand(replica, entry)?;
             replica.unapplied.push(committed);
         }
-        if replica.unapplied.is_empty() {
+        if replica.unapplied.is_empty() || replica.installing.is_some() {
             return Ok(());
         }
         let entries: Vec<LogEntry> =
@@ -68,7 +68,7 @@ impl Driver {
             match effect {
                 Effect::NewGroup(descriptor) => {
                     let new = descriptor.range_id;
-                    self.add_replica(descriptor)?;
+                    self.add_split_off(descriptor)?;
                     self.lead_alone(new);
                     if leads {
                         self.lead_after_split(new);
@@ -77,18 +77,6 @@ impl Driver {
             }
         }
         Ok(())
-    }
-
-    /// The store that leads the left side campaigns for the right side; the others give it time.
-    fn lead_after_split(&mut self, range_id: RangeId) {
-        let Some(replica) = self.replicas.get_mut(&range_id) else { return };
-        if !replica.is_leader() && replica.leader().is_none() {
-            if let Err(error) = replica.node.campaign() {
-                tracing::debug!(range = %range_id, %error, "no election after a split");
-            }
-            replica.settle(&*self.env.rng);
-            self.dirty.insert(range_id);
-        }
     }
 
     /// Groups with other members need the passing of time, others must not have it.

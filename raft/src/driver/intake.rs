@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use basalt_base::{RangeId, ReplicaId};
 use bytes::{Bytes, BytesMut};
 use protobuf::Message as _;
-use raft::eraftpb::{EntryType, Message, MessageType};
+use raft::eraftpb::EntryType;
 
 use super::{
     replica::{ID_BYTES, Waiting},
     run::Driver,
 };
 use crate::{
-    Envelope, Error, Result,
+    Error, Result,
     counts::Counters,
     inbox::{Answer, Batch, Control, Proposal, refuse},
     membership::conf_change,
@@ -23,7 +23,10 @@ const ENTRY_BYTES: u64 = 64;
 
 impl Driver {
     pub(super) async fn take_inbox(&mut self) -> Result<()> {
-        let Batch { mut proposals, mut together, messages, controls } = self.shared.inbox.drain();
+        let Batch { mut proposals, mut together, mut messages, controls } = self.shared.inbox.drain();
+        if !self.waiting_snapshots.is_empty() {
+            messages = std::mem::take(&mut self.waiting_snapshots).into_iter().chain(messages).collect();
+        }
         for control in std::mem::take(&mut self.deferred).into_iter().chain(controls) {
             self.control(control)?;
         }
@@ -69,26 +72,6 @@ impl Driver {
         least == 0 || self.env.disk.free_bytes().map_or(true, |free| free >= least)
     }
 
-    fn step(&mut self, messages: Vec<Envelope>) {
-        for envelope in messages {
-            let Some(replica) = self.replicas.get_mut(&envelope.range_id) else { continue };
-            let Ok(message) = Message::parse_from_bytes(&envelope.message) else {
-                tracing::warn!(range = %envelope.range_id, from = %envelope.from, "unreadable message from a peer");
-                continue;
-            };
-            let addressed = message.to == replica.replica_id.0 && message.from == envelope.from.0;
-            // A forwarded proposal could execute although its proposer was told that it was refused.
-            if !addressed || message.get_msg_type() == MessageType::MsgPropose {
-                continue;
-            }
-            if let Err(error) = replica.node.step(message) {
-                tracing::debug!(range = %envelope.range_id, %error, "message from a peer ignored");
-            }
-            replica.settle(&*self.env.rng);
-            self.dirty.insert(envelope.range_id);
-        }
-    }
-
     /// Proposes in the order of arrival within each group.
     fn propose_all(&mut self, proposals: Vec<Proposal>) {
         let mut by_range: BTreeMap<RangeId, Vec<Proposal>> = BTreeMap::new();
@@ -116,6 +99,9 @@ impl Driver {
         let Some(replica) = self.replicas.get_mut(&range_id) else {
             return refuse(proposals, &Error::RangeNotFound(range_id));
         };
+        if replica.installing.is_some() {
+            return refuse(proposals, &Error::Unavailable("the range installs a snapshot".to_owned()));
+        }
         if !replica.unapplied.is_empty() {
             return refuse(proposals, &Error::DiskFull);
         }
@@ -200,7 +186,7 @@ impl Driver {
         match control {
             Control::CreateGroup(descriptor, reply) => {
                 let range_id = descriptor.range_id;
-                match self.add_replica(descriptor) {
+                match self.create_replica(descriptor) {
                     Ok(()) => {
                         self.lead_alone(range_id);
                         self.when_durable.push(reply);
@@ -208,12 +194,13 @@ impl Driver {
                     Err(error) => drop(reply.send(Err(error))),
                 }
             }
+            Control::RemoveGroup(range_id, next_replica_id, reply) => {
+                self.remove_group(range_id, next_replica_id, reply);
+            }
+            Control::Wake(range_id) => self.wake(range_id),
             Control::Campaign(range_id) => {
                 if let Some(replica) = self.replicas.get_mut(&range_id) {
-                    if let Err(error) = replica.node.campaign() {
-                        tracing::debug!(range = %range_id, %error, "no election");
-                    }
-                    replica.settle(&*self.env.rng);
+                    replica.campaign(&*self.env.rng);
                     self.dirty.insert(range_id);
                 }
             }

@@ -16,6 +16,8 @@ const LAG_FACTOR: u64 = 2;
 
 impl Driver {
     pub(super) async fn maintain(&mut self) -> Result<()> {
+        self.destroy_removed()?;
+        self.install_again()?;
         if self.truncated && self.batch.is_empty() {
             self.truncated = false;
             if self.log.has_reclaimable() {
@@ -47,6 +49,7 @@ impl Driver {
     pub(super) fn start_flush(&mut self) {
         if !self.flush_running {
             self.flush_running = true;
+            self.flush_started += 1;
             self.flushing_for = mem::take(&mut self.when_flushed);
             self.flush_wanted.notify_one();
         }
@@ -61,18 +64,20 @@ impl Driver {
         match result {
             Ok(()) => {
                 Counters::add(&self.counters.flushes, 1);
+                self.flush_done = self.flush_started;
                 self.truncate();
                 self.when_truncated.extend(waiting);
             }
             Err(Error::DiskFull) => {
                 tracing::warn!("no space left to flush the state machine");
+                self.retry_at = self.flush_not_before;
                 for reply in waiting {
                     let _ = reply.send(Err(Error::DiskFull));
                 }
             }
             Err(error) => return Err(error),
         }
-        if !self.when_flushed.is_empty() {
+        if !self.when_flushed.is_empty() || self.wants_flush() {
             self.start_flush();
         }
         Ok(())
@@ -84,6 +89,10 @@ impl Driver {
         let ranges: Vec<RangeId> = self.replicas.keys().copied().collect();
         for range_id in ranges {
             let Some(replica) = self.replicas.get(&range_id) else { continue };
+            // What the state machine remembers of a flush may be about a replica that was here before.
+            if replica.born_at_flush >= self.flush_done && self.flush_done > 0 {
+                continue;
+            }
             let mut index = self.state_machine.durable_applied(range_id).min(replica.applied);
             if planted(Bug::TruncatePastFlushed) {
                 index = replica.applied;

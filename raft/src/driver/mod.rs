@@ -8,11 +8,15 @@
 //! An idle store of lone voters does nothing at all: it has no timer.
 
 mod apply;
+mod groups;
 mod intake;
 mod maintenance;
+mod peers;
+mod removal;
 mod replica;
 mod round;
 mod run;
+mod snapshots;
 mod together;
 
 pub(crate) use run::{Driver, Start};

@@ -6,7 +6,7 @@ use basalt_base::{RangeId, ReplicaId};
 use basalt_env::Rng;
 use parking_lot::Mutex;
 use raft::{
-    Config, RawNode, StateRole,
+    Config, ProgressState, RawNode, StateRole,
     eraftpb::{Entry, EntryType, Message, MessageType},
 };
 use slog::Logger;
@@ -14,7 +14,9 @@ use slog::Logger;
 use tokio::sync::oneshot;
 
 use crate::{
-    Error, LogEntry, LogIndex, Membership, Options, Result, Role, Status, Term, inbox::Answer, log::GroupLog,
+    Error, LogEntry, LogIndex, Membership, Options, Progress, Result, Role, Status, Term,
+    inbox::Answer,
+    log::{GroupLog, PendingSnapshot},
     storage::GroupStorage,
 };
 
@@ -45,6 +47,10 @@ pub(super) struct Replica {
     pub log: Arc<Mutex<GroupLog>>,
     pub membership: Membership,
     pub applied: LogIndex,
+    /// A snapshot in the log that the state machine could not install yet. Nothing is applied before it.
+    pub installing: Option<PendingSnapshot>,
+    /// The number of the last flush that began before the replica was here.
+    pub born_at_flush: u64,
     /// In order of index.
     pub waiting: VecDeque<Waiting>,
     /// Committed entries that the state machine had no room for.
@@ -90,6 +96,8 @@ impl Replica {
             log,
             membership,
             applied,
+            installing: None,
+            born_at_flush: 0,
             waiting: VecDeque::new(),
             unapplied: Vec::new(),
             election_ticks: options.election_ticks,
@@ -104,6 +112,22 @@ impl Replica {
 
     pub fn leader(&self) -> Option<ReplicaId> {
         Some(ReplicaId(self.node.raft.leader_id)).filter(|leader| leader.0 != 0)
+    }
+
+    /// Whether it waits for its first state.
+    pub fn is_blank(&self) -> bool {
+        self.applied == 0 && self.log.lock().is_blank()
+    }
+
+    /// Starts an election, if the replica may lead. A learner's would be won by voters who don't know better.
+    pub fn campaign(&mut self, rng: &dyn Rng) {
+        if !self.node.raft.promotable() {
+            return;
+        }
+        if let Err(error) = self.node.campaign() {
+            tracing::debug!(range = %self.range_id, %error, "no election");
+        }
+        self.settle(rng);
     }
 
     /// Whether the passing of time matters to this replica.
@@ -178,6 +202,30 @@ impl Replica {
         }
     }
 
+    /// What a leader knows of the members. `None` for others, and when nobody else is there.
+    pub fn progress(&self) -> Option<Vec<Progress>> {
+        if !self.is_leader() || !self.needs_ticks() {
+            return None;
+        }
+        let learners = &self.node.raft.prs().conf().learners();
+        let mut members: Vec<_> = self
+            .node
+            .raft
+            .prs()
+            .iter()
+            .map(|(&id, progress)| Progress {
+                replica_id: ReplicaId(id),
+                matched: progress.matched,
+                is_learner: learners.contains(&id),
+                recently_active: id == self.replica_id.0 || progress.recent_active,
+                pending_snapshot: (progress.state == ProgressState::Snapshot)
+                    .then_some(progress.pending_snapshot),
+            })
+            .collect();
+        members.sort_unstable_by_key(|member| member.replica_id);
+        Some(members)
+    }
+
     pub fn status(&self) -> Status {
         let raft = &self.node.raft;
         Status {
@@ -194,6 +242,16 @@ impl Replica {
             applied: self.applied,
             last_index: raft.raft_log.last_index(),
             first_index: self.log.lock().first_index(),
+            is_quiescent: false,
+            is_transferring: raft.lead_transferee.is_some(),
+        }
+    }
+
+    /// Tells everybody who waits for entries up to `through` that nobody here will ever know their outcome.
+    pub fn fail_waiting(&mut self, through: LogIndex, why: &str) {
+        let count = self.waiting.partition_point(|waiting| waiting.index <= through);
+        for waiting in self.waiting.drain(..count) {
+            let _ = waiting.reply.send(Answer::Done(Err(Error::Ambiguous(why.to_owned()))));
         }
     }
 

@@ -2,28 +2,28 @@
 
 use std::mem;
 
-use basalt_base::{RangeId, ReplicaId};
-use protobuf::Message as _;
+use basalt_base::RangeId;
 use raft::{
     Ready,
-    eraftpb::{Entry, Message, MessageType},
+    eraftpb::{Entry, Message},
 };
 
-use super::run::Driver;
+use super::{replica::Replica, run::Driver};
 use crate::{
     Envelope, Error, Membership, Result,
     counts::Counters,
+    handle::Shared,
     inbox::{Batch, refuse},
     log::{HardState, LogBatch, PendingSnapshot},
 };
 
 /// A group's part of a turn.
-struct Part {
-    range_id: RangeId,
+pub(super) struct Part {
+    pub range_id: RangeId,
     ready: Option<Ready>,
     /// Messages that say something which is not durable yet.
     held: Vec<Message>,
-    snapshot: Option<PendingSnapshot>,
+    pub snapshot: Option<PendingSnapshot>,
     committed: Vec<Entry>,
 }
 
@@ -34,21 +34,23 @@ impl Driver {
         }
         Counters::add(&self.counters.rounds, 1);
         let mut batch = mem::take(&mut self.batch);
-        let mut must_sync = !self.when_durable.is_empty();
+        let mut must_sync = !self.when_durable.is_empty() || self.buries();
         let mut outgoing = Vec::new();
         let mut parts = Vec::with_capacity(self.dirty.len());
         for range_id in mem::take(&mut self.dirty) {
             parts.extend(self.collect(range_id, &mut batch, &mut must_sync, &mut outgoing));
         }
         self.send(&mut outgoing);
+        self.flush_before_snapshots(&parts)?;
         self.append(&mut batch).await?;
         if must_sync {
             self.log.sync().await?;
         }
+        self.buried();
         for reply in self.when_durable.drain(..) {
             let _ = reply.send(Ok(()));
         }
-        self.install_snapshots(&parts)?;
+        self.install_new(&parts)?;
         for part in &mut parts {
             self.advance(part, &mut outgoing);
         }
@@ -91,7 +93,7 @@ impl Driver {
         if promises {
             part.held = messages;
         } else {
-            outgoing.extend(messages.into_iter().map(|message| envelope(range_id, &message)));
+            outgoing.extend(messages.into_iter().map(|message| Envelope::new(range_id, &message)));
         }
         if !ready.snapshot().is_empty() {
             let metadata = ready.snapshot().get_metadata();
@@ -126,31 +128,6 @@ impl Driver {
         }
     }
 
-    fn install_snapshots(&mut self, parts: &[Part]) -> Result<()> {
-        let mut installed = false;
-        for part in parts {
-            let Some(snapshot) = &part.snapshot else { continue };
-            let Some(replica) = self.replicas.get_mut(&part.range_id) else { continue };
-            let data = snapshot.clone().into_data();
-            self.state_machine.install_snapshot(part.range_id, replica.replica_id, &data)?;
-            replica.give_up_waiting(snapshot.index, "a snapshot took the place of the log");
-            replica.unapplied.clear();
-            replica.applied = snapshot.index;
-            replica.membership = snapshot.membership.clone();
-            Counters::add(&self.counters.snapshots_installed, 1);
-            installed = true;
-        }
-        if installed {
-            // A barrier: the copy in the log is given up only when the state is durable.
-            self.state_machine.flush()?;
-            for part in parts.iter().filter(|part| part.snapshot.is_some()) {
-                self.batch.snapshot_installed(part.range_id);
-                self.update_ticking(part.range_id);
-            }
-        }
-        Ok(())
-    }
-
     /// Tells Raft that its Ready is durable, and takes what follows from that.
     fn advance(&mut self, part: &mut Part, outgoing: &mut Vec<Envelope>) {
         let Some(replica) = self.replicas.get_mut(&part.range_id) else { return };
@@ -160,7 +137,11 @@ impl Driver {
         let mut light = replica.node.advance_append(ready);
         messages.append(&mut light.take_messages());
         part.committed.append(&mut light.take_committed_entries());
-        outgoing.extend(messages.iter().map(|message| envelope(part.range_id, message)));
+        if let Some(snapshot) = &part.snapshot {
+            // To Raft the entries in it are applied: it must not ask for them when it campaigns.
+            replica.node.advance_apply_to(snapshot.index);
+        }
+        outgoing.extend(messages.iter().map(|message| Envelope::new(part.range_id, message)));
         if replica.node.has_ready() {
             self.dirty.insert(part.range_id);
         }
@@ -177,6 +158,7 @@ impl Driver {
     fn report(&mut self, range_id: RangeId) {
         let Some(replica) = self.replicas.get_mut(&range_id) else { return };
         self.shared.status.write().insert(range_id, replica.status());
+        show_progress(&self.shared, replica);
         let leader = replica.leader();
         let now = (replica.node.raft.term, leader.map_or(0, |leader| leader.0), replica.is_leader());
         if now != replica.reported {
@@ -190,13 +172,13 @@ impl Driver {
     }
 }
 
-fn envelope(range_id: RangeId, message: &Message) -> Envelope {
-    let bytes = message.write_to_bytes().expect("a message is encoded into memory");
-    Envelope {
-        range_id,
-        from: ReplicaId(message.from),
-        to: ReplicaId(message.to),
-        is_snapshot: message.get_msg_type() == MessageType::MsgSnapshot,
-        message: bytes.into(),
+/// Only leaders with other members have something to show.
+fn show_progress(shared: &Shared, replica: &Replica) {
+    match replica.progress() {
+        Some(progress) => drop(shared.progress.write().insert(replica.range_id, progress)),
+        None if shared.progress.read().contains_key(&replica.range_id) => {
+            shared.progress.write().remove(&replica.range_id);
+        }
+        None => {}
     }
 }

@@ -1,7 +1,7 @@
 //! The loop's state and its life.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -11,14 +11,13 @@ use basalt_env::{Bug, Env, planted};
 use slog::Logger;
 use tokio::sync::Notify;
 
-use super::{maintenance::Stopped, replica::Replica};
+use super::{maintenance::Stopped, removal::Removal, replica::Replica};
 use crate::{
-    Error, GroupDescriptor, INITIAL_LOG_INDEX, LogIndex, Observer, Options, Result, StateMachine, Transport,
+    Envelope, Error, LogIndex, Observer, Options, Result, StateMachine, Transport,
     counts::Counters,
     handle::Shared,
     inbox::{Control, Reply, refuse},
-    log::{HardState, LogBatch, LogStore},
-    storage::GroupStorage,
+    log::{LogBatch, LogStore},
 };
 
 /// What a loop is made of.
@@ -69,6 +68,15 @@ pub(crate) struct Driver {
     /// Groups whose committed entries the state machine had no room for, and when to try again.
     pub(super) stalled: BTreeSet<RangeId>,
     pub(super) retry_at: Duration,
+    /// Groups whose snapshots the state machine could not install yet.
+    pub(super) installing: BTreeSet<RangeId>,
+    /// Snapshots that came in a turn that had one already.
+    pub(super) waiting_snapshots: VecDeque<Envelope>,
+    /// Replicas on their way out.
+    pub(super) removing: Vec<Removal>,
+    /// The number of the last flush begun, and of the last one that succeeded.
+    pub(super) flush_started: u64,
+    pub(super) flush_done: u64,
     pub(super) shutdown: Option<(Option<Timestamp>, Reply<()>)>,
 }
 
@@ -104,144 +112,16 @@ impl Driver {
             deferred: Vec::new(),
             stalled: BTreeSet::new(),
             retry_at: Duration::ZERO,
+            installing: BTreeSet::new(),
+            waiting_snapshots: VecDeque::new(),
+            removing: Vec::new(),
+            flush_started: 0,
+            flush_done: 0,
             shutdown: None,
         };
-        driver.repeat_installations().await?;
-        let mut missing: BTreeSet<_> = driver.log.range_ids().into_iter().collect();
-        for descriptor in driver.state_machine.groups()? {
-            missing.remove(&descriptor.range_id);
-            driver.add_replica(descriptor)?;
-        }
-        for range_id in missing {
-            driver.add_without_state(range_id)?;
-        }
-        driver.log.append(&mut driver.batch).await?;
-        driver.log.sync().await?;
-        for range_id in driver.replicas.keys().copied().collect::<Vec<_>>() {
-            driver.lead_alone(range_id);
-        }
+        driver.restore().await?;
         driver.publish();
         Ok(driver)
-    }
-
-    /// Snapshots that were being installed: again, from the copy in the log.
-    async fn repeat_installations(&mut self) -> Result<()> {
-        let mut repeated = false;
-        for range_id in self.log.range_ids() {
-            let Some(log) = self.log.group(range_id) else { continue };
-            let (replica_id, pending) = {
-                let log = log.lock();
-                (log.replica_id, log.pending_snapshot.as_ref().map(|(snapshot, _)| snapshot.clone()))
-            };
-            if let Some(snapshot) = pending {
-                tracing::info!(range = %range_id, index = snapshot.index, "repeating the installation of a snapshot");
-                self.state_machine.install_snapshot(range_id, replica_id, &snapshot.into_data())?;
-                self.batch.snapshot_installed(range_id);
-                repeated = true;
-            }
-        }
-        if repeated {
-            self.state_machine.flush()?;
-            self.log.append(&mut self.batch).await?;
-        }
-        Ok(())
-    }
-
-    /// A group in the log of which the state machine knows nothing.
-    fn add_without_state(&mut self, range_id: RangeId) -> Result<()> {
-        let Some(log) = self.log.group(range_id) else { return Ok(()) };
-        let (replica_id, start) = {
-            let log = log.lock();
-            (log.replica_id, log.truncated_index)
-        };
-        match start {
-            // Waits for a snapshot, and may have promised votes.
-            0 => self.add_replica(GroupDescriptor::blank(range_id, replica_id)),
-            // The split that made it was not flushed: replaying the left side's log makes it again.
-            INITIAL_LOG_INDEX => Ok(()),
-            _ => Err(Error::Corruption(format!(
-                "range {range_id}: the log begins behind entry {start}, but the state up to there is missing"
-            ))),
-        }
-    }
-
-    /// Starts a group. Its log is made when there is none; term and vote of one that exists are kept.
-    pub(super) fn add_replica(&mut self, descriptor: GroupDescriptor) -> Result<()> {
-        let GroupDescriptor { range_id, replica_id, membership, applied_index, applied_term } = descriptor;
-        if self.replicas.contains_key(&range_id) {
-            return Ok(());
-        }
-        let log = match self.log.group(range_id) {
-            Some(log) => log,
-            None if applied_index == 0 || applied_index == INITIAL_LOG_INDEX => {
-                let state = HardState { term: applied_term, vote: 0, commit: applied_index };
-                self.log.create_group(
-                    &mut self.batch,
-                    range_id,
-                    replica_id,
-                    applied_index,
-                    applied_term,
-                    state,
-                )
-            }
-            None => {
-                return Err(Error::Corruption(format!(
-                    "range {range_id}: the state is at entry {applied_index}, but the log has no such range"
-                )));
-            }
-        };
-        {
-            let log = log.lock();
-            let problem = if log.replica_id != replica_id {
-                Some(format!("the log is of replica {}, the state of replica {replica_id}", log.replica_id))
-            } else if applied_index > log.last_index() {
-                // A sole voter is never destroyed, and one of several must not vote: refuse to start.
-                Some(format!(
-                    "the state is at entry {applied_index}, but the log ends at {}",
-                    log.last_index()
-                ))
-            } else if applied_index < log.truncated_index {
-                Some(format!(
-                    "the state is at entry {applied_index}, but the log begins behind {}",
-                    log.truncated_index
-                ))
-            } else {
-                None
-            };
-            if let Some(problem) = problem {
-                return Err(Error::Corruption(format!("range {range_id}: {problem}")));
-            }
-        }
-        let storage = GroupStorage {
-            range_id,
-            log,
-            files: self.log.files(),
-            state_machine: self.state_machine.clone(),
-            counters: self.counters.clone(),
-            initial: membership.to_conf_state(),
-            applied: applied_index,
-            snapshot_bytes_max: self.options.snapshot_bytes_max,
-        };
-        let replica =
-            Replica::new(storage, replica_id, membership, &self.options, &*self.env.rng, &self.logger)?;
-        if replica.needs_ticks() {
-            self.start_ticking(range_id);
-        }
-        self.replicas.insert(range_id, replica);
-        self.dirty.insert(range_id);
-        Ok(())
-    }
-
-    /// A sole voter need not wait for an election timeout: nobody else can lead.
-    pub(super) fn lead_alone(&mut self, range_id: RangeId) {
-        let Some(replica) = self.replicas.get_mut(&range_id) else { return };
-        if replica.membership.is_sole_voter(replica.replica_id) && !replica.is_leader() {
-            if let Err(error) = replica.node.campaign() {
-                tracing::warn!(range = %range_id, %error, "a sole voter can't lead");
-            }
-            replica.settle(&*self.env.rng);
-            self.dirty.insert(range_id);
-        }
     }
 
     pub(super) fn start_ticking(&mut self, range_id: RangeId) {
@@ -291,6 +171,7 @@ impl Driver {
                 self.wait().await;
             }
             self.take_inbox().await?;
+            self.bury();
             self.tick();
             self.round().await?;
             self.maintain().await?;
@@ -302,6 +183,7 @@ impl Driver {
             && self.batch.is_empty()
             && self.when_durable.is_empty()
             && self.deferred.is_empty()
+            && self.waiting_snapshots.is_empty()
             && !self.truncated
     }
 
@@ -311,7 +193,7 @@ impl Driver {
         if !self.ticking.is_empty() {
             deadline = Some(self.next_tick);
         }
-        if !self.stalled.is_empty() {
+        if !self.stalled.is_empty() || !self.installing.is_empty() || self.retries_removal() {
             deadline = Some(deadline.map_or(self.retry_at, |at: Duration| at.min(self.retry_at)));
         }
         match deadline {

@@ -60,6 +60,10 @@ impl LogBatch {
         self.push(Record::Group { range_id, replica_id, index, term, state });
     }
 
+    pub fn tombstone(&mut self, range_id: RangeId, next_replica_id: ReplicaId) {
+        self.push(Record::Tombstone { range_id, next_replica_id });
+    }
+
     pub fn truncate(&mut self, range_id: RangeId, index: LogIndex, term: Term) {
         self.push(Record::Truncate { range_id, index, term });
     }

@@ -48,6 +48,11 @@ impl GroupLog {
         }
     }
 
+    /// Whether the replica waits for its first state. It may have voted.
+    pub fn is_blank(&self) -> bool {
+        self.truncated_index == 0 && self.locations.is_empty() && self.pending_snapshot.is_none()
+    }
+
     pub fn first_index(&self) -> LogIndex {
         self.truncated_index + 1
     }
@@ -165,6 +170,15 @@ impl GroupLog {
         self.truncated_index = index;
         self.truncated_term = term;
         self.start = index + 1;
+    }
+
+    /// Gives up everything: the replica is gone.
+    pub(super) fn release_all(&mut self, mut released: impl FnMut(&Location)) {
+        self.locations.drain(..).for_each(|location| released(&location));
+        self.cache.clear();
+        if let Some((_, location)) = self.pending_snapshot.take() {
+            released(&location);
+        }
     }
 
     /// Forgets cached entries up to `through`; gives their size.

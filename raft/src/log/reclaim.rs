@@ -22,6 +22,9 @@ impl LogStore {
         }
         batch.incarnation(self.state.incarnation);
         batch.clock_bound(self.state.clock_bound, self.state.clock_exact);
+        for (range_id, next_replica_id) in &self.state.tombstones {
+            batch.tombstone(*range_id, *next_replica_id);
+        }
         for (range_id, group) in &self.state.groups {
             let group = group.lock();
             batch.push(Record::Group {

@@ -55,7 +55,8 @@ pub(super) enum Record {
         range_id: RangeId,
         state: HardState,
     },
-    /// A group exists, with this state; its log starts behind (`index`, `term`). A checkpoint or a creation.
+    /// A group exists, with this state; its log starts behind (`index`, `term`). A checkpoint, a creation, or the
+    /// state that a blank replica got. A replica with a lower id that was here is gone.
     Group {
         range_id: RangeId,
         replica_id: ReplicaId,
@@ -85,6 +86,11 @@ pub(super) enum Record {
     },
     Ident(StoreIdent),
     Incarnation(u64),
+    /// Replicas of the range with lower ids were removed here, their logs with them, and never come back.
+    Tombstone {
+        range_id: RangeId,
+        next_replica_id: ReplicaId,
+    },
 }
 
 const ENTRIES: u8 = 1;
@@ -97,6 +103,7 @@ const SNAPSHOT_INSTALLED: u8 = 7;
 const CLOCK_BOUND: u8 = 8;
 const IDENT: u8 = 9;
 const INCARNATION: u8 = 10;
+const TOMBSTONE: u8 = 11;
 
 impl Record {
     /// Encodes everything but entries, whose bytes are written by [`encode_entries`].
@@ -142,6 +149,11 @@ impl Record {
             Self::Incarnation(incarnation) => {
                 out.push(INCARNATION);
                 put_u64(out, *incarnation);
+            }
+            Self::Tombstone { range_id, next_replica_id } => {
+                out.push(TOMBSTONE);
+                put_u64(out, range_id.0);
+                put_u64(out, next_replica_id.0);
             }
         }
     }
@@ -206,6 +218,10 @@ impl Record {
                 store_id: StoreId(fields.u64()?),
             }),
             INCARNATION => Self::Incarnation(fields.u64()?),
+            TOMBSTONE => Self::Tombstone {
+                range_id: RangeId(fields.u64()?),
+                next_replica_id: ReplicaId(fields.u64()?),
+            },
             _ => return Err(Malformed),
         })
     }

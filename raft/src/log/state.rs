@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use basalt_base::{RangeId, Timestamp};
+use basalt_base::{RangeId, ReplicaId, Timestamp};
 use basalt_env::File;
 use parking_lot::{Mutex, RwLock};
 use raft::eraftpb::Entry;
@@ -12,10 +12,10 @@ use raft::eraftpb::Entry;
 use super::{
     codec::Fields,
     frame::segment_path,
-    group::GroupLog,
+    group::{GroupLog, HardState},
     record::{EntryFields, Location, Record},
 };
-use crate::{Error, LogIndex, Result, StoreIdent};
+use crate::{Error, LogIndex, Result, StoreIdent, Term};
 
 /// Entries that lie near each other are read together, up to this many bytes.
 const READ_BYTES_MAX: u32 = 1 << 20;
@@ -91,6 +91,9 @@ pub(super) struct LogState {
     pub clock_exact: bool,
     pub ident: Option<StoreIdent>,
     pub incarnation: u64,
+    /// Below which replica ids nothing of a range may exist here. They are kept for ever: a few bytes for each range
+    /// that once was here.
+    pub tombstones: BTreeMap<RangeId, ReplicaId>,
 }
 
 impl LogState {
@@ -100,6 +103,30 @@ impl LogState {
 
     pub fn live_entries(&self) -> u64 {
         self.segments.values().map(|segment| segment.records).sum()
+    }
+
+    /// Adds a group, in the place of an older replica's, or moves the start of one that exists.
+    pub fn create_group(
+        &mut self,
+        range_id: RangeId,
+        replica_id: ReplicaId,
+        index: LogIndex,
+        term: Term,
+        state: HardState,
+    ) -> Arc<Mutex<GroupLog>> {
+        let Self { groups, segments, .. } = self;
+        if let Some(group) = groups.get(&range_id).filter(|group| group.lock().replica_id >= replica_id) {
+            let mut log = group.lock();
+            log.hard_state = state;
+            log.truncate(index, term, |location| release(segments, location));
+            drop(log);
+            return group.clone();
+        }
+        let new = Arc::new(Mutex::new(GroupLog::new(replica_id, index, term, state)));
+        if let Some(older) = groups.insert(range_id, new.clone()) {
+            older.lock().release_all(|location| release(segments, location));
+        }
+        new
     }
 
     /// A record of an unknown group is an error (replay: a damaged log).
@@ -117,18 +144,9 @@ impl LogState {
                 group.lock().relocate(first, &locations, |location| release(segments, location));
             }
             Record::HardState { range_id, state } => find(groups, range_id)?.lock().hard_state = state,
-            Record::Group { range_id, replica_id, index, term, state } => match groups.get(&range_id) {
-                Some(group) => {
-                    let mut group = group.lock();
-                    group.replica_id = replica_id;
-                    group.hard_state = state;
-                    group.truncate(index, term, |location| release(segments, location));
-                }
-                None => {
-                    let group = GroupLog::new(replica_id, index, term, state);
-                    groups.insert(range_id, Arc::new(Mutex::new(group)));
-                }
-            },
+            Record::Group { range_id, replica_id, index, term, state } => {
+                self.create_group(range_id, replica_id, index, term, state);
+            }
             Record::Truncate { range_id, index, term } => {
                 let group = find(groups, range_id)?;
                 group.lock().truncate(index, term, |location| release(segments, location));
@@ -152,6 +170,15 @@ impl LogState {
             Record::ClockBound { bound, exact } => {
                 self.clock_bound = if exact { bound } else { self.clock_bound.max(bound) };
                 self.clock_exact = exact;
+            }
+            Record::Tombstone { range_id, next_replica_id } => {
+                let next = self.tombstones.entry(range_id).or_insert(next_replica_id);
+                *next = next_replica_id.max(*next);
+                if groups.get(&range_id).is_some_and(|group| group.lock().replica_id < *next)
+                    && let Some(group) = groups.remove(&range_id)
+                {
+                    group.lock().release_all(|location| release(segments, location));
+                }
             }
             Record::Ident(ident) => self.ident = Some(ident),
             Record::Incarnation(incarnation) => self.incarnation = incarnation,

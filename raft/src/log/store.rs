@@ -122,7 +122,13 @@ impl LogStore {
         self.state.groups.get(&range_id).cloned()
     }
 
-    /// Adds a group: its record goes into `batch`, which must be the next one appended.
+    /// No replica of the range with a lower id may exist here.
+    pub fn tombstone(&self, range_id: RangeId) -> ReplicaId {
+        self.state.tombstones.get(&range_id).copied().unwrap_or_default()
+    }
+
+    /// Adds a group, in the place of an older replica's: its record goes into `batch`, which must be the next one
+    /// appended.
     pub fn create_group(
         &mut self,
         batch: &mut LogBatch,
@@ -133,9 +139,8 @@ impl LogStore {
         state: HardState,
     ) -> Arc<Mutex<GroupLog>> {
         batch.create_group(range_id, replica_id, index, term, state);
-        let group = Arc::new(Mutex::new(GroupLog::new(replica_id, index, term, state)));
-        self.state.groups.insert(range_id, group.clone());
-        group
+        // At once, because the replica reads its log before the batch is written. Writing it changes nothing more.
+        self.state.create_group(range_id, replica_id, index, term, state)
     }
 
     pub fn range_ids(&self) -> Vec<RangeId> {

@@ -134,6 +134,14 @@ impl StateMachine for Toy {
         Ok(())
     }
 
+    fn destroy(&self, range_id: RangeId) -> Result<()> {
+        if self.full.load(Ordering::SeqCst) {
+            return Err(Error::DiskFull);
+        }
+        self.live.lock().remove(&range_id);
+        Ok(())
+    }
+
     fn durable_applied(&self, range_id: RangeId) -> LogIndex {
         self.durable.lock().get(&range_id).map_or(0, |range| range.descriptor.applied_index)
     }

@@ -1,0 +1,87 @@
+//! Installing snapshots.
+//!
+//! A snapshot goes into the log first, synced: from then on Raft may rely on it, and a crash in the middle of the
+//! installation is repaired by repeating it. The log that it replaces may hold a split whose right side is not durable
+//! yet and that nobody could replay then; so the state machine is flushed before.
+
+use super::{round::Part, run::Driver};
+use crate::{Error, Result, counts::Counters, log::PendingSnapshot};
+
+impl Driver {
+    /// Makes durable what the entries that a snapshot is about to replace have done to other ranges.
+    pub(super) fn flush_before_snapshots(&self, parts: &[Part]) -> Result<()> {
+        let replaces = |part: &Part| {
+            part.snapshot.is_some()
+                && self.replicas.get(&part.range_id).is_some_and(|replica| replica.applied > 0)
+        };
+        if parts.iter().any(replaces) { self.state_machine.flush() } else { Ok(()) }
+    }
+
+    /// Takes note of snapshots that are in the log now, and installs them.
+    pub(super) fn install_new(&mut self, parts: &[Part]) -> Result<()> {
+        let mut arrived = false;
+        for part in parts {
+            let Some(snapshot) = &part.snapshot else { continue };
+            let Some(replica) = self.replicas.get_mut(&part.range_id) else { continue };
+            replica.fail_waiting(snapshot.index, "a snapshot took the place of the log");
+            replica.unapplied.clear();
+            replica.membership = snapshot.membership.clone();
+            replica.installing = Some(snapshot.clone());
+            self.installing.insert(part.range_id);
+            arrived = true;
+        }
+        if arrived { self.install() } else { Ok(()) }
+    }
+
+    /// Tries again what the state machine could not install.
+    pub(super) fn install_again(&mut self) -> Result<()> {
+        if self.installing.is_empty() || self.env.clock.monotonic() < self.retry_at {
+            return Ok(());
+        }
+        self.install()
+    }
+
+    fn install(&mut self) -> Result<()> {
+        let mut installed = Vec::new();
+        for range_id in &self.installing {
+            let Some(replica) = self.replicas.get(range_id) else { continue };
+            let Some(snapshot) = replica.installing.clone() else { continue };
+            let result =
+                self.state_machine.install_snapshot(*range_id, replica.replica_id, &snapshot.into_data());
+            if !must_wait(result)? {
+                installed.push(*range_id);
+            }
+        }
+        // A barrier: the copy in the log is given up only when the state is durable.
+        if !installed.is_empty() && must_wait(self.state_machine.flush())? {
+            installed.clear();
+        }
+        for range_id in installed {
+            self.installing.remove(&range_id);
+            let Some(replica) = self.replicas.get_mut(&range_id) else { continue };
+            let Some(PendingSnapshot { index, .. }) = replica.installing.take() else { continue };
+            replica.applied = index;
+            self.batch.snapshot_installed(range_id);
+            Counters::add(&self.counters.snapshots_installed, 1);
+            self.update_ticking(range_id);
+            // Entries behind the snapshot may have gathered.
+            self.dirty.insert(range_id);
+        }
+        if !self.installing.is_empty() {
+            self.retry_at = self.env.clock.monotonic() + self.options.disk_full_retry;
+        }
+        Ok(())
+    }
+}
+
+/// Whether what failed may succeed later.
+fn must_wait(result: Result<()>) -> Result<bool> {
+    match result {
+        Ok(()) => Ok(false),
+        Err(error @ (Error::Unavailable(_) | Error::DiskFull)) => {
+            tracing::warn!(%error, "a snapshot can't be installed yet");
+            Ok(true)
+        }
+        Err(error) => Err(error),
+    }
+}
