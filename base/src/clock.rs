@@ -97,6 +97,12 @@ impl HlcClock {
         Ok(())
     }
 
+    /// A timestamp that no reading given so far exceeds. What a message to another node carries, so that whatever it
+    /// tells lies in the receiver's past.
+    pub fn latest(&self) -> Timestamp {
+        Timestamp(self.generator.timestamp().as_u64())
+    }
+
     /// The bound to make durable next: [`BOUND_LEAD_MS`] ahead of the clock.
     pub fn next_bound(&self) -> Timestamp {
         let physical = Timestamp::from_unix_ms(self.physical_unix_ms());
@@ -183,6 +189,7 @@ mod tests {
     fn readings_increase_when_the_wall_clock_steps_back() {
         let (source, clock) = clock_at(1_000);
         let first = clock.now().unwrap();
+        assert_eq!(clock.latest(), first);
         source.wall_micros.fetch_sub(500_000, Ordering::SeqCst);
         assert!(clock.now().unwrap() > first);
     }

@@ -1,65 +1,294 @@
-//! The peers of a node.
+//! The peers of a node: calls and messages to them, and which of them are up.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
-use basalt_base::{HlcClock, NodeId};
+use basalt_base::{ClockError, HlcClock, NodeId, Timestamp};
 use basalt_env::Env;
-use basalt_kv_api::{Class, Directory, Link};
-use bytes::Bytes;
+use basalt_kv_api::{Class, Directory, Link, Receiver};
+use bytes::{BufMut, Bytes, BytesMut};
+use parking_lot::RwLock;
 
-use super::{CallError, ClockOffset, Handler, PeerConfig};
+use super::{
+    CallError, ClockOffset, Handler, PeerConfig, PeerCounts,
+    counts::Counters,
+    frame::{self, FORMAT, Header, Kind},
+    offset::SAMPLES_MAX,
+    pinging,
+    state::{Peer, PeerState},
+};
 
-/// Calls and messages to other nodes, and what is known of them.
+/// Nodes that were ever heard of.
+const PEERS_MAX: usize = 4_096;
+/// A peer with a wrong clock is logged no more often.
+const WARN_INTERVAL: Duration = Duration::from_secs(10);
+
+/// See the module's documentation.
 pub struct Peers {
-    link: Arc<dyn Link>,
+    pub(super) env: Env,
+    pub(super) me: NodeId,
+    pub(super) cluster_id: u128,
+    pub(super) incarnation: u64,
+    pub(super) link: Arc<dyn Link>,
+    pub(super) directory: Arc<dyn Directory>,
+    pub(super) clock: Arc<HlcClock>,
+    pub(super) config: PeerConfig,
+    pub(super) counters: Counters,
+    handler: RwLock<Option<Arc<dyn Handler>>>,
+    peers: RwLock<BTreeMap<NodeId, Arc<Peer>>>,
 }
 
 impl Peers {
+    /// `incarnation` is greater than that of every earlier process of this node, and not zero.
     pub fn new(
-        _env: &Env,
-        _me: NodeId,
-        _cluster_id: u128,
-        _incarnation: u64,
+        env: &Env,
+        me: NodeId,
+        cluster_id: u128,
+        incarnation: u64,
         link: Arc<dyn Link>,
-        _directory: Arc<dyn Directory>,
-        _clock: Arc<HlcClock>,
-        _config: PeerConfig,
+        directory: Arc<dyn Directory>,
+        clock: Arc<HlcClock>,
+        mut config: PeerConfig,
     ) -> Arc<Self> {
-        Arc::new(Self { link })
+        assert!(incarnation > 0, "incarnations begin at one: zero means unknown");
+        config.calls_max = config.calls_max.min(frame::ASKED_MAX);
+        Arc::new(Self {
+            env: env.clone(),
+            me,
+            cluster_id,
+            incarnation,
+            link,
+            directory,
+            clock,
+            config,
+            counters: Counters::default(),
+            handler: RwLock::new(None),
+            peers: RwLock::default(),
+        })
     }
 
-    /// Begins to take what arrives and to ping the others. Holds itself only weakly.
-    pub fn start(self: &Arc<Self>, _handler: Arc<dyn Handler>) {}
+    /// Begins to take what arrives and to ping the others. The link and the loop hold this only weakly.
+    pub fn start(self: &Arc<Self>, handler: Arc<dyn Handler>) {
+        *self.handler.write() = Some(handler);
+        self.link.deliver_to(Arc::new(Inbox(Arc::downgrade(self))));
+        self.env.spawner.spawn(
+            "peer-ping",
+            Box::pin(pinging::run(
+                Arc::downgrade(self),
+                Arc::clone(&self.env.spawner),
+                self.config.ping_interval,
+            )),
+        );
+    }
 
-    /// Ends all calls, in both directions, and lets go of the handler.
-    pub fn stop(&self) {}
+    /// Ends all calls, in both directions, and lets go of the handler, which may hold this.
+    pub fn stop(&self) {
+        let handler = self.handler.write().take();
+        drop(handler);
+        for peer in self.all() {
+            let mut state = peer.state.lock();
+            state.is_up = false;
+            state.incoming.cancel_all();
+            state.outgoing.lose_all();
+        }
+    }
 
-    /// Asks another node, and waits for the answer as long as that node lives.
-    pub async fn call(&self, _to: NodeId, _request: Bytes) -> Result<Bytes, CallError> {
-        Err(CallError::NotSent)
+    /// Asks another node, and waits for the answer as long as that node lives. Dropping the future gives the call up.
+    pub async fn call(&self, to: NodeId, request: Bytes) -> Result<Bytes, CallError> {
+        let peer = self.peer(to).ok_or(CallError::NotSent)?;
+        let frame = self.frame(Kind::Call, 0, 0, &request);
+        if frame.len() > self.config.message_bytes_max {
+            return Err(CallError::Refused(format!("a request of {} bytes is too large", request.len())));
+        }
+        let (id, frame, answer) = {
+            let mut state = peer.state.lock();
+            if !state.is_up(self.now(), self.config.silence_max) {
+                return Err(state.refusal.clone().map_or(CallError::NotSent, CallError::Refused));
+            }
+            if state.outgoing.len() >= self.config.calls_max {
+                return Err(CallError::NotSent);
+            }
+            let incarnation = state.incarnation;
+            state.outgoing.begin(frame, incarnation)
+        };
+        let open = OpenCall { peers: self, peer: &peer, id };
+        if !self.link.send(to, Class::Batch, frame) && peer.state.lock().outgoing.not_sent(id) {
+            return Err(CallError::NotSent);
+        }
+        Counters::increment(&self.counters.calls_sent);
+        let answer = answer.await.unwrap_or(Err(CallError::Lost));
+        drop(open);
+        answer
     }
 
     /// Sends a one-way message. False if it will certainly not arrive.
     pub fn send(&self, to: NodeId, class: Class, message: Bytes) -> bool {
-        self.link.send(to, class, message)
+        let incarnation = self.peer(to).map_or(0, |peer| peer.state.lock().incarnation);
+        let frame = self.frame(Kind::Message, incarnation, 0, &message);
+        frame.len() <= self.config.message_bytes_max && self.link.send(to, class, frame.freeze())
     }
 
     /// Whether the node has answered a ping lately.
-    pub fn is_up(&self, _node: NodeId) -> bool {
-        false
+    pub fn is_up(&self, node: NodeId) -> bool {
+        self.known(node, |state| state.is_up(self.now(), self.config.silence_max)).unwrap_or(false)
     }
 
-    /// How long ago the node has last answered a ping.
-    pub fn last_heard(&self, _node: NodeId) -> Option<Duration> {
-        None
+    /// How long ago the node has last answered a ping, in its present incarnation.
+    pub fn last_heard(&self, node: NodeId) -> Option<Duration> {
+        self.known(node, |state| state.heard_at)?.map(|heard_at| self.now().saturating_sub(heard_at))
     }
 
+    /// The clocks of all peers that were measured lately.
     pub fn offsets(&self) -> BTreeMap<NodeId, ClockOffset> {
-        BTreeMap::new()
+        let (now, age_max) = (self.now(), self.config.ping_interval * SAMPLES_MAX as u32);
+        let measured =
+            self.all().into_iter().map(|peer| (peer.node, peer.state.lock().offsets.best(now, age_max)));
+        measured.filter_map(|(node, offset)| Some((node, offset?))).collect()
     }
 
     /// Whether this node's clock is certainly further than `limit` from those of most peers measured.
-    pub fn offset_exceeds(&self, _limit: Duration) -> bool {
-        false
+    pub fn offset_exceeds(&self, limit: Duration) -> bool {
+        let offsets = self.offsets();
+        offsets.values().filter(|offset| offset.exceeds(limit)).count() * 2 > offsets.len()
+    }
+
+    pub fn counts(&self) -> PeerCounts {
+        self.counters.snapshot()
+    }
+
+    /// Calls that wait here, and calls of others that are worked on.
+    pub fn calls_open(&self) -> (usize, usize) {
+        self.all().iter().fold((0, 0), |(waiting, running), peer| {
+            let state = peer.state.lock();
+            (waiting + state.outgoing.len(), running + state.incoming.running_count())
+        })
+    }
+
+    pub(super) fn now(&self) -> Duration {
+        self.env.clock.monotonic()
+    }
+
+    pub(super) fn handler(&self) -> Option<Arc<dyn Handler>> {
+        self.handler.read().clone()
+    }
+
+    /// What is kept of another node; made when it is first named.
+    pub(super) fn peer(&self, node: NodeId) -> Option<Arc<Peer>> {
+        if node == self.me {
+            return None;
+        }
+        if let Some(peer) = self.peers.read().get(&node) {
+            return Some(Arc::clone(peer));
+        }
+        let mut peers = self.peers.write();
+        if peers.len() >= PEERS_MAX {
+            return None;
+        }
+        Some(Arc::clone(peers.entry(node).or_insert_with(|| Arc::new(Peer::new(node)))))
+    }
+
+    pub(super) fn all(&self) -> Vec<Arc<Peer>> {
+        self.peers.read().values().cloned().collect()
+    }
+
+    fn known<T>(&self, node: NodeId, look: impl FnOnce(&PeerState) -> T) -> Option<T> {
+        let peer = self.peers.read().get(&node).cloned()?;
+        let state = peer.state.lock();
+        Some(look(&state))
+    }
+
+    pub(super) fn header(&self, kind: Kind, to_incarnation: u64, call_id: u64) -> Header {
+        let reading = match kind {
+            // Shows the clock itself, so that a wrong one is noticed before it has given anything away.
+            Kind::Ping | Kind::Pong => self.clock.now().unwrap_or_else(|_| self.clock.latest()),
+            _ => self.clock.latest(),
+        };
+        Header {
+            format: FORMAT,
+            kind,
+            cluster_id: self.cluster_id,
+            from_incarnation: self.incarnation,
+            to_incarnation,
+            reading,
+            call_id,
+        }
+    }
+
+    pub(super) fn frame(&self, kind: Kind, to_incarnation: u64, call_id: u64, payload: &[u8]) -> BytesMut {
+        let mut frame = self.header(kind, to_incarnation, call_id).encode(payload.len());
+        frame.put_slice(payload);
+        frame
+    }
+
+    /// Moves the clock past what a peer has read from its own. A frame whose reading is not accepted is not, either.
+    pub(super) fn absorb(&self, peer: &Peer, reading: Timestamp) -> Result<(), ClockError> {
+        let result = self.clock.update(reading);
+        if let Err(error @ ClockError::TooFarAhead { .. }) = &result {
+            Counters::increment(&self.counters.clocks_too_far_ahead);
+            let now = self.now();
+            let mut state = peer.state.lock();
+            if state.warned_at.is_none_or(|warned_at| now.saturating_sub(warned_at) >= WARN_INTERVAL) {
+                state.warned_at = Some(now);
+                drop(state);
+                tracing::warn!(node = %peer.node, %error, "the clock of a node is wrong");
+            }
+        }
+        result
+    }
+
+    /// Tells the handler whether a peer is up, if it has not heard.
+    pub(super) fn tell(&self, peer: &Peer) {
+        let Some(handler) = self.handler() else { return };
+        let mut told = peer.told.lock();
+        let (is_up, incarnation) = {
+            let state = peer.state.lock();
+            (state.is_up, state.incarnation)
+        };
+        if told.is_up && (!is_up || told.incarnation != incarnation) {
+            told.is_up = false;
+            Counters::increment(&self.counters.peers_lost);
+            handler.liveness(peer.node, false);
+        }
+        if is_up && !told.is_up {
+            told.is_up = true;
+            told.incarnation = incarnation;
+            handler.liveness(peer.node, true);
+        }
+    }
+}
+
+/// A call that somebody waits for.
+struct OpenCall<'a> {
+    peers: &'a Peers,
+    peer: &'a Peer,
+    id: u64,
+}
+
+impl Drop for OpenCall<'_> {
+    fn drop(&mut self) {
+        let incarnation = {
+            let mut state = self.peer.state.lock();
+            if !state.outgoing.give_up(self.id) {
+                return;
+            }
+            state.incarnation
+        };
+        // Should this be lost: the next ping does not name the call any more.
+        let frame = self.peers.frame(Kind::Cancel, incarnation, self.id, &[]);
+        self.peers.link.send(self.peer.node, Class::Batch, frame.freeze());
+    }
+}
+
+/// What the link holds.
+struct Inbox(Weak<Peers>);
+
+impl Receiver for Inbox {
+    fn receive(&self, from: NodeId, class: Class, message: Bytes) {
+        if let Some(peers) = self.0.upgrade() {
+            peers.receive(from, class, message);
+        }
     }
 }

@@ -49,12 +49,16 @@ impl Input {
         self.rest.try_get_i64().map_err(|_| WireError(self.what))
     }
 
+    pub fn u128(&mut self) -> Result<u128, WireError> {
+        self.rest.try_get_u128().map_err(|_| WireError(self.what))
+    }
+
     pub fn timestamp(&mut self) -> Result<Timestamp, WireError> {
         self.u64().map(Timestamp)
     }
 
     pub fn txn_id(&mut self) -> Result<TxnId, WireError> {
-        self.rest.try_get_u128().map(TxnId).map_err(|_| WireError(self.what))
+        self.u128().map(TxnId)
     }
 
     pub fn bytes(&mut self) -> Result<Bytes, WireError> {

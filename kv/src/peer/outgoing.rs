@@ -1,0 +1,118 @@
+//! Calls to one peer that wait for their replies.
+//!
+//! A call ends with its reply, with the end of the peer, or because it can be shown that there will be no reply: the link
+//! may lose frames. So every ping asks about the calls that are older than the ping before. A call that the peer does
+//! not know is sent again (the peer executes no id twice); if that goes on for [`STRIKES_MAX`] pings, it is lost.
+
+use std::collections::BTreeMap;
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::oneshot;
+
+use super::{
+    CallError,
+    frame::{self, CallState},
+};
+
+/// So many answers that a call is not worked on are bad luck of frames that overtake each other.
+const STRIKES_MAX: u8 = 3;
+
+pub type Answer = Result<Bytes, CallError>;
+
+struct Waiting {
+    frame: Bytes,
+    answer: oneshot::Sender<Answer>,
+    strikes: u8,
+}
+
+pub struct Outgoing {
+    next_id: u64,
+    /// Of the next ping: what was the next id at the last one.
+    asked_below: u64,
+    waiting: BTreeMap<u64, Waiting>,
+}
+
+impl Default for Outgoing {
+    fn default() -> Self {
+        Self { next_id: 1, asked_below: 1, waiting: BTreeMap::new() }
+    }
+}
+
+impl Outgoing {
+    /// Notes a call, and completes its frame.
+    pub fn begin(
+        &mut self,
+        mut frame: BytesMut,
+        to_incarnation: u64,
+    ) -> (u64, Bytes, oneshot::Receiver<Answer>) {
+        let id = self.next_id;
+        self.next_id += 1;
+        frame::address(&mut frame, to_incarnation, id);
+        let frame = frame.freeze();
+        let (answer, receiver) = oneshot::channel();
+        self.waiting.insert(id, Waiting { frame: frame.clone(), answer, strikes: 0 });
+        (id, frame, receiver)
+    }
+
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    pub fn answer(&mut self, id: u64, answer: Answer) {
+        if let Some(waiting) = self.waiting.remove(&id) {
+            // The caller may have gone.
+            let _ = waiting.answer.send(answer);
+        }
+    }
+
+    /// Nobody waits any more. True if somebody did.
+    pub fn give_up(&mut self, id: u64) -> bool {
+        self.waiting.remove(&id).is_some()
+    }
+
+    /// The link has not taken the frame. True if no later attempt was made: it is certainly not sent.
+    pub fn not_sent(&mut self, id: u64) -> bool {
+        let unsent = self.waiting.get(&id).is_some_and(|waiting| waiting.strikes == 0);
+        if unsent {
+            self.waiting.remove(&id);
+        }
+        unsent
+    }
+
+    pub fn lose_all(&mut self) -> usize {
+        let lost = std::mem::take(&mut self.waiting);
+        let count = lost.len();
+        for waiting in lost.into_values() {
+            let _ = waiting.answer.send(Err(CallError::Lost));
+        }
+        count
+    }
+
+    /// What the next ping says and asks. Calls that are younger than the last ping are given time.
+    pub fn ask(&mut self) -> (u64, Vec<u64>) {
+        let below = self.asked_below;
+        self.asked_below = self.next_id;
+        (below, self.waiting.range(..below).map(|(id, _)| *id).take(frame::ASKED_MAX).collect())
+    }
+
+    /// The peer does not work on the call. Gives the frame to send once more, if any; loses the call after too often.
+    pub fn strike(&mut self, id: u64, state: CallState) -> Strike {
+        let Some(waiting) = self.waiting.get_mut(&id) else { return Strike::Wait };
+        waiting.strikes += 1;
+        if waiting.strikes > STRIKES_MAX {
+            self.answer(id, Err(CallError::Lost));
+            return Strike::Lost;
+        }
+        match state {
+            CallState::Unknown => Strike::Resend(waiting.frame.clone()),
+            // Its reply may be under way.
+            CallState::Finished => Strike::Wait,
+        }
+    }
+}
+
+pub enum Strike {
+    Wait,
+    Resend(Bytes),
+    Lost,
+}

@@ -1,0 +1,7 @@
+mod calls;
+mod cluster;
+mod fates;
+mod hostile;
+mod network;
+mod random;
+mod windows;
