@@ -33,7 +33,7 @@ fn store_error(error: kv::Error) -> SqlError {
         | Error::Uncertain { .. }
         | Error::RefreshFailed { .. }
         | Error::RefreshRequired { .. } => serialization_failure(&error.to_string()),
-        Error::TxnAborted { reason } => serialization_failure(reason),
+        Error::TxnAborted { reason } => serialization_failure(&reason),
         Error::DeadlineExceeded => serialization_failure("a schema change took effect before the commit"),
         Error::Deadlock { holder } => SqlError::new(SqlState::DEADLOCK_DETECTED, "deadlock detected")
             .with_detail(format!("The transaction waited for {holder}, which waits for it in turn."))

@@ -67,5 +67,5 @@ impl Inner {
 }
 
 fn failed(reason: &'static str) -> Error {
-    Error::Store(StoreError::RefreshFailed { reason })
+    Error::Store(StoreError::RefreshFailed { reason: reason.into() })
 }

@@ -215,7 +215,7 @@ impl State {
 }
 
 pub(crate) fn aborted() -> Error {
-    Error::Store(basalt_kv_api::Error::TxnAborted { reason: "aborted by another transaction" })
+    Error::Store(basalt_kv_api::Error::TxnAborted { reason: "aborted by another transaction".into() })
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Errors between the key-value layer and its clients.
 
+use std::borrow::Cow;
+
 use basalt_base::{ErrorKind, Key, Timestamp, TxnId};
 use thiserror::Error;
 
@@ -13,12 +15,12 @@ pub enum Error {
     Uncertain { existing: Timestamp, retry_at: Timestamp },
     /// The read timestamp can't be moved up: something read has changed.
     #[error("read refresh failed: {reason}")]
-    RefreshFailed { reason: &'static str },
+    RefreshFailed { reason: Cow<'static, str> },
     /// SERIALIZABLE commit above the read timestamp needs a refresh first.
     #[error("transaction must refresh to {write_ts}")]
     RefreshRequired { write_ts: Timestamp },
     #[error("transaction was aborted: {reason}")]
-    TxnAborted { reason: &'static str },
+    TxnAborted { reason: Cow<'static, str> },
     #[error("deadlock detected")]
     Deadlock { holder: TxnId },
     /// NOWAIT or lock_timeout.

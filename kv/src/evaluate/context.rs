@@ -209,7 +209,8 @@ impl Evaluation<'_> {
             }
             WriteOutcome::Exists => Err(Error::KeyExists { key: key.clone() }.into()),
             WriteOutcome::StaleEpoch => {
-                Err(Error::TxnAborted { reason: "a later attempt of the transaction has begun" }.into())
+                Err(Error::TxnAborted { reason: "a later attempt of the transaction has begun".into() }
+                    .into())
             }
             WriteOutcome::ReplayMismatch => {
                 Err(Error::Internal("a sequence number was used for two different writes".to_owned()).into())

@@ -174,5 +174,5 @@ fn finish(
 }
 
 fn aborted() -> Stop {
-    Error::TxnAborted { reason: "it was abandoned or lost a conflict" }.into()
+    Error::TxnAborted { reason: "it was abandoned or lost a conflict".into() }.into()
 }

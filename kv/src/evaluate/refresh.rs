@@ -28,7 +28,7 @@ pub fn evaluate(
             Ok(Response::Refresh)
         }
         Some(mvcc::ForeignChange::Version { .. }) => {
-            Err(Error::RefreshFailed { reason: "a value that was read has changed" }.into())
+            Err(Error::RefreshFailed { reason: "a value that was read has changed".into() }.into())
         }
         // The sequencer pushes the holder above `to` if it may, and fails the refresh otherwise.
         Some(mvcc::ForeignChange::Intent { key, lock }) => {

@@ -191,7 +191,7 @@ impl Store {
         }
         if refresh {
             return Err(Error::RefreshFailed {
-                reason: "a concurrent transaction has written what was read",
+                reason: "a concurrent transaction has written what was read".into(),
             });
         }
         Err(Error::LockNotAvailable { holder: holder_of(Some(blocked)) })

@@ -202,8 +202,8 @@ async fn an_aborted_transaction_starts_again_under_a_new_id() {
 async fn run_retries_conflicts_and_returns_other_errors() {
     let fake = Fake::with_splits(&[]);
     let client = client(&fake, TxnOptions::default());
-    fake.fail_next("commit", StoreError::TxnAborted { reason: "test" });
-    fake.fail_next("commit", StoreError::RefreshFailed { reason: "test" });
+    fake.fail_next("commit", StoreError::TxnAborted { reason: "test".into() });
+    fake.fail_next("commit", StoreError::RefreshFailed { reason: "test".into() });
     let body = |txn: Txn| async move { txn.put(key("a"), value("1")) };
     client.run::<_, Error, _, _>(TxnConfig::default(), body).await.unwrap();
     assert_eq!((client.counts().restarts, fake.committed().len()), (2, 1));

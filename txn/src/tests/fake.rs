@@ -185,7 +185,7 @@ impl Model {
             let aborted =
                 self.records.get(&meta.id).is_some_and(|record| record.status == TxnStatus::Aborted);
             if aborted && !kinds.contains(&"abort") {
-                return Err(Error::TxnAborted { reason: "pushed" });
+                return Err(Error::TxnAborted { reason: "pushed".into() });
             }
         }
         let one_phase = matches!(batch.requests.last(), Some(Request::EndTxn { one_phase: true, .. }));
@@ -370,7 +370,7 @@ impl Model {
                 if version.into_iter().any(|(_, versions)| versions.keys().any(|timestamp| moved(*timestamp)))
                     || lock.into_iter().any(|(_, lock)| lock.id != meta.id && lock.timestamp <= to)
                 {
-                    return Err(Error::RefreshFailed { reason: "changed" });
+                    return Err(Error::RefreshFailed { reason: "changed".into() });
                 }
                 self.reads.push((span, to, Some(meta.id)));
                 Response::Refresh
