@@ -47,7 +47,9 @@ counts! {
     segments_removed,
     /// Entry reads that missed the cache.
     cache_misses,
-    /// Timer ticks of the loop; an idle store of lone voters has none.
+    /// Times a replica here fell asleep because its group was idle.
+    sleeps,
+    /// Timer ticks of the loop; an idle store of lone voters, or of sleeping groups, has none.
     ticks,
 }
 

@@ -26,6 +26,8 @@ pub enum MessageKind {
     /// A leader's last heartbeat before it and its followers stop ticking. Not a kind of Raft's: the bytes are those
     /// of a heartbeat.
     Quiesce = 11,
+    /// A follower asks its sleeping leader to wake. The bytes are those of an answer to a heartbeat.
+    Wake = 12,
 }
 
 impl MessageKind {
@@ -50,6 +52,7 @@ impl MessageKind {
             9 => Self::PreVoteResponse,
             10 => Self::TimeoutNow,
             11 => Self::Quiesce,
+            12 => Self::Wake,
             _ => return None,
         })
     }
@@ -110,6 +113,7 @@ impl Envelope {
         let message = Message::parse_from_bytes(&self.message).ok()?;
         let kind = match self.kind {
             MessageKind::Quiesce => MessageKind::Heartbeat,
+            MessageKind::Wake => MessageKind::HeartbeatResponse,
             kind => kind,
         };
         (message.from == self.from.0 && message.to == self.to.0 && MessageKind::of(&message) == kind)
@@ -124,7 +128,7 @@ mod tests {
     #[test]
     fn kinds_keep_their_numbers() {
         let all: Vec<_> = (0..=u8::MAX).filter_map(MessageKind::from_number).collect();
-        assert_eq!(all.len(), 12);
+        assert_eq!(all.len(), 13);
         assert!(all.iter().all(|kind| MessageKind::from_number(kind.number()) == Some(*kind)));
         assert_eq!((MessageKind::Append.number(), MessageKind::Quiesce.number()), (1, 11));
     }

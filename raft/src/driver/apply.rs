@@ -79,10 +79,10 @@ impl Driver {
         Ok(())
     }
 
-    /// Groups with other members need the passing of time, others must not have it.
+    /// Groups with other members need the passing of time unless they sleep, others must not have it.
     pub(super) fn update_ticking(&mut self, range_id: RangeId) {
         let Some(replica) = self.replicas.get(&range_id) else { return };
-        if replica.needs_ticks() {
+        if replica.needs_ticks() && !replica.is_quiescent {
             self.start_ticking(range_id);
         } else {
             self.ticking.remove(&range_id);

@@ -162,6 +162,7 @@ impl Driver {
         proposals: Vec<Proposal>,
         first_id: u64,
     ) {
+        self.wake_up(range_id);
         let Some(replica) = self.replicas.get_mut(&range_id) else { return };
         self.dirty.insert(range_id);
         match replica.propose(entries) {
@@ -199,6 +200,7 @@ impl Driver {
             }
             Control::Wake(range_id) => self.wake(range_id),
             Control::Campaign(range_id) => {
+                self.wake_up(range_id);
                 if let Some(replica) = self.replicas.get_mut(&range_id) {
                     replica.campaign(&*self.env.rng);
                     self.dirty.insert(range_id);
@@ -236,6 +238,7 @@ impl Driver {
         range_id: RangeId,
         act: impl FnOnce(&mut raft::RawNode<crate::storage::GroupStorage>),
     ) {
+        self.wake_up(range_id);
         if let Some(replica) = self.replicas.get_mut(&range_id) {
             act(&mut replica.node);
             replica.settle(&*self.env.rng);

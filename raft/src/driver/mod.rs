@@ -16,6 +16,7 @@ mod removal;
 mod replica;
 mod round;
 mod run;
+mod sleep;
 mod snapshots;
 mod together;
 

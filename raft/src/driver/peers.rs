@@ -1,9 +1,8 @@
 //! Messages from other stores.
 
-use basalt_base::RangeId;
 use raft::eraftpb::{Message, MessageType};
 
-use super::run::Driver;
+use super::{run::Driver, sleep::is_stale_answer};
 use crate::{Envelope, Membership, MessageKind, SnapshotData, StateMachine};
 
 /// Snapshots that wait for their turn, in memory.
@@ -50,16 +49,23 @@ impl Driver {
             tracing::info!(range = %range_id, from = %envelope.from, "a snapshot was refused");
             return false;
         }
+        let heartbeat = (envelope.kind == MessageKind::Quiesce).then(|| message.clone());
+        let beats = matches!(envelope.kind, MessageKind::Heartbeat | MessageKind::HeartbeatResponse);
+        if replica.is_quiescent && !is_stale_answer(replica, envelope, &message) || !beats {
+            self.wake_up(range_id);
+        }
+        let Some(replica) = self.replicas.get_mut(&range_id) else { return false };
+        replica.hear(envelope.from);
         if let Err(error) = replica.node.step(message) {
             tracing::debug!(range = %range_id, %error, "message from a peer ignored");
         }
         replica.settle(&*self.env.rng);
         self.dirty.insert(range_id);
+        if let Some(heartbeat) = heartbeat {
+            self.sleep_with_leader(range_id, &heartbeat);
+        }
         true
     }
-
-    /// Placeholder for the sleep of groups.
-    pub(super) fn wake(&mut self, _range_id: RangeId) {}
 
     /// There is no replica of the range here. The owner may want one, unless it was here and is gone for good.
     fn miss(&self, envelope: &Envelope) {

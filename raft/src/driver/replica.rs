@@ -1,6 +1,9 @@
 //! One group's Raft node and who waits for its entries.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use basalt_base::{RangeId, ReplicaId};
 use basalt_env::Rng;
@@ -49,6 +52,14 @@ pub(super) struct Replica {
     pub applied: LogIndex,
     /// A snapshot in the log that the state machine could not install yet. Nothing is applied before it.
     pub installing: Option<PendingSnapshot>,
+    /// Does not tick, because its group is idle.
+    pub is_quiescent: bool,
+    /// Ticks since there was something to do.
+    pub idle_ticks: u64,
+    /// Ticks in all.
+    ticks: u64,
+    /// When, in ticks, a message of another replica came last.
+    heard: BTreeMap<ReplicaId, u64>,
     /// The number of the last flush that began before the replica was here.
     pub born_at_flush: u64,
     /// In order of index.
@@ -97,6 +108,10 @@ impl Replica {
             membership,
             applied,
             installing: None,
+            is_quiescent: false,
+            idle_ticks: 0,
+            ticks: 0,
+            heard: BTreeMap::new(),
             born_at_flush: 0,
             waiting: VecDeque::new(),
             unapplied: Vec::new(),
@@ -117,6 +132,25 @@ impl Replica {
     /// Whether it waits for its first state.
     pub fn is_blank(&self) -> bool {
         self.applied == 0 && self.log.lock().is_blank()
+    }
+
+    /// Says whether there is something to do.
+    pub fn tick(&mut self) -> bool {
+        self.ticks += 1;
+        self.idle_ticks += 1;
+        self.node.tick()
+    }
+
+    /// Notes a message from another member.
+    pub fn hear(&mut self, from: ReplicaId) {
+        if self.node.raft.prs().get(from.0).is_some() {
+            self.heard.insert(from, self.ticks);
+        }
+    }
+
+    fn is_active(&self, member: ReplicaId) -> bool {
+        let heard = self.heard.get(&member);
+        member == self.replica_id || heard.is_some_and(|at| self.ticks - at <= self.election_ticks as u64)
     }
 
     /// Starts an election, if the replica may lead. A learner's would be won by voters who don't know better.
@@ -217,7 +251,7 @@ impl Replica {
                 replica_id: ReplicaId(id),
                 matched: progress.matched,
                 is_learner: learners.contains(&id),
-                recently_active: id == self.replica_id.0 || progress.recent_active,
+                recently_active: self.is_active(ReplicaId(id)),
                 pending_snapshot: (progress.state == ProgressState::Snapshot)
                     .then_some(progress.pending_snapshot),
             })
@@ -242,7 +276,7 @@ impl Replica {
             applied: self.applied,
             last_index: raft.raft_log.last_index(),
             first_index: self.log.lock().first_index(),
-            is_quiescent: false,
+            is_quiescent: self.is_quiescent,
             is_transferring: raft.lead_transferee.is_some(),
         }
     }

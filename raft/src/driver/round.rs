@@ -147,7 +147,7 @@ impl Driver {
         }
     }
 
-    fn send(&self, outgoing: &mut Vec<Envelope>) {
+    pub(super) fn send(&self, outgoing: &mut Vec<Envelope>) {
         if !outgoing.is_empty() {
             Counters::add(&self.counters.messages, outgoing.len() as u64);
             self.transport.send(mem::take(outgoing));

@@ -223,13 +223,19 @@ impl Driver {
         // A loop that was held up does not make up for lost ticks: that would start elections.
         self.next_tick = now + self.options.tick_interval;
         Counters::add(&self.counters.ticks, 1);
+        let mut idle = Vec::new();
         for range_id in &self.ticking {
             let Some(replica) = self.replicas.get_mut(range_id) else { continue };
-            if replica.node.tick() || replica.node.has_ready() {
+            if replica.tick() || replica.node.has_ready() {
                 self.dirty.insert(*range_id);
             }
             replica.settle(&*self.env.rng);
+            let after = self.options.quiesce_after_ticks;
+            if after > 0 && replica.is_leader() && replica.idle_ticks >= after {
+                idle.push(*range_id);
+            }
         }
+        self.put_to_sleep(idle);
     }
 
     /// Shows the groups of this turn to the handles.

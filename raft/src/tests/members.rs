@@ -1,121 +1,13 @@
 //! Groups with several members.
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{sync::atomic::Ordering, time::Duration};
 
-use basalt_base::{RangeId, ReplicaId};
-use basalt_env::sim::{SimDisk, SimExecutor, Tear};
+use basalt_base::ReplicaId;
+use basalt_env::sim::SimExecutor;
 use bytes::Bytes;
 
-use super::{
-    cluster::{Leaders, Network, eventually, open, write},
-    toy::Toy,
-};
-use crate::{Error, GroupDescriptor, MembershipChange, RaftHandle, Role};
-
-const RANGE: RangeId = RangeId(1);
-
-struct Store {
-    id: u64,
-    disk: SimDisk,
-    toy: Arc<Toy>,
-    handle: RaftHandle,
-}
-
-struct Cluster<'a> {
-    executor: &'a SimExecutor,
-    network: Network,
-    leaders: Arc<Leaders>,
-    stores: Vec<Store>,
-}
-
-impl<'a> Cluster<'a> {
-    /// Store 1 has the range, as its only voter; the others have blank replicas of it.
-    async fn new(executor: &'a SimExecutor, size: u64) -> Self {
-        let mut cluster =
-            Self { executor, network: Network::default(), leaders: Arc::default(), stores: Vec::new() };
-        for id in 1..=size {
-            let toy = Toy::new(id, &[id], u64::from(id == 1));
-            let store = cluster.start(id, SimDisk::new(), toy).await;
-            if id > 1 {
-                store.handle.create_group(GroupDescriptor::blank(RANGE, ReplicaId(id))).await.unwrap();
-            }
-            cluster.stores.push(store);
-        }
-        cluster
-    }
-
-    async fn start(&self, id: u64, disk: SimDisk, toy: Arc<Toy>) -> Store {
-        let store = open(self.executor, id, &disk).await.unwrap();
-        let handle =
-            store.start(toy.clone(), Arc::new(self.network.clone()), self.leaders.clone()).await.unwrap();
-        self.network.connect(id, handle.clone());
-        Store { id, disk, toy, handle }
-    }
-
-    fn store(&self, id: u64) -> &Store {
-        &self.stores[id as usize - 1]
-    }
-
-    fn kill(&self, id: u64) {
-        self.network.cut(id);
-        self.executor.kill(id);
-    }
-
-    async fn restart(&mut self, id: u64) {
-        let (disk, toy) = (self.store(id).disk.crash(Tear::Lose), self.store(id).toy.after_crash());
-        self.network.heal(id);
-        self.stores[id as usize - 1] = self.start(id, disk, toy).await;
-    }
-
-    async fn change(&self, leader: u64, changes: &[MembershipChange]) {
-        let handle = &self.store(leader).handle;
-        for _ in 0..500 {
-            match handle.change_membership(RANGE, changes.to_vec(), Bytes::from_static(b"change")).await {
-                Ok(_) => return,
-                Err(Error::Unavailable(_)) => self.executor.sleep(Duration::from_millis(20)).await,
-                Err(error) => panic!("{error}"),
-            }
-        }
-        panic!("the membership never changed");
-    }
-
-    /// Store 1 leads, 2 and 3 become voters.
-    async fn grow(&self) {
-        self.change(1, &[MembershipChange::AddLearner(ReplicaId(2))]).await;
-        self.change(1, &[MembershipChange::AddLearner(ReplicaId(3))]).await;
-        self.agree(&[1, 2, 3]).await;
-        let promote = [MembershipChange::AddVoter(ReplicaId(2)), MembershipChange::AddVoter(ReplicaId(3))];
-        self.change(1, &promote).await;
-        eventually(self.executor, "all are voters and the joint configuration is left", || {
-            self.stores.iter().all(|store| {
-                let membership = store.toy.membership(1);
-                membership.voters.len() == 3 && !membership.is_joint()
-            })
-        })
-        .await;
-    }
-
-    async fn agree(&self, ids: &[u64]) {
-        eventually(self.executor, "the replicas agree", || {
-            let first = self.store(ids[0]).toy.commands(1);
-            ids.iter().all(|id| self.store(*id).toy.commands(1) == first)
-        })
-        .await;
-    }
-
-    async fn leader_among(&self, ids: &[u64]) -> u64 {
-        let leader = || {
-            ids.iter().copied().find(|id| {
-                self.store(*id).handle.status(RANGE).is_some_and(|status| status.role == Role::Leader)
-            })
-        };
-        eventually(self.executor, "a leader is elected", || leader().is_some()).await;
-        leader().unwrap()
-    }
-}
+use super::cluster::{Cluster, RANGE, write};
+use crate::{Error, MembershipChange};
 
 #[test]
 fn a_lone_voter_gains_two_that_catch_up() {

@@ -4,6 +4,8 @@ mod cluster;
 mod crash;
 mod lone_voter;
 mod members;
+mod network;
+mod sleep;
 mod space;
 mod together;
 mod toy;

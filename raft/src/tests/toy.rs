@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -17,7 +17,8 @@ use crate::{
     StateMachine,
 };
 
-/// Commands are text. `split N` makes range N with the same members.
+/// Commands are text. `split N` in range P makes range N with the same members. When N is P times ten and something,
+/// a snapshot of the one is refused as long as the other is here from before the split: their keys would overlap.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Range {
     pub descriptor: GroupDescriptor,
@@ -32,9 +33,19 @@ pub struct Toy {
     live: Mutex<Ranges>,
     durable: Mutex<Ranges>,
     pub full: AtomicBool,
+    /// Refuses snapshots.
+    pub refuses: AtomicBool,
+    /// Can't install or destroy anything for now.
+    pub busy: AtomicBool,
+    pub destroyed: AtomicU64,
 }
 
 impl Toy {
+    /// Holds nothing.
+    pub fn empty() -> Arc<Self> {
+        Self::new(1, &[1], 0)
+    }
+
     /// Holds ranges 1 to `count`, flushed, each with these voters.
     pub fn new(replica: u64, voters: &[u64], count: u64) -> Arc<Self> {
         let toy = Self::default();
@@ -50,11 +61,7 @@ impl Toy {
     /// What the next process finds.
     pub fn after_crash(&self) -> Arc<Self> {
         let durable = self.durable.lock().clone();
-        Arc::new(Self {
-            live: Mutex::new(durable.clone()),
-            durable: Mutex::new(durable),
-            full: AtomicBool::default(),
-        })
+        Arc::new(Self { live: Mutex::new(durable.clone()), durable: Mutex::new(durable), ..Self::default() })
     }
 
     pub fn commands(&self, range: u64) -> Vec<String> {
@@ -63,6 +70,20 @@ impl Toy {
 
     pub fn membership(&self, range: u64) -> Membership {
         self.live.lock()[&RangeId(range)].descriptor.membership.clone()
+    }
+
+    /// The replica whose state is here.
+    pub fn replica(&self, range: u64) -> Option<ReplicaId> {
+        self.live.lock().get(&RangeId(range)).map(|range| range.descriptor.replica_id)
+    }
+
+    /// As [`Toy::replica`], of what survives a crash.
+    pub fn durable_replica(&self, range: u64) -> Option<ReplicaId> {
+        self.durable.lock().get(&RangeId(range)).map(|range| range.descriptor.replica_id)
+    }
+
+    pub fn ranges(&self) -> Vec<u64> {
+        self.live.lock().keys().map(|range| range.0).collect()
     }
 }
 
@@ -115,12 +136,27 @@ impl StateMachine for Toy {
         })
     }
 
+    fn accepts_snapshot(&self, range_id: RangeId, _replica_id: ReplicaId, snapshot: &SnapshotData) -> bool {
+        let ranges = self.live.lock();
+        let splits = |commands: &[String], child: RangeId| commands.contains(&format!("split {child}"));
+        let parent = RangeId(range_id.0 / 10);
+        let before_split = ranges.get(&parent).is_some_and(|parent| !splits(&parent.commands, range_id));
+        let text = String::from_utf8(snapshot.bytes.to_vec()).unwrap();
+        let commands: Vec<_> = text.lines().map(str::to_owned).collect();
+        let children = ranges.keys().filter(|child| child.0 / 10 == range_id.0);
+        let mut older_than_child = children.filter(|child| !splits(&commands, **child));
+        !self.refuses.load(Ordering::SeqCst) && !before_split && older_than_child.next().is_none()
+    }
+
     fn install_snapshot(
         &self,
         range_id: RangeId,
         replica_id: ReplicaId,
         snapshot: &SnapshotData,
     ) -> Result<()> {
+        if self.busy.load(Ordering::SeqCst) {
+            return Err(Error::Unavailable("busy".to_owned()));
+        }
         let text = String::from_utf8(snapshot.bytes.to_vec()).unwrap();
         let descriptor = GroupDescriptor {
             range_id,
@@ -135,10 +171,11 @@ impl StateMachine for Toy {
     }
 
     fn destroy(&self, range_id: RangeId) -> Result<()> {
-        if self.full.load(Ordering::SeqCst) {
-            return Err(Error::DiskFull);
+        if self.busy.load(Ordering::SeqCst) {
+            return Err(Error::Unavailable("busy".to_owned()));
         }
         self.live.lock().remove(&range_id);
+        self.destroyed.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }
 
