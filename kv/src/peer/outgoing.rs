@@ -58,11 +58,10 @@ impl Outgoing {
         self.waiting.len()
     }
 
-    pub fn answer(&mut self, id: u64, answer: Answer) {
-        if let Some(waiting) = self.waiting.remove(&id) {
-            // The caller may have gone.
-            let _ = waiting.answer.send(answer);
-        }
+    /// False if nobody waits for it any more.
+    pub fn answer(&mut self, id: u64, answer: Answer) -> bool {
+        let waiting = self.waiting.remove(&id);
+        waiting.is_some_and(|waiting| waiting.answer.send(answer).is_ok())
     }
 
     /// Nobody waits any more. True if somebody did.
@@ -100,8 +99,7 @@ impl Outgoing {
         let Some(waiting) = self.waiting.get_mut(&id) else { return Strike::Wait };
         waiting.strikes += 1;
         if waiting.strikes > STRIKES_MAX {
-            self.answer(id, Err(CallError::Lost));
-            return Strike::Lost;
+            return if self.answer(id, Err(CallError::Lost)) { Strike::Lost } else { Strike::Wait };
         }
         match state {
             CallState::Unknown => Strike::Resend(waiting.frame.clone()),

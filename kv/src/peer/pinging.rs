@@ -62,7 +62,7 @@ impl Peers {
         self.tell(peer);
     }
 
-    fn ping(&self, peer: &Peer) {
+    pub(super) fn ping(&self, peer: &Peer) {
         let (incarnation, (asked_below, asked)) = {
             let mut state = peer.state.lock();
             (state.incarnation, state.outgoing.ask())

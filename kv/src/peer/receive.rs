@@ -68,7 +68,9 @@ impl Peers {
                 Counters::add(&self.counters.calls_cancelled, usize::from(cancelled));
             }
             Kind::Reply => match clock {
-                Ok(()) => peer.state.lock().outgoing.answer(header.call_id, Ok(payload)),
+                Ok(()) => {
+                    peer.state.lock().outgoing.answer(header.call_id, Ok(payload));
+                }
                 Err(ClockError::TooFarAhead { .. }) => self.lose(&peer, header.call_id),
                 // It is asked for again.
                 Err(ClockError::BoundReached { .. }) => {}
@@ -95,6 +97,8 @@ impl Peers {
         };
         if is_new {
             self.tell(peer);
+            // Until it answers, it is not up.
+            self.ping(peer);
         }
         true
     }
@@ -130,8 +134,8 @@ impl Peers {
     }
 
     fn lose(&self, peer: &Peer, call_id: u64) {
-        Counters::increment(&self.counters.calls_lost);
-        peer.state.lock().outgoing.answer(call_id, Err(CallError::Lost));
+        let lost = peer.state.lock().outgoing.answer(call_id, Err(CallError::Lost));
+        Counters::add(&self.counters.calls_lost, usize::from(lost));
     }
 
     /// Says that a call will not be executed, or, without a call, that this node wants nothing to do with the peer.

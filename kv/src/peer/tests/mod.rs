@@ -4,4 +4,5 @@ mod fates;
 mod hostile;
 mod network;
 mod random;
+mod threads;
 mod windows;
