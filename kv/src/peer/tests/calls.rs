@@ -149,6 +149,38 @@ fn calls_and_messages_are_bounded() {
 }
 
 #[test]
+fn a_refused_call_is_refused_for_ever() {
+    with_cluster(11, 2, async |cluster| {
+        cluster.kill(2);
+        let config = PeerConfig { calls_max: 1, ..PeerConfig::default() };
+        cluster.start(2, Options { config, ..Options::default() });
+        cluster.sleep_ms(10).await;
+        let first = cluster.call(1, 2, request(1, 100));
+        cluster.sleep_ms(1).await;
+        let refused = cluster.peers(1).call(NodeId(2), request(2, 1)).await;
+        assert!(matches!(refused, Err(CallError::Refused(_))), "{refused:?}");
+        cluster.sleep_ms(200).await;
+        assert_eq!(first.result(), Some(Ok(reply(1))));
+        // There would be room now.
+        let calls = cluster.network.log().into_iter().filter(|transit| transit.kind() == Kind::Call);
+        calls.for_each(|call| cluster.network.deliver(call));
+        cluster.sleep_ms(200).await;
+        assert_eq!((cluster.begun(1), cluster.begun(2)), (1, 0));
+    });
+}
+
+#[test]
+fn what_the_link_does_not_take_is_not_sent() {
+    with_cluster(12, 2, async |cluster| {
+        cluster.network.clog(NodeId(1));
+        assert_eq!(cluster.peers(1).call(NodeId(2), request(1, 1)).await, Err(CallError::NotSent));
+        assert!(!cluster.peers(1).send(NodeId(2), Class::Raft, Bytes::new()));
+        assert_eq!(cluster.peers(1).calls_open(), (0, 0));
+        assert_eq!(cluster.peers(1).call(NodeId(1), request(1, 1)).await, Err(CallError::NotSent), "itself");
+    });
+}
+
+#[test]
 fn nothing_holds_a_node_that_was_dropped() {
     with_cluster(9, 2, async |cluster| {
         let one = std::sync::Arc::downgrade(&cluster.peers(1));

@@ -52,6 +52,19 @@ fn a_frozen_node_is_down_and_comes_back() {
 }
 
 #[test]
+fn late_answers_are_no_sign_of_life() {
+    with_cluster(9, 2, async |cluster| {
+        cluster.network.catch(Kind::Pong);
+        cluster.sleep_ms(1_000).await;
+        cluster.kill(2);
+        cluster.sleep_ms(failure_ms_max()).await;
+        assert!(!cluster.peers(1).is_up(NodeId(2)));
+        cluster.network.release();
+        assert!(!cluster.peers(1).is_up(NodeId(2)));
+    });
+}
+
+#[test]
 fn a_one_way_cut_is_a_cut() {
     for (from, to) in [(1, 2), (2, 1)] {
         with_cluster(3, 2, async |cluster| {

@@ -43,6 +43,8 @@ struct State {
     /// Pairs between which nothing passes, in this direction.
     cut: BTreeSet<(NodeId, NodeId)>,
     frozen: BTreeSet<NodeId>,
+    /// Nodes whose queues take nothing more.
+    clogged: BTreeSet<NodeId>,
     /// Kinds that are taken out of the network, and what was.
     caught: BTreeSet<u8>,
     held: Vec<Transit>,
@@ -108,6 +110,10 @@ impl Network {
         }
     }
 
+    pub fn clog(&self, node: NodeId) {
+        self.state.lock().clogged.insert(node);
+    }
+
     pub fn remove(&self, node: NodeId) {
         self.state.lock().receivers.remove(&node);
     }
@@ -169,6 +175,9 @@ struct NodeLink {
 
 impl Link for NodeLink {
     fn send(&self, to: NodeId, class: Class, frame: Bytes) -> bool {
+        if self.network.state.lock().clogged.contains(&self.me) {
+            return false;
+        }
         self.network.send(Transit { from: self.me, to, class, frame });
         true
     }

@@ -1,11 +1,12 @@
 //! Which call ids may still be executed.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::future::AbortHandle;
 
 use crate::peer::{
-    frame::{CallState, Ping},
+    frame::{CallState, HEADER_BYTES, Ping},
     incoming::{Admission, Incoming},
+    outgoing::{Outgoing, Strike},
 };
 
 fn ping(asked_below: u64, asked: &[u64]) -> Ping {
@@ -77,4 +78,17 @@ fn cancelled_calls_do_not_come_back() {
     assert_eq!(incoming.admit(2, 10), Admission::Repeated);
     incoming.refuse(3, Bytes::from_static(b"no"));
     assert_eq!(incoming.admit(3, 10), Admission::Repeated);
+}
+
+#[test]
+fn a_call_that_was_sent_again_is_not_certainly_unsent() {
+    let mut outgoing = Outgoing::default();
+    let (first, _, _answer) = outgoing.begin(BytesMut::zeroed(HEADER_BYTES), 1);
+    let (second, _, _answer) = outgoing.begin(BytesMut::zeroed(HEADER_BYTES), 1);
+    assert_eq!(outgoing.ask(), (1, vec![]), "the young are not asked about");
+    assert_eq!(outgoing.ask(), (3, vec![1, 2]));
+    // The peer says that it does not know the first before the link has said that it does not take it.
+    assert!(matches!(outgoing.strike(first, CallState::Unknown), Strike::Resend(_)));
+    assert!(!outgoing.not_sent(first) && outgoing.not_sent(second));
+    assert_eq!(outgoing.len(), 1);
 }
