@@ -13,6 +13,7 @@ mod log;
 mod logger;
 mod membership;
 mod options;
+mod snapshot_slots;
 mod state_machine;
 mod status;
 mod storage;

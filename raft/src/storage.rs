@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use basalt_base::RangeId;
+use basalt_env::Clock;
 use parking_lot::Mutex;
 use raft::{
     GetEntriesContext, RaftState, Storage, StorageError,
@@ -10,9 +11,10 @@ use raft::{
 };
 
 use crate::{
-    Error, LogIndex, StateMachine,
+    Error, LogIndex, SnapshotData, StateMachine,
     counts::Counters,
     log::{GroupLog, SegmentFiles},
+    snapshot_slots::SnapshotSlots,
 };
 
 /// Reads go to memory for terms and recent entries, and to the segment files for the rest.
@@ -27,6 +29,8 @@ pub(crate) struct GroupStorage {
     /// The index up to which the state machine had applied when the group started.
     pub applied: LogIndex,
     pub snapshot_bytes_max: usize,
+    pub slots: Arc<SnapshotSlots>,
+    pub clock: Arc<dyn Clock>,
 }
 
 impl GroupStorage {
@@ -55,6 +59,24 @@ impl GroupStorage {
         let mut all = self.files.read(low, &missing)?;
         all.append(&mut entries);
         Ok(all)
+    }
+
+    /// The state machine's state, if it is of use to anybody.
+    fn take_snapshot(&self, request_index: LogIndex) -> Option<SnapshotData> {
+        let data = match self.state_machine.snapshot(self.range_id) {
+            Ok(data) => data,
+            Err(error) => {
+                tracing::warn!(range = %self.range_id, %error, "no snapshot can be made");
+                return None;
+            }
+        };
+        // It may be older than the log while a snapshot is being installed here.
+        let stale = data.index < request_index.max(self.log.lock().truncated_index);
+        if stale || data.bytes.len() > self.snapshot_bytes_max {
+            tracing::warn!(range = %self.range_id, bytes = data.bytes.len(), "a snapshot is stale or too large");
+            return None;
+        }
+        Some(data)
     }
 }
 
@@ -107,19 +129,15 @@ impl Storage for GroupStorage {
         Ok(self.log.lock().last_index())
     }
 
-    fn snapshot(&self, request_index: u64, _to: u64) -> raft::Result<Snapshot> {
+    fn snapshot(&self, request_index: u64, to: u64) -> raft::Result<Snapshot> {
         let unavailable = raft::Error::Store(StorageError::SnapshotTemporarilyUnavailable);
-        let data = match self.state_machine.snapshot(self.range_id) {
-            Ok(data) => data,
-            Err(error) => {
-                tracing::warn!(range = %self.range_id, %error, "no snapshot can be made");
-                return Err(unavailable);
-            }
-        };
-        if data.index < request_index || data.bytes.len() > self.snapshot_bytes_max {
-            tracing::warn!(range = %self.range_id, bytes = data.bytes.len(), "a snapshot is stale or too large");
+        if !self.slots.take(self.range_id, to, self.clock.monotonic()) {
             return Err(unavailable);
         }
+        let Some(data) = self.take_snapshot(request_index) else {
+            self.slots.give_back(self.range_id, to);
+            return Err(unavailable);
+        };
         Counters::add(&self.counters.snapshots_sent, 1);
         let mut snapshot = Snapshot::default();
         let metadata = snapshot.mut_metadata();

@@ -205,6 +205,8 @@ impl Driver {
             initial: membership.to_conf_state(),
             applied: applied_index,
             snapshot_bytes_max: self.options.snapshot_bytes_max,
+            slots: self.slots.clone(),
+            clock: self.env.clock.clone(),
         };
         let mut replica =
             Replica::new(storage, replica_id, membership, &self.options, &*self.env.rng, &self.logger)?;

@@ -233,7 +233,7 @@ impl Driver {
         Ok(())
     }
 
-    fn with_node(
+    pub(super) fn with_node(
         &mut self,
         range_id: RangeId,
         act: impl FnOnce(&mut raft::RawNode<crate::storage::GroupStorage>),

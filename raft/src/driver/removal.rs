@@ -71,6 +71,7 @@ impl Driver {
         self.ticking.remove(&range_id);
         self.stalled.remove(&range_id);
         self.installing.remove(&range_id);
+        self.settle_snapshots(range_id);
         self.shared.status.write().remove(&range_id);
         self.shared.progress.write().remove(&range_id);
         // A blank replica has applied nothing.

@@ -41,7 +41,7 @@ impl Driver {
             parts.extend(self.collect(range_id, &mut batch, &mut must_sync, &mut outgoing));
         }
         self.send(&mut outgoing);
-        self.flush_before_snapshots(&parts)?;
+        self.flush_before_snapshots(&parts).await?;
         self.append(&mut batch).await?;
         if must_sync {
             self.log.sync().await?;
@@ -60,6 +60,7 @@ impl Driver {
         }
         for part in &parts {
             self.report(part.range_id);
+            self.settle_snapshots(part.range_id);
         }
         Ok(())
     }
@@ -121,11 +122,16 @@ impl Driver {
                 other => return other,
             }
             tracing::warn!("no space left for the log; waiting");
-            self.env.spawner.sleep(self.options.disk_full_retry).await;
-            let Batch { proposals, together, messages: _, controls } = self.shared.inbox.drain();
-            refuse(proposals.into_iter().chain(together.into_iter().flatten()), &Error::DiskFull);
-            self.deferred.extend(controls);
+            self.wait_for_room().await;
         }
+    }
+
+    /// Lets time pass in the middle of a turn that can't go on.
+    pub(super) async fn wait_for_room(&mut self) {
+        self.env.spawner.sleep(self.options.disk_full_retry).await;
+        let Batch { proposals, together, messages: _, controls } = self.shared.inbox.drain();
+        refuse(proposals.into_iter().chain(together.into_iter().flatten()), &Error::DiskFull);
+        self.deferred.extend(controls);
     }
 
     /// Tells Raft that its Ready is durable, and takes what follows from that.

@@ -18,6 +18,7 @@ use crate::{
     handle::Shared,
     inbox::{Control, Reply, refuse},
     log::{LogBatch, LogStore},
+    snapshot_slots::SnapshotSlots,
 };
 
 /// What a loop is made of.
@@ -72,6 +73,8 @@ pub(crate) struct Driver {
     pub(super) installing: BTreeSet<RangeId>,
     /// Snapshots that came in a turn that had one already.
     pub(super) waiting_snapshots: VecDeque<Envelope>,
+    /// Of snapshots on their way to others.
+    pub(super) slots: Arc<SnapshotSlots>,
     /// Replicas on their way out.
     pub(super) removing: Vec<Removal>,
     /// The number of the last flush begun, and of the last one that succeeded.
@@ -85,6 +88,8 @@ impl Driver {
     pub async fn new(start: Start) -> Result<Self> {
         let Start { env, options, log, shared, state_machine, transport, observer } = start;
         let next_proposal = shared.incarnation << 40;
+        let pause = options.tick_interval * u32::try_from(options.election_ticks).unwrap_or(u32::MAX);
+        let slots = Arc::new(SnapshotSlots::new(options.snapshots_in_flight_max, pause));
         let mut driver = Self {
             counters: shared.counters.clone(),
             next_tick: env.clock.monotonic(),
@@ -114,6 +119,7 @@ impl Driver {
             retry_at: Duration::ZERO,
             installing: BTreeSet::new(),
             waiting_snapshots: VecDeque::new(),
+            slots,
             removing: Vec::new(),
             flush_started: 0,
             flush_done: 0,
@@ -236,6 +242,7 @@ impl Driver {
             }
         }
         self.put_to_sleep(idle);
+        self.give_up_snapshots(now);
     }
 
     /// Shows the groups of this turn to the handles.

@@ -1,20 +1,51 @@
-//! Installing snapshots.
+//! Installing snapshots, and the fate of those that are sent.
 //!
-//! A snapshot goes into the log first, synced: from then on Raft may rely on it, and a crash in the middle of the
+//! A snapshot that came goes into the log first, synced: from then on Raft may rely on it, and a crash in the middle of the
 //! installation is repaired by repeating it. The log that it replaces may hold a split whose right side is not durable
 //! yet and that nobody could replay then; so the state machine is flushed before.
+
+use std::time::Duration;
+
+use basalt_base::RangeId;
+use raft::{ProgressState, SnapshotStatus, StateRole};
 
 use super::{round::Part, run::Driver};
 use crate::{Error, Result, counts::Counters, log::PendingSnapshot};
 
 impl Driver {
     /// Makes durable what the entries that a snapshot is about to replace have done to other ranges.
-    pub(super) fn flush_before_snapshots(&self, parts: &[Part]) -> Result<()> {
+    pub(super) async fn flush_before_snapshots(&mut self, parts: &[Part]) -> Result<()> {
         let replaces = |part: &Part| {
             part.snapshot.is_some()
                 && self.replicas.get(&part.range_id).is_some_and(|replica| replica.applied > 0)
         };
-        if parts.iter().any(replaces) { self.state_machine.flush() } else { Ok(()) }
+        if !parts.iter().any(replaces) {
+            return Ok(());
+        }
+        while must_wait(self.state_machine.flush())? {
+            self.wait_for_room().await;
+        }
+        Ok(())
+    }
+
+    /// Notes which snapshots to others have arrived or failed.
+    pub(super) fn settle_snapshots(&self, range_id: RangeId) {
+        let raft = self.replicas.get(&range_id).map(|replica| &replica.node.raft);
+        let leader = raft.filter(|raft| raft.state == StateRole::Leader);
+        self.slots.settle(range_id, self.env.clock.monotonic(), |to| {
+            let progress = leader.and_then(|raft| raft.prs().get(to));
+            progress.is_some_and(|progress| progress.state == ProgressState::Snapshot)
+        });
+    }
+
+    /// Tells Raft that snapshots of which nothing is heard are lost.
+    pub(super) fn give_up_snapshots(&mut self, now: Duration) {
+        let Some(before) = now.checked_sub(self.options.snapshot_timeout) else { return };
+        for (range_id, to) in self.slots.older_than(before) {
+            tracing::info!(range = %range_id, to, "nothing was heard of a snapshot");
+            self.with_node(range_id, |node| node.report_snapshot(to, SnapshotStatus::Failure));
+            self.settle_snapshots(range_id);
+        }
     }
 
     /// Takes note of snapshots that are in the log now, and installs them.
@@ -79,7 +110,7 @@ fn must_wait(result: Result<()>) -> Result<bool> {
     match result {
         Ok(()) => Ok(false),
         Err(error @ (Error::Unavailable(_) | Error::DiskFull)) => {
-            tracing::warn!(%error, "a snapshot can't be installed yet");
+            tracing::warn!(%error, "a snapshot must wait");
             Ok(true)
         }
         Err(error) => Err(error),

@@ -43,8 +43,14 @@ pub struct Network {
     pub dead: Arc<Mutex<BTreeSet<u64>>>,
     faults: Arc<Mutex<Option<(SimExecutor, Faults)>>>,
     pub snapshots: Arc<AtomicU64>,
+    /// On their way now, and at most.
+    in_flight: Arc<Mutex<(u64, u64)>>,
     calls: Arc<AtomicU64>,
-    pub sent: Arc<Mutex<BTreeMap<MessageKind, u64>>>,
+    /// Answers to requests for votes: term, candidate, granted.
+    pub votes: Arc<Mutex<Vec<(Term, ReplicaId, bool)>>>,
+    /// The messages of this range do not reach this store.
+    cut_range: Arc<Mutex<Option<(RangeId, u64)>>>,
+    sent: Arc<Mutex<BTreeMap<MessageKind, u64>>>,
     /// Snapshots are lost and nobody says so.
     pub hides_snapshots: Arc<Mutex<bool>>,
 }
@@ -80,9 +86,17 @@ impl Network {
         self.sent.lock().get(&kind).copied().unwrap_or_default()
     }
 
+    pub fn cut_range(&self, range: Option<(RangeId, u64)>) {
+        *self.cut_range.lock() = range;
+    }
+
     /// Calls of the transport.
     pub fn calls(&self) -> u64 {
         self.calls.load(Ordering::SeqCst)
+    }
+
+    pub fn most_snapshots(&self) -> u64 {
+        self.in_flight.lock().1
     }
 
     fn is_cut(&self, from: u64, to: u64) -> bool {
@@ -93,7 +107,11 @@ impl Network {
     fn deliver(&self, message: Envelope) {
         let (from, to) = (node_of(message.from), node_of(message.to));
         let hidden = message.is_snapshot && *self.hides_snapshots.lock();
-        let lost = self.is_cut(from, to) || hidden;
+        if message.kind == MessageKind::VoteResponse {
+            let vote = message.open().unwrap();
+            self.votes.lock().push((vote.term, ReplicaId(vote.to), !vote.reject));
+        }
+        let lost = self.is_cut(from, to) || hidden || *self.cut_range.lock() == Some((message.range_id, to));
         let stores = self.stores.lock();
         if message.is_snapshot && !hidden {
             self.snapshots.fetch_add(1, Ordering::SeqCst);
@@ -120,9 +138,15 @@ impl Network {
         for _ in 0..copies {
             let micros = rng.next_u64() % (faults.delay_max.as_micros() as u64 + 1);
             let (network, message) = (self.clone(), message.clone());
+            if message.is_snapshot {
+                let mut in_flight = self.in_flight.lock();
+                in_flight.0 += 1;
+                in_flight.1 = in_flight.1.max(in_flight.0);
+            }
             let sleep = executor.sleep(Duration::from_micros(micros));
             let late = async move {
                 sleep.await;
+                network.in_flight.lock().0 -= u64::from(message.is_snapshot);
                 network.deliver(message);
             };
             executor.spawner(0).spawn("late message", Box::pin(late));

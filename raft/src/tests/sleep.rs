@@ -199,10 +199,10 @@ fn heartbeats_of_many_active_groups_leave_together() {
     executor.run(async {
         let awake = Options { quiesce_after_ticks: 0, ..options() };
         let cluster = cluster(&executor, 1000, awake).await;
-        executor.sleep(Duration::from_secs(10)).await;
+        executor.sleep(Duration::from_secs(2)).await;
         let before = (cluster.network.count(MessageKind::Heartbeat), cluster.network.calls());
         let ticks = cluster.store(1).handle.counts().ticks;
-        executor.sleep(Duration::from_secs(10)).await;
+        executor.sleep(Duration::from_secs(2)).await;
         let ticks = cluster.store(1).handle.counts().ticks - ticks;
         let heartbeats = cluster.network.count(MessageKind::Heartbeat) - before.0;
         let calls = cluster.network.calls() - before.1;

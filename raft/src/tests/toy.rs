@@ -33,6 +33,8 @@ pub struct Toy {
     live: Mutex<Ranges>,
     durable: Mutex<Ranges>,
     pub full: AtomicBool,
+    /// Whatever it writes is durable at once.
+    pub eager: AtomicBool,
     /// Refuses snapshots.
     pub refuses: AtomicBool,
     /// Can't install or destroy anything for now.
@@ -41,11 +43,6 @@ pub struct Toy {
 }
 
 impl Toy {
-    /// Holds nothing.
-    pub fn empty() -> Arc<Self> {
-        Self::new(1, &[1], 0)
-    }
-
     /// Holds ranges 1 to `count`, flushed, each with these voters.
     pub fn new(replica: u64, voters: &[u64], count: u64) -> Arc<Self> {
         let toy = Self::default();
@@ -62,6 +59,18 @@ impl Toy {
     pub fn after_crash(&self) -> Arc<Self> {
         let durable = self.durable.lock().clone();
         Arc::new(Self { live: Mutex::new(durable.clone()), durable: Mutex::new(durable), ..Self::default() })
+    }
+
+    /// Makes state out of nothing, as a split does.
+    pub fn insert(&self, descriptor: GroupDescriptor) {
+        self.live.lock().insert(descriptor.range_id, Range { descriptor, commands: Vec::new() });
+        self.flush().unwrap();
+    }
+
+    fn keep_up(&self) {
+        if self.eager.load(Ordering::SeqCst) {
+            *self.durable.lock() = self.live.lock().clone();
+        }
     }
 
     pub fn commands(&self, range: u64) -> Vec<String> {
@@ -122,6 +131,8 @@ impl StateMachine for Toy {
             }
             results.push(applied);
         }
+        drop(ranges);
+        self.keep_up();
         Ok(results)
     }
 
@@ -167,6 +178,7 @@ impl StateMachine for Toy {
         };
         let commands = text.lines().map(str::to_owned).collect();
         self.live.lock().insert(range_id, Range { descriptor, commands });
+        self.keep_up();
         Ok(())
     }
 
@@ -175,6 +187,7 @@ impl StateMachine for Toy {
             return Err(Error::Unavailable("busy".to_owned()));
         }
         self.live.lock().remove(&range_id);
+        self.keep_up();
         self.destroyed.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }
