@@ -49,6 +49,8 @@ pub struct Settled {
     pub states: Vec<(u64, CallState)>,
     pub resend: Vec<Bytes>,
     pub cancelled: usize,
+    /// Answers that arrived, to be freed without the lock.
+    pub forgotten: Vec<Bytes>,
 }
 
 impl Incoming {
@@ -124,15 +126,16 @@ impl Incoming {
         }
         // An earlier ping may arrive late: what it waits for may be settled since, and must not be opened again.
         if ping.asked_below >= self.floor {
-            let settled_ids: Vec<u64> = self
-                .finished
-                .range(..ping.asked_below)
-                .map(|(id, _)| *id)
-                .filter(|id| !asked.contains(id))
-                .collect();
-            for id in settled_ids {
-                self.forget(id);
+            let above = self.finished.split_off(&ping.asked_below);
+            for (id, answer) in std::mem::replace(&mut self.finished, above) {
+                if asked.contains(&id) {
+                    self.finished.insert(id, answer);
+                } else if let Some(answer) = answer {
+                    self.kept_bytes -= answer.len();
+                    settled.forgotten.push(answer);
+                }
             }
+            self.trim_kept();
             if ping.asked_below > self.floor {
                 self.floor = ping.asked_below;
                 let may_come = |id: &u64| {
@@ -183,6 +186,10 @@ impl Incoming {
         if let Some(Some(answer)) = self.finished.remove(&id) {
             self.kept_bytes -= answer.len();
         }
+        self.trim_kept();
+    }
+
+    fn trim_kept(&mut self) {
         while self.kept.front().is_some_and(|id| !matches!(self.finished.get(id), Some(Some(_)))) {
             self.kept.pop_front();
         }
