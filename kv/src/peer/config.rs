@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use basalt_kv_api::Class;
+
 #[derive(Clone, Debug)]
 pub struct PeerConfig {
     /// How often every other node is pinged.
@@ -10,8 +12,9 @@ pub struct PeerConfig {
     pub silence_max: Duration,
     /// Unanswered calls to one peer, and calls of one peer that are worked on here.
     pub calls_max: usize,
-    /// Largest frame in bytes, either way.
+    /// Largest frame in bytes, either way, except of snapshots.
     pub message_bytes_max: usize,
+    pub snapshot_bytes_max: usize,
     /// How far clocks of different nodes may differ: the same in the whole cluster.
     pub clock_offset_max: Duration,
 }
@@ -23,7 +26,17 @@ impl Default for PeerConfig {
             silence_max: Duration::from_secs(2),
             calls_max: 4_096,
             message_bytes_max: 64 << 20,
+            snapshot_bytes_max: 512 << 20,
             clock_offset_max: Duration::from_millis(250),
+        }
+    }
+}
+
+impl PeerConfig {
+    pub(super) fn bytes_max(&self, class: Class) -> usize {
+        match class {
+            Class::Raft | Class::Batch => self.message_bytes_max,
+            Class::Snapshot => self.snapshot_bytes_max,
         }
     }
 }

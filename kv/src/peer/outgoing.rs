@@ -2,10 +2,12 @@
 //!
 //! A call ends with its reply, with the end of the peer, or because it can be shown that there will be no reply: the link
 //! may lose frames. So every ping asks about the calls that are older than the ping before. A call that the peer does
-//! not know is sent again (the peer executes no id twice); if that goes on for [`STRIKES_MAX`] pings, it is lost.
+//! not know is sent again (the peer executes no id twice), at doubling intervals, because it may only be slow: large, or
+//! behind something large. If that goes on for too many pings, it is lost.
 
 use std::collections::BTreeMap;
 
+use basalt_kv_api::Class;
 use bytes::{Bytes, BytesMut};
 use tokio::sync::oneshot;
 
@@ -14,15 +16,18 @@ use super::{
     frame::{self, CallState},
 };
 
-/// So many answers that a call is not worked on are bad luck of frames that overtake each other.
-const STRIKES_MAX: u8 = 3;
+/// Answers that a call is not worked on before it is lost. Fewer are bad luck of frames that overtake each other.
+const STRIKES_MAX: u64 = 16;
+/// A link moves as much between two pings, at least: larger calls have that much more time.
+const BYTES_PER_STRIKE: u64 = 1 << 20;
 
 pub type Answer = Result<Bytes, CallError>;
 
 struct Waiting {
+    class: Class,
     frame: Bytes,
     answer: oneshot::Sender<Answer>,
-    strikes: u8,
+    strikes: u64,
 }
 
 pub struct Outgoing {
@@ -42,6 +47,7 @@ impl Outgoing {
     /// Notes a call, and completes its frame.
     pub fn begin(
         &mut self,
+        class: Class,
         mut frame: BytesMut,
         to_incarnation: u64,
     ) -> (u64, Bytes, oneshot::Receiver<Answer>) {
@@ -50,7 +56,7 @@ impl Outgoing {
         frame::address(&mut frame, to_incarnation, id);
         let frame = frame.freeze();
         let (answer, receiver) = oneshot::channel();
-        self.waiting.insert(id, Waiting { frame: frame.clone(), answer, strikes: 0 });
+        self.waiting.insert(id, Waiting { class, frame: frame.clone(), answer, strikes: 0 });
         (id, frame, receiver)
     }
 
@@ -98,19 +104,23 @@ impl Outgoing {
     pub fn strike(&mut self, id: u64, state: CallState) -> Strike {
         let Some(waiting) = self.waiting.get_mut(&id) else { return Strike::Wait };
         waiting.strikes += 1;
-        if waiting.strikes > STRIKES_MAX {
+        let patience = 1 + waiting.frame.len() as u64 / BYTES_PER_STRIKE;
+        let turn = waiting.strikes / patience;
+        if turn > STRIKES_MAX {
             return if self.answer(id, Err(CallError::Lost)) { Strike::Lost } else { Strike::Wait };
         }
         match state {
-            CallState::Unknown => Strike::Resend(waiting.frame.clone()),
-            // Its reply may be under way.
-            CallState::Finished => Strike::Wait,
+            CallState::Unknown if waiting.strikes.is_multiple_of(patience) && turn.is_power_of_two() => {
+                Strike::Resend(waiting.class, waiting.frame.clone())
+            }
+            // The call may be under way, or its reply.
+            CallState::Unknown | CallState::Finished => Strike::Wait,
         }
     }
 }
 
 pub enum Strike {
     Wait,
-    Resend(Bytes),
+    Resend(Class, Bytes),
     Lost,
 }

@@ -98,9 +98,14 @@ impl Peers {
 
     /// Asks another node, and waits for the answer as long as that node lives. Dropping the future gives the call up.
     pub async fn call(&self, to: NodeId, request: Bytes) -> Result<Bytes, CallError> {
+        self.call_as(Class::Batch, to, request).await
+    }
+
+    /// A call whose request travels among others of the class: a copy of a range does not hold up transactions.
+    pub async fn call_as(&self, class: Class, to: NodeId, request: Bytes) -> Result<Bytes, CallError> {
         let peer = self.peer(to).ok_or(CallError::NotSent)?;
         let frame = self.frame(Kind::Call, 0, 0, &request);
-        if frame.len() > self.config.message_bytes_max {
+        if frame.len() > self.config.bytes_max(class) {
             return Err(CallError::Refused(format!("a request of {} bytes is too large", request.len())));
         }
         let (id, frame, answer) = {
@@ -112,10 +117,10 @@ impl Peers {
                 return Err(CallError::NotSent);
             }
             let incarnation = state.incarnation;
-            state.outgoing.begin(frame, incarnation)
+            state.outgoing.begin(class, frame, incarnation)
         };
         let open = OpenCall { peers: self, peer: &peer, id };
-        if !self.link.send(to, Class::Batch, frame) && peer.state.lock().outgoing.not_sent(id) {
+        if !self.link.send(to, class, frame) && peer.state.lock().outgoing.not_sent(id) {
             return Err(CallError::NotSent);
         }
         Counters::increment(&self.counters.calls_sent);
@@ -128,7 +133,7 @@ impl Peers {
     pub fn send(&self, to: NodeId, class: Class, message: Bytes) -> bool {
         let incarnation = self.peer(to).map_or(0, |peer| peer.state.lock().incarnation);
         let frame = self.frame(Kind::Message, incarnation, 0, &message);
-        frame.len() <= self.config.message_bytes_max && self.link.send(to, class, frame.freeze())
+        frame.len() <= self.config.bytes_max(class) && self.link.send(to, class, frame.freeze())
     }
 
     /// Whether the node has answered a ping lately.

@@ -128,15 +128,15 @@ impl Peers {
             for (id, call) in pong.states {
                 match state.outgoing.strike(id, call) {
                     Strike::Wait => {}
-                    Strike::Resend(frame) => resend.push(frame),
+                    Strike::Resend(class, frame) => resend.push((class, frame)),
                     Strike::Lost => Counters::increment(&self.counters.calls_lost),
                 }
             }
         }
         self.tell(peer);
         Counters::add(&self.counters.frames_resent, resend.len());
-        for frame in resend {
-            self.link.send(peer.node, Class::Batch, frame);
+        for (class, frame) in resend {
+            self.link.send(peer.node, class, frame);
         }
     }
 }

@@ -19,7 +19,7 @@ impl Peers {
             return;
         }
         Counters::increment(&self.counters.frames_received);
-        if message.len() > self.config.message_bytes_max || self.take(from, class, message).is_none() {
+        if message.len() > self.config.bytes_max(class) || self.take(from, class, message).is_none() {
             Counters::increment(&self.counters.frames_malformed);
         }
     }

@@ -75,7 +75,9 @@ fn a_call_that_never_gets_through_is_lost() {
     with_cluster(5, 2, async |cluster| {
         cluster.network.catch(Kind::Call);
         let slot = cluster.call(1, 2, request(1, 10));
-        cluster.sleep_ms(3_000).await;
+        cluster.sleep_ms(5_000).await;
+        assert_eq!(slot.result(), None);
+        cluster.sleep_ms(5_000).await;
         assert_eq!(slot.result(), Some(Err(CallError::Lost)));
         // Whatever was under way comes too late: nobody waits for it.
         cluster.network.release();
@@ -135,9 +137,11 @@ fn calls_and_messages_are_bounded() {
         assert_eq!(one.call(NodeId(2), request(3, 1)).await, Err(CallError::NotSent));
         let large = Bytes::from(vec![0; 200]);
         assert!(matches!(one.call(NodeId(2), large.clone()).await, Err(CallError::Refused(_))));
-        assert!(!one.send(NodeId(2), Class::Raft, large));
+        assert!(!one.send(NodeId(2), Class::Raft, large.clone()));
         cluster.sleep_ms(200).await;
         assert!(calls.iter().all(|call| matches!(call.result(), Some(Ok(_)))));
+        // Snapshots have a limit of their own.
+        assert!(one.call_as(Class::Snapshot, NodeId(2), large).await.is_ok());
 
         // The other way round: the node refuses what exceeds its limit.
         let calls: Vec<_> = (11..=14).map(|id| cluster.call(2, 1, request(id, 100))).collect();

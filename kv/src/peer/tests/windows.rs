@@ -1,9 +1,11 @@
 //! Which call ids may still be executed.
 
+use basalt_kv_api::Class;
 use bytes::{Bytes, BytesMut};
 use futures::future::AbortHandle;
 
 use crate::peer::{
+    CallError,
     frame::{CallState, HEADER_BYTES, Ping},
     incoming::{Admission, Incoming},
     outgoing::{Outgoing, Strike},
@@ -83,12 +85,33 @@ fn cancelled_calls_do_not_come_back() {
 #[test]
 fn a_call_that_was_sent_again_is_not_certainly_unsent() {
     let mut outgoing = Outgoing::default();
-    let (first, _, _answer) = outgoing.begin(BytesMut::zeroed(HEADER_BYTES), 1);
-    let (second, _, _answer) = outgoing.begin(BytesMut::zeroed(HEADER_BYTES), 1);
+    let (first, _, _answer) = outgoing.begin(Class::Batch, BytesMut::zeroed(HEADER_BYTES), 1);
+    let (second, _, _answer) = outgoing.begin(Class::Batch, BytesMut::zeroed(HEADER_BYTES), 1);
     assert_eq!(outgoing.ask(), (1, vec![]), "the young are not asked about");
     assert_eq!(outgoing.ask(), (3, vec![1, 2]));
     // The peer says that it does not know the first before the link has said that it does not take it.
-    assert!(matches!(outgoing.strike(first, CallState::Unknown), Strike::Resend(_)));
+    assert!(matches!(outgoing.strike(first, CallState::Unknown), Strike::Resend(Class::Batch, _)));
     assert!(!outgoing.not_sent(first) && outgoing.not_sent(second));
     assert_eq!(outgoing.len(), 1);
+}
+
+#[test]
+fn large_calls_have_time() {
+    for (megabytes, sent_again_at) in [(0, [1, 2, 4, 8, 16]), (9, [10, 20, 40, 80, 160])] {
+        let mut outgoing = Outgoing::default();
+        let frame = BytesMut::zeroed(HEADER_BYTES + (megabytes << 20));
+        let (id, _, mut answer) = outgoing.begin(Class::Snapshot, frame, 1);
+        let mut again = Vec::new();
+        let lost_at = (1..1_000).find(|strike| match outgoing.strike(id, CallState::Unknown) {
+            Strike::Wait => false,
+            Strike::Resend(Class::Snapshot, _) => {
+                again.push(*strike);
+                false
+            }
+            Strike::Resend(..) => panic!("of another class"),
+            Strike::Lost => true,
+        });
+        assert_eq!((again, lost_at), (sent_again_at.to_vec(), Some(17 * (1 + megabytes as i32))));
+        assert_eq!(answer.try_recv(), Ok(Err(CallError::Lost)));
+    }
 }
