@@ -1,24 +1,37 @@
 //! Is the history of one register explained by some order of its operations?
 //!
-//! Each operation takes effect at one instant between its invocation and its response. The search (Wing and Gong, with
-//! the memory of Lowe) tries the operations that may come next and remembers every pair of "operations done" and
-//! "value" it has seen fail. An operation whose outcome is unknown may take effect at any time after its invocation,
-//! or never.
+//! Each operation takes effect at one instant between its invocation and its response (Herlihy and Wing 1990). The
+//! search is that of Wing and Gong ("Testing and verifying concurrent objects", 1993) with the memory of Lowe ("Testing
+//! for linearizability", 2017): it walks the list of invocations and responses, takes out an operation that may come
+//! next, and goes back when it meets the response of one that it did not take. A pair of "operations taken" and "value"
+//! that was met before is not tried again. Registers are independent of each other, so each key is searched alone.
+//!
+//! An operation whose outcome is unknown may take effect at any time after its invocation, or never: it has no response,
+//! and the search ends without it when everything else is explained.
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     hash::{BuildHasherDefault, DefaultHasher},
 };
 
-/// What an operation did to the register. Values are unique per write; `None` is "never written".
+use super::{
+    anomaly::{Anomaly, Kind},
+    history::{self, Outcome, Transaction},
+};
+
+/// What an operation did to the register. `None` is "never written".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     Read(Option<u64>),
     Write(u64),
-    /// Read `from` and wrote `to` in one transaction.
+    /// Read `from` and wrote `to` in one transaction, or a compare-and-set that was done.
     Swap {
         from: Option<u64>,
         to: u64,
+    },
+    /// A compare-and-set that found something else than `expected`.
+    Refused {
+        expected: Option<u64>,
     },
 }
 
@@ -37,31 +50,81 @@ const STATES_MAX: usize = 2_000_000;
 
 /// Why a history is not linearizable.
 pub fn check(initial: Option<u64>, history: &[Operation]) -> Result<(), String> {
-    let operations = prune(history);
-    let mut search = Search { operations: &operations, failed: HashSet::default(), deepest: 0 };
-    let required = operations.iter().filter(|operation| operation.completed.is_some()).count();
-    let mut done = vec![0_u64; operations.len().div_ceil(64)];
-    match search.explore(&mut done, initial, required) {
-        Some(true) => Ok(()),
-        Some(false) => Err(describe(&operations, search.deepest)),
-        None => Err(format!("search gave up after {STATES_MAX} states over {} operations", operations.len())),
-    }
+    judge(initial, history).map_err(|anomaly| anomaly.explanation)
 }
 
-/// Drops unknown operations that nobody can have seen: leaving them out of the order explains just as much.
+/// Judges every key alone.
+pub fn check_keys(initial: Option<u64>, histories: &BTreeMap<u64, Vec<Operation>>) -> Vec<Anomaly> {
+    let judged = histories.iter().filter_map(|(key, history)| Some((key, judge(initial, history).err()?)));
+    let named = judged.map(|(key, anomaly)| {
+        let explanation = format!("register {key}: {}", anomaly.explanation);
+        Anomaly { explanation, ..anomaly }
+    });
+    named.collect()
+}
+
+/// What each transaction did to each register: one that takes effect at one instant does so on every key. What it read
+/// before its own writes counts, and what it left behind. Failed ones are left out.
+pub fn by_key(history: &[Transaction]) -> BTreeMap<u64, Vec<Operation>> {
+    let mut histories: BTreeMap<u64, Vec<Operation>> = BTreeMap::new();
+    for transaction in history.iter().filter(|transaction| transaction.outcome != Outcome::Failed) {
+        let mut actions: BTreeMap<u64, Action> = BTreeMap::new();
+        for operation in &transaction.operations {
+            match *operation {
+                history::Operation::Read { key, value } => {
+                    actions.entry(key).or_insert(Action::Read(value));
+                }
+                history::Operation::Write { key, value: to } => {
+                    let action = match actions.get(&key) {
+                        Some(Action::Read(from) | Action::Swap { from, .. }) => {
+                            Action::Swap { from: *from, to }
+                        }
+                        _ => Action::Write(to),
+                    };
+                    actions.insert(key, action);
+                }
+                _ => {}
+            }
+        }
+        let (client, invoked, completed) = (transaction.process, transaction.started, transaction.settled());
+        for (key, action) in actions {
+            histories.entry(key).or_default().push(Operation { client, action, invoked, completed });
+        }
+    }
+    histories
+}
+
+fn judge(initial: Option<u64>, history: &[Operation]) -> Result<(), Anomaly> {
+    let operations = prune(history);
+    let mut search = Search::new(&operations);
+    let (kind, explanation) = match search.explore(initial) {
+        Some(true) => return Ok(()),
+        Some(false) => (Kind::NotLinearizable, describe(&operations, search.deepest)),
+        None => {
+            let text =
+                format!("search gave up after {STATES_MAX} states over {} operations", operations.len());
+            (Kind::Undecided, text)
+        }
+    };
+    Err(Anomaly { kind, explanation })
+}
+
+/// Drops unknown operations that nobody can have seen: leaving them out of the order explains just as much. An answer
+/// "something else" can have seen any of them.
 fn prune(history: &[Operation]) -> Vec<Operation> {
+    let refused = history.iter().any(|operation| matches!(operation.action, Action::Refused { .. }));
     let seen: BTreeSet<u64> = history
         .iter()
         .filter_map(|operation| match operation.action {
             Action::Read(value) => value,
             Action::Swap { from, .. } => from,
-            Action::Write(_) => None,
+            Action::Write(_) | Action::Refused { .. } => None,
         })
         .collect();
     let visible = |operation: &&Operation| match operation.action {
         _ if operation.completed.is_some() => true,
-        Action::Read(_) => false,
-        Action::Write(value) | Action::Swap { to: value, .. } => seen.contains(&value),
+        Action::Read(_) | Action::Refused { .. } => false,
+        Action::Write(value) | Action::Swap { to: value, .. } => refused || seen.contains(&value),
     };
     let mut kept: Vec<Operation> = history.iter().filter(visible).copied().collect();
     kept.sort_by_key(|operation| operation.invoked);
@@ -71,72 +134,124 @@ fn prune(history: &[Operation]) -> Vec<Operation> {
 /// Without a random seed, so that a run does not depend on it.
 type UnseededState = BuildHasherDefault<DefaultHasher>;
 
+/// An invocation or a response.
+#[derive(Clone, Copy)]
+struct Event {
+    operation: usize,
+    is_invocation: bool,
+}
+
+/// Before the first event.
+const HEAD: usize = 0;
+
+/// The events are a linked list, in which taking an operation out and putting it back costs nothing.
 struct Search<'a> {
     operations: &'a [Operation],
-    failed: HashSet<(Vec<u64>, Option<u64>), UnseededState>,
+    /// From position 1 on.
+    events: Vec<Event>,
+    next: Vec<usize>,
+    previous: Vec<usize>,
+    /// Of each operation's response.
+    responses: Vec<Option<usize>>,
+    /// The set of operations taken, as the exclusive or of random numbers, and the value.
+    met: HashSet<(u128, Option<u64>), UnseededState>,
     deepest: usize,
 }
 
-impl Search<'_> {
-    /// `None`: too many states.
-    fn explore(&mut self, done: &mut [u64], value: Option<u64>, required: usize) -> Option<bool> {
-        // An explicit stack: histories are long.
-        struct Frame {
-            chosen: Option<usize>,
-            value: Option<u64>,
-            candidates: Vec<usize>,
-            required: usize,
+impl<'a> Search<'a> {
+    fn new(operations: &'a [Operation]) -> Self {
+        // At one time, responses come first: the two operations do not overlap.
+        let mut times: Vec<(u64, bool, usize)> = Vec::new();
+        for (index, operation) in operations.iter().enumerate() {
+            times.push((operation.invoked, true, index));
+            times.extend(operation.completed.map(|at| (at, false, index)));
         }
-        let mut stack = vec![Frame { chosen: None, value, candidates: self.candidates(done), required }];
-        loop {
-            let frame = stack.last_mut()?;
-            if frame.required == 0 {
-                return Some(true);
+        times.sort_unstable();
+        let length = times.len() + 1;
+        let mut events = vec![Event { operation: usize::MAX, is_invocation: true }];
+        let mut responses = vec![None; operations.len()];
+        for (_, is_invocation, operation) in times {
+            if !is_invocation {
+                responses[operation] = Some(events.len());
             }
-            let (value, left) = (frame.value, frame.required);
-            if let Some(next) = frame.candidates.pop() {
-                let operation = &self.operations[next];
-                let Some(after) = step(operation.action, value) else { continue };
-                done[next / 64] |= 1 << (next % 64);
-                if self.failed.contains(&(done.to_vec(), after)) {
-                    done[next / 64] &= !(1 << (next % 64));
-                    continue;
+            events.push(Event { operation, is_invocation });
+        }
+        let next = (1..=length).map(|position| position % length).collect();
+        let previous = (0..length).map(|position| (position + length - 1) % length).collect();
+        Self { operations, events, next, previous, responses, met: HashSet::default(), deepest: 0 }
+    }
+
+    /// `None`: too many states.
+    fn explore(&mut self, initial: Option<u64>) -> Option<bool> {
+        let mut missing = self.operations.iter().filter(|operation| operation.completed.is_some()).count();
+        let mut taken: Vec<(usize, Option<u64>)> = Vec::new();
+        let (mut value, mut set) = (initial, 0_u128);
+        let mut position = self.next[HEAD];
+        while missing > 0 {
+            let event = self.events[position];
+            if position != HEAD && event.is_invocation {
+                let operation = &self.operations[event.operation];
+                let after = step(operation.action, value);
+                let set_after = set ^ mark(event.operation);
+                if let Some(after) = after
+                    && self.met.insert((set_after, after))
+                {
+                    if self.met.len() > STATES_MAX {
+                        return None;
+                    }
+                    taken.push((position, value));
+                    self.deepest = self.deepest.max(taken.len());
+                    missing -= usize::from(operation.completed.is_some());
+                    (value, set) = (after, set_after);
+                    self.take_out(position);
+                    position = self.next[HEAD];
+                } else {
+                    position = self.next[position];
                 }
-                let required = left - usize::from(operation.completed.is_some());
-                self.deepest = self.deepest.max(self.operations.len() - required);
-                let candidates = self.candidates(done);
-                stack.push(Frame { chosen: Some(next), value: after, candidates, required });
                 continue;
             }
-            let frame = stack.pop()?;
-            self.failed.insert((done.to_vec(), frame.value));
-            if self.failed.len() > STATES_MAX {
-                return None;
-            }
-            match frame.chosen {
-                Some(chosen) => done[chosen / 64] &= !(1 << (chosen % 64)),
-                None => return Some(false),
-            }
+            let Some((last, before)) = taken.pop() else { return Some(false) };
+            let operation = self.events[last].operation;
+            missing += usize::from(self.operations[operation].completed.is_some());
+            (value, set) = (before, set ^ mark(operation));
+            self.put_back(last);
+            position = self.next[last];
+        }
+        Some(true)
+    }
+
+    fn take_out(&mut self, invocation: usize) {
+        let response = self.responses[self.events[invocation].operation];
+        for position in [Some(invocation), response].into_iter().flatten() {
+            let (previous, next) = (self.previous[position], self.next[position]);
+            self.next[previous] = next;
+            self.previous[next] = previous;
         }
     }
 
-    /// Operations that may come next: invoked before every response that is still missing.
-    fn candidates(&self, done: &[u64]) -> Vec<usize> {
-        let open = |index: &usize| done[index / 64] & (1 << (index % 64)) == 0;
-        let mut earliest = u64::MAX;
-        let mut candidates = Vec::new();
-        for index in (0..self.operations.len()).filter(open) {
-            let operation = &self.operations[index];
-            if operation.invoked > earliest {
-                break;
-            }
-            earliest = earliest.min(operation.completed.unwrap_or(u64::MAX));
-            candidates.push(index);
+    /// In the opposite order of taking out.
+    fn put_back(&mut self, invocation: usize) {
+        let response = self.responses[self.events[invocation].operation];
+        for position in [response, Some(invocation)].into_iter().flatten() {
+            let (previous, next) = (self.previous[position], self.next[position]);
+            self.next[previous] = position;
+            self.previous[next] = position;
         }
-        candidates.retain(|index| self.operations[*index].invoked < earliest);
-        candidates.reverse();
-        candidates
     }
+}
+
+/// A fixed random number per operation. Two sets that differ are taken for one with a chance of 2^-128.
+fn mark(operation: usize) -> u128 {
+    let low = mix(operation as u64);
+    u128::from(mix(low ^ 0x5851_f42d_4c95_7f2d)) << 64 | u128::from(low)
+}
+
+/// SplitMix64.
+fn mix(number: u64) -> u64 {
+    let state = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
 }
 
 fn step(action: Action, value: Option<u64>) -> Option<Option<u64>> {
@@ -144,6 +259,7 @@ fn step(action: Action, value: Option<u64>) -> Option<Option<u64>> {
         Action::Read(seen) => (seen == value).then_some(value),
         Action::Write(written) => Some(Some(written)),
         Action::Swap { from, to } => (from == value).then_some(Some(to)),
+        Action::Refused { expected } => (expected != value).then_some(value),
     }
 }
 
