@@ -155,7 +155,7 @@ fn calls_to_an_earlier_life_are_not_executed() {
 
 #[test]
 fn a_bad_link_delays_calls_and_no_more() {
-    with_cluster(8, 2, async |cluster| {
+    with_cluster(9, 2, async |cluster| {
         cluster.network.set_faults(Faults { loss_percent: 15, repeat_percent: 15, delay_max_ms: 100 });
         let slots: Vec<_> = (1..=200).map(|id| cluster.call(1, 2, request(id, id * 10))).collect();
         cluster.sleep_ms(20_000).await;

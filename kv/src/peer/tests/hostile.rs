@@ -17,7 +17,7 @@ const MS: Duration = Duration::from_millis(1);
 
 #[test]
 fn mutated_frames_do_no_harm() {
-    with_cluster(1, 2, async |cluster| {
+    with_cluster(2, 2, async |cluster| {
         cluster.network.set_faults(Faults { loss_percent: 30, ..Faults::default() });
         for id in 1..=20 {
             drop(cluster.call(1, 2, request(id, 700)));
