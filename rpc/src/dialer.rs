@@ -1,0 +1,219 @@
+//! The sending end: one task for each peer and class, which connects when there is something to send, sends what its outbox
+//! holds, and connects again when the connection is lost.
+//!
+//! Messages that wait while the peer cannot be reached are dropped with each failed attempt: they would be late, and
+//! whoever sent them has to cope with loss anyway. The other side sends nothing but signs of life.
+
+use std::{io, sync::Arc, time::Duration};
+
+use basalt_kv_api::Class;
+use bytes::BytesMut;
+use parking_lot::Mutex;
+use tokio::io::{AsyncWrite, AsyncWriteExt, ReadHalf};
+
+use crate::{
+    RpcError,
+    assembly::cut,
+    core::{Core, Peer, Pulse},
+    frame::{FrameReader, put_frame},
+    handshake::{self, Opened},
+    message::{PURPOSE_MESSAGES, Packet},
+    options::{FRAME_BYTES_MAX, PIECE_BYTES, RECORDS_PER_FRAME, class_index},
+    outbox::{Load, Outbox},
+    pacing::Backoff,
+    security::Stream,
+};
+
+pub(crate) struct Dialer {
+    core: Arc<Core>,
+    peer: Arc<Peer>,
+    class: Class,
+    /// The ping that is on its way.
+    ping: Mutex<Option<(u64, Duration)>>,
+}
+
+impl Dialer {
+    pub(crate) fn spawn(core: &Arc<Core>, peer: &Arc<Peer>, class: Class) {
+        let dialer = Self { core: core.clone(), peer: peer.clone(), class, ping: Mutex::default() };
+        core.env.spawner.spawn("rpc dialer", Box::pin(dialer.run()));
+    }
+
+    async fn run(self) {
+        let core = self.core.clone();
+        tokio::select! {
+            biased;
+            () = core.closed() => {}
+            () = self.stay_connected() => {}
+        }
+    }
+
+    fn outbox(&self) -> &Outbox {
+        &self.peer.outboxes[class_index(self.class)]
+    }
+
+    async fn stay_connected(&self) {
+        let options = &self.core.options;
+        let mut backoff = Backoff::new(options.backoff_min, options.backoff_max);
+        loop {
+            self.outbox().wait().await;
+            match self.connect().await {
+                Ok(opened) => {
+                    backoff.reset();
+                    self.set_connected(true);
+                    let end = self.pump(opened).await;
+                    self.set_connected(false);
+                    let (peer, class) = (self.peer.node_id, self.class);
+                    tracing::info!(%peer, ?class, "connection lost: {end}");
+                    self.peer.state.lock().problem = Some(end);
+                }
+                Err(error) => {
+                    self.outbox().clear();
+                    self.core.note_failure(&error);
+                    self.peer.state.lock().problem = Some(error.to_string());
+                }
+            }
+            let pause = backoff.pause(&*self.core.env.rng);
+            tokio::select! {
+                biased;
+                () = self.peer.awake.notified() => {}
+                () = self.core.env.spawner.sleep(pause) => {}
+            }
+        }
+    }
+
+    fn set_connected(&self, connected: bool) {
+        let mut state = self.peer.state.lock();
+        state.connected[class_index(self.class)] = connected;
+        if connected {
+            state.problem = None;
+        } else {
+            state.round_trip = None;
+        }
+    }
+
+    async fn connect(&self) -> Result<Opened, RpcError> {
+        let core = &*self.core;
+        let peer = self.peer.node_id;
+        let address = core.nodes.address(peer).ok_or_else(|| RpcError::Unreachable {
+            address: format!("node {peer}"),
+            cause: "its address is not known, or it was removed".to_owned(),
+        })?;
+        let hello = crate::message::Hello {
+            expected: peer.0,
+            class: class_index(self.class) as u32,
+            ..core.hello(PURPOSE_MESSAGES)
+        };
+        let timeout = core.options.handshake_timeout;
+        let mut opened = handshake::open(&core.env, &core.security, &address, &hello, timeout).await?;
+        core.identity.check_answer(&opened, &address, Some(peer))?;
+        let now = core.now();
+        for record in std::mem::take(&mut opened.answer.records) {
+            let heard = (record.node_id == peer.0).then_some(now);
+            core.nodes.merge(record, heard);
+        }
+        tracing::debug!(%peer, class = ?self.class, address, "connected");
+        Ok(opened)
+    }
+
+    /// Sends until the connection ends; says why it did.
+    async fn pump(&self, opened: Opened) -> String {
+        let Opened { mut reader, mut writer, .. } = opened;
+        reader.set_bytes_max(FRAME_BYTES_MAX);
+        *self.ping.lock() = None;
+        let pulse = Pulse::default();
+        tokio::select! {
+            biased;
+            error = self.listen(&mut reader, &pulse) => error.to_string(),
+            error = self.send(&mut writer) => error.to_string(),
+            reason = pulse.watch(&self.core, self.peer.node_id) => reason,
+        }
+    }
+
+    async fn listen(&self, reader: &mut FrameReader<ReadHalf<Stream>>, pulse: &Pulse) -> io::Error {
+        loop {
+            let packet = match reader.next::<Packet>().await {
+                Ok(Some((packet, _))) => packet,
+                Ok(None) => return io::Error::new(io::ErrorKind::UnexpectedEof, "the other side hung up"),
+                Err(error) => return error,
+            };
+            pulse.beat();
+            let now = self.core.now();
+            let mut ping = self.ping.lock();
+            if let Some((number, sent)) = *ping
+                && number == packet.pong
+            {
+                *ping = None;
+                // Behind a snapshot it would tell of the snapshot.
+                if self.class == Class::Raft {
+                    self.peer.state.lock().round_trip = Some(now.saturating_sub(sent));
+                }
+            }
+        }
+    }
+
+    async fn send(&self, writer: &mut (impl AsyncWrite + Unpin)) -> io::Error {
+        let mut buffer = BytesMut::new();
+        let mut pings = 0;
+        loop {
+            let mut tick = self.core.env.spawner.sleep(self.core.options.alive_interval);
+            loop {
+                tokio::select! {
+                    biased;
+                    () = &mut tick => break,
+                    load = self.outbox().take() => {
+                        if let Err(error) = self.write(writer, &mut buffer, load).await {
+                            return error;
+                        }
+                    }
+                }
+            }
+            pings += 1;
+            self.ping.lock().get_or_insert((pings, self.core.now()));
+            put_frame(&mut buffer, &Packet { ping: pings, ..Packet::default() });
+            if let Err(error) = flush(writer, &mut buffer).await {
+                return error;
+            }
+        }
+    }
+
+    async fn write(
+        &self,
+        writer: &mut (impl AsyncWrite + Unpin),
+        buffer: &mut BytesMut,
+        mut load: Load<'_>,
+    ) -> io::Result<()> {
+        for records in load.records.chunks(RECORDS_PER_FRAME) {
+            put_frame(buffer, &Packet { records: records.to_vec(), ..Packet::default() });
+            flush(writer, buffer).await?;
+        }
+        // The load itself keeps counting the messages until they are written.
+        if let [long] = &load.messages[..]
+            && long.len() > PIECE_BYTES
+        {
+            for piece in cut(long.clone()) {
+                if self.class == Class::Snapshot {
+                    self.core.throttle.pass(&self.core.env, piece.body.len()).await;
+                }
+                put_frame(buffer, &Packet { pieces: vec![piece], ..Packet::default() });
+                flush(writer, buffer).await?;
+            }
+            return Ok(());
+        }
+        if load.messages.is_empty() {
+            return Ok(());
+        }
+        if self.class == Class::Snapshot {
+            let bytes = load.messages.iter().map(bytes::Bytes::len).sum();
+            self.core.throttle.pass(&self.core.env, bytes).await;
+        }
+        let pieces = load.messages.iter_mut().flat_map(|message| cut(message.clone())).collect();
+        put_frame(buffer, &Packet { pieces, ..Packet::default() });
+        flush(writer, buffer).await
+    }
+}
+
+async fn flush(writer: &mut (impl AsyncWrite + Unpin), buffer: &mut BytesMut) -> io::Result<()> {
+    writer.write_all(buffer).await?;
+    buffer.clear();
+    writer.flush().await
+}

@@ -1,0 +1,87 @@
+//! How nodes learn of each other: by telling, every second, over the connections of the Raft class.
+//!
+//! A node sends its own record to every other one, and all records that it knows to one of them, chosen at random, so that
+//! news reaches nodes which cannot hear its source. Removals go to everybody at once. A hundred nodes send each other
+//! a hundred small records a second; that is enough, and needs neither digests nor a failure detector.
+//!
+//! The chitchat library would do the same: but it draws from a random source of its own, and its dependencies switch on
+//! features of crates that the executors are built on.
+
+use std::sync::Arc;
+
+use basalt_kv_api::Class;
+use tokio::sync::Notify;
+
+use crate::{address_book, core::Core, join, message::Book, options::class_index, wire::peer_of};
+
+/// Tells the others of this node until the wire is closed. The first `saved` changes are in the book already.
+pub(crate) async fn gossip(core: Arc<Core>, seeds: Vec<String>, book: Arc<Notify>, mut saved: u64) {
+    loop {
+        tell(&core);
+        if core.nodes.changes() != saved {
+            saved = core.nodes.changes();
+            book.notify_one();
+        }
+        find_others(&core, &seeds).await;
+        tokio::select! {
+            biased;
+            () = core.closed() => return,
+            () = core.env.spawner.sleep(core.options.gossip_interval) => {}
+        }
+    }
+}
+
+fn tell(core: &Arc<Core>) {
+    let others = core.nodes.others();
+    let Some(last) = others.len().checked_sub(1) else {
+        return;
+    };
+    let own = core.nodes.own_record();
+    let all = core.nodes.records();
+    let everybody = core.nodes.take_news();
+    let chosen = core.env.rng.next_u64() as usize % (last + 1);
+    for (at, node) in others.into_iter().enumerate() {
+        if let Some(peer) = peer_of(core, node) {
+            let records = if everybody || at == chosen { all.clone() } else { vec![own.clone()] };
+            peer.outboxes[class_index(Class::Raft)].put_records(records);
+        }
+    }
+}
+
+/// A node that hears nobody asks the addresses it was started with: all others may have moved.
+async fn find_others(core: &Core, seeds: &[String]) {
+    let own = core.nodes.own_record().rpc_address;
+    let seeds: Vec<_> = seeds.iter().filter(|seed| **seed != own).collect();
+    let silent = core
+        .nodes
+        .last_heard()
+        .is_none_or(|heard| core.now().saturating_sub(heard) > core.options.silence_max);
+    if seeds.is_empty() || !silent {
+        return;
+    }
+    let seed = seeds[core.env.rng.next_u64() as usize % seeds.len()];
+    let introduced = tokio::select! {
+        biased;
+        () = core.closed() => return,
+        introduced = join::introduce(core, seed) => introduced,
+    };
+    if let Err(error) = introduced {
+        core.note_failure(&error);
+    }
+}
+
+/// Saves the address book when it has changed: on a thread of its own, since it waits for the disk.
+pub(crate) async fn keep_book(core: Arc<Core>, changed: Arc<Notify>) {
+    loop {
+        tokio::select! {
+            biased;
+            () = core.closed() => return,
+            () = changed.notified() => {}
+        }
+        let records = core.nodes.records();
+        let book = Book { incarnation: records[0].incarnation, records };
+        if let Err(error) = address_book::write(&*core.env.disk, &book).await {
+            core.note_failure(&error);
+        }
+    }
+}

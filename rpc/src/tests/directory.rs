@@ -1,0 +1,67 @@
+use basalt_kv_api::Directory;
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_node_says_of_itself_reaches_all() {
+    // Nobody knows all: the second node stands between the others.
+    let first = Seat::new(1);
+    let first_address = (NodeId(1), first.address());
+    let second = Seat::new(2).start(&[first_address]).await;
+    let first = first.start(&[]).await;
+    let third = Seat::new(3).start(&[second.known()]).await;
+    let nodes = [first, second, third];
+    for node in &nodes {
+        until("all nodes", || {
+            let infos = node.wire.nodes();
+            infos.len() == 3
+                && infos.iter().all(|info| info.locality == [("zone".into(), format!("z{}", info.node_id))])
+        })
+        .await;
+    }
+    nodes[0].wire.set_draining(true);
+    nodes[0].wire.set_store(1000, 10);
+    nodes[0].wire.set_addresses("sql:2", "http:3");
+    for node in &nodes {
+        until("the news", || {
+            let statuses = node.wire.statuses();
+            let status = &statuses[0];
+            status.draining
+                && (status.capacity_bytes, status.used_bytes) == (1000, 10)
+                && (status.node.sql_address.as_str(), status.node.http_address.as_str())
+                    == ("sql:2", "http:3")
+                && node.wire.nodes()[0].draining
+        })
+        .await;
+    }
+    until("signs of life", || nodes[2].wire.statuses().iter().all(|status| status.silent_for.is_some()))
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_lost_sight_of_all_asks_its_seeds() {
+    let first = Seat::new(1).start(&[]).await;
+    let mut second = Seat::new(2);
+    second.seeds = vec![second.address(), first.address.clone()];
+    let second = second.start(&[]).await;
+    for node in [&first, &second] {
+        until("both nodes", || node.wire.nodes().len() == 2).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn removal_survives_a_restart() {
+    let nodes = start_all(vec![Seat::new(1), Seat::new(2)]).await;
+    let [first, second] = nodes.try_into().ok().unwrap();
+    first.wire.remove_node(NodeId(2));
+    in_time("the news", second.wire.until_removed()).await;
+    let (env, folder) = (first.env.clone(), first.folder);
+    until("the file", || {
+        crate::address_book::read(&*env.disk).unwrap().records.iter().any(|record| record.removed)
+    })
+    .await;
+    drop(first.wire);
+    let again = Seat::at(1, Security::Insecure, folder).start(&[second.known()]).await;
+    assert!(!again.wire.send(NodeId(2), Class::Raft, Bytes::new()));
+    assert_eq!(again.wire.nodes().len(), 1);
+}

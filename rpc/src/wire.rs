@@ -1,0 +1,208 @@
+//! The network of one node.
+
+use std::{sync::Arc, time::Duration};
+
+use basalt_base::NodeId;
+use basalt_env::Env;
+use basalt_kv_api::{Class, Directory, Link, NodeInfo, Receiver};
+use bytes::Bytes;
+use tokio::sync::{Notify, Semaphore, watch};
+
+use crate::{
+    JoinHandler, KnownNodes, Listener, LocalNode, NodeStatus, RpcError, Security, WireOptions,
+    acceptor::accept,
+    address_book,
+    assembly::Budget,
+    core::{Complaints, Core, Peer},
+    dialer::Dialer,
+    gossip::{gossip, keep_book},
+    handshake::Identity,
+    message::{Book, Record},
+    nodes::{Nodes, is_proper},
+    options::class_index,
+    pacing::Throttle,
+};
+
+/// What a wire is started with.
+pub struct WireConfig {
+    pub cluster_id: u128,
+    pub node_id: NodeId,
+    /// How far the clocks of two nodes may be apart; the same in all nodes.
+    pub offset_max: Duration,
+    pub security: Security,
+    pub local: LocalNode,
+    /// What a node that has just joined was told.
+    pub known: KnownNodes,
+    /// Addresses to ask when nobody is heard of: `--join`.
+    pub seeds: Vec<String>,
+    pub join_handler: Option<Arc<dyn JoinHandler>>,
+    pub options: WireOptions,
+}
+
+/// Connects this node with the others of its cluster. Closed when dropped.
+pub struct Wire {
+    core: Arc<Core>,
+}
+
+impl Wire {
+    /// Reads the address book, and begins to listen and to tell the others. Messages are delivered from the moment on at
+    /// which [`Link::deliver_to`] names a receiver.
+    pub async fn start(env: Env, listener: Listener, config: WireConfig) -> Result<Self, RpcError> {
+        let book = address_book::read(&*env.disk)?;
+        let now = u64::try_from(env.clock.wall_micros()).unwrap_or_default();
+        let incarnation = now.max(book.incarnation + 1);
+        let options = config.options;
+        let nodes = Nodes::new(config.node_id, config.local, incarnation);
+        if !is_proper(&nodes.own_record()) {
+            let cause = "an address, the locality or the version is too long".to_owned();
+            return Err(RpcError::AddressBook { path: format!("node {}", config.node_id), cause });
+        }
+        let others = |record: &Record| record.node_id != config.node_id.0;
+        for record in book.records.into_iter().chain(config.known.0).filter(others) {
+            nodes.merge(record, None);
+        }
+        // The incarnation must not be used a second time, so it is saved first.
+        let (saved, records) = (nodes.changes(), nodes.records());
+        address_book::write(&*env.disk, &Book { incarnation, records }).await?;
+        let identity = Identity {
+            cluster_id: config.cluster_id,
+            node_id: config.node_id,
+            offset_max: config.offset_max,
+            protocol: options.protocol,
+        };
+        let core = Arc::new(Core {
+            identity,
+            nodes,
+            security: config.security,
+            join_handler: config.join_handler,
+            peers: Default::default(),
+            receiver: watch::Sender::new(None),
+            throttle: Throttle::new(options.snapshot_bytes_per_second),
+            assembly: Budget::new(options.assembly_bytes),
+            complaints: Complaints::default(),
+            strangers: Arc::new(Semaphore::new(options.strangers_max)),
+            connections: Arc::new(Semaphore::new(options.connections_max)),
+            inbound: Default::default(),
+            closing: watch::Sender::new(false),
+            removed: watch::Sender::new(false),
+            options,
+            env,
+        });
+        let changed = Arc::new(Notify::new());
+        let spawner = &core.env.spawner;
+        spawner.spawn("rpc accept", Box::pin(accept(core.clone(), listener.socket)));
+        spawner.spawn("rpc gossip", Box::pin(gossip(core.clone(), config.seeds, changed.clone(), saved)));
+        spawner.spawn_blocking_loop("address book", Box::pin(keep_book(core.clone(), changed)));
+        Ok(Self { core })
+    }
+
+    /// All nodes ever heard of, removed ones included, in order.
+    pub fn statuses(&self) -> Vec<NodeStatus> {
+        let mut statuses = self.core.nodes.statuses(self.core.now());
+        let peers = self.core.peers.read();
+        for status in &mut statuses {
+            if let Some(peer) = peers.get(&status.node_id) {
+                let state = peer.state.lock();
+                status.problem = state.problem.clone();
+                status.round_trip = state.round_trip;
+            }
+        }
+        statuses
+    }
+
+    /// Whether the connection of a class to a node stands.
+    pub fn is_connected(&self, node: NodeId, class: Class) -> bool {
+        let peer = self.core.peers.read().get(&node).cloned();
+        peer.is_some_and(|peer| peer.state.lock().connected[class_index(class)])
+    }
+
+    /// What went wrong with other nodes in the last minute, each sentence once.
+    pub fn complaints(&self) -> Vec<String> {
+        self.core.complaints.texts()
+    }
+
+    /// Tells the others that this node is about to stop or to leave, or no longer is.
+    pub fn set_draining(&self, draining: bool) {
+        self.core.nodes.change_own(|own| own.draining = draining);
+    }
+
+    /// Tells the others how large the store is, and how full.
+    pub fn set_store(&self, capacity_bytes: u64, used_bytes: u64) {
+        self.core.nodes.change_own(|own| {
+            own.capacity_bytes = capacity_bytes;
+            own.used_bytes = used_bytes;
+        });
+    }
+
+    /// Tells the others where SQL clients and browsers reach this node.
+    pub fn set_addresses(&self, sql_address: &str, http_address: &str) {
+        self.core.nodes.change_own(|own| {
+            sql_address.clone_into(&mut own.sql_address);
+            http_address.clone_into(&mut own.http_address);
+        });
+    }
+
+    /// Takes a node out of the cluster for ever: no node that hears of it talks to it again.
+    pub fn remove_node(&self, node: NodeId) {
+        self.core.nodes.remove(node);
+    }
+
+    /// Completes when another node says that this one was taken out of the cluster.
+    pub async fn until_removed(&self) {
+        let mut removed = self.core.removed.subscribe();
+        // An error means that the sender is gone, and it is a field of this.
+        let _ = removed.wait_for(|removed| *removed).await;
+    }
+
+    /// Ends all connections.
+    pub fn close(&self) {
+        self.core.closing.send_replace(true);
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Link for Wire {
+    fn send(&self, to: NodeId, class: Class, message: Bytes) -> bool {
+        match peer_of(&self.core, to) {
+            Some(peer) => peer.outboxes[class_index(class)].push(message),
+            None => false,
+        }
+    }
+
+    fn deliver_to(&self, receiver: Arc<dyn Receiver>) {
+        self.core.receiver.send_replace(Some(receiver));
+    }
+}
+
+impl Directory for Wire {
+    fn nodes(&self) -> Vec<NodeInfo> {
+        self.core.nodes.infos()
+    }
+}
+
+/// The other end of this node's connections to `node`; made when it is known and not yet there.
+pub(crate) fn peer_of(core: &Arc<Core>, node: NodeId) -> Option<Arc<Peer>> {
+    let there = core.peers.read().get(&node).cloned();
+    if let Some(peer) = there {
+        // Whoever was removed keeps a peer, to which nothing is sent.
+        return (!core.nodes.is_removed(node)).then_some(peer);
+    }
+    core.nodes.address(node)?;
+    if core.is_closed() {
+        return None;
+    }
+    let mut peers = core.peers.write();
+    let peer = peers.entry(node).or_insert_with(|| {
+        let peer = Peer::new(node, &core.options);
+        for class in Class::ALL {
+            Dialer::spawn(core, &peer, class);
+        }
+        peer
+    });
+    Some(peer.clone())
+}
