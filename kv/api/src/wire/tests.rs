@@ -282,6 +282,12 @@ fn claimed_lengths_allocate_nothing() {
     let count_at = message.len() - 4;
     message[count_at..].fill(0xff);
     assert!(decode_request(message.into()).is_err());
+    // Lists are bounded even if every item is there.
+    let long = vec![0_u8; (4 << 20) + 1];
+    assert_eq!(long.put(&mut BytesMut::new()), Err(WireError("list, too long")));
+    let mut bytes = BytesMut::from(&u32::try_from(long.len()).unwrap().to_be_bytes()[..]);
+    bytes.extend_from_slice(&long);
+    assert!(take::<Vec<u8>>(&bytes.freeze()).is_err());
 }
 
 #[test]

@@ -10,6 +10,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{Input, WireError, put_bytes};
 
+/// Items of one list. Some take a single byte on the wire and a hundred here.
+const ITEMS_MAX: usize = 4 << 20;
 /// Items for which a list makes room before it has seen them.
 const ITEMS_RESERVED_MAX: usize = 256;
 
@@ -230,13 +232,17 @@ impl<A: Wire, B: Wire> Wire for (A, B) {
 
 impl<T: Wire> Wire for Vec<T> {
     fn put(&self, out: &mut BytesMut) -> Result<(), WireError> {
-        out.put_u32(u32::try_from(self.len()).map_err(|_| WireError("list, too long"))?);
+        let count = u32::try_from(self.len()).ok().filter(|_| self.len() <= ITEMS_MAX);
+        out.put_u32(count.ok_or(WireError("list, too long"))?);
         self.iter().try_for_each(|item| item.put(out))
     }
 
     fn take(input: &mut Input) -> Result<Self, WireError> {
         // No item is empty.
         let count = input.count(1)?;
+        if count > ITEMS_MAX {
+            return Err(input.error());
+        }
         let mut items = Self::with_capacity(count.min(ITEMS_RESERVED_MAX));
         for _ in 0..count {
             items.push(T::take(input)?);
