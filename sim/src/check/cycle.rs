@@ -50,8 +50,8 @@ const CLASSES: [Class; 12] = [
     class(Kind::G2RealTime, PRW, WW | WR | RW | PRW | RT, Level::Serializable),
 ];
 
-/// Edges that all path searches of one check may look at.
-const EDGES_VISITED_MAX: usize = 20_000_000;
+/// Edges that the path searches for one class may look at.
+const EDGES_VISITED_MAX: usize = 10_000_000;
 
 /// Where every required edge lies on a cycle, as many are tried to find a short one.
 const TRIES_MAX: usize = 200;
@@ -71,6 +71,7 @@ pub fn search(history: &[Transaction], graph: &Graph, level: Level, findings: &m
         search.same_item_pairs(history, findings);
     }
     for class in CLASSES.iter().filter(|class| class.level <= level) {
+        search.budget = EDGES_VISITED_MAX;
         for component in graph.components(class.allowed | class.required, &search.included) {
             match search.cycle(&component, class) {
                 Some(cycle) => {
@@ -85,7 +86,7 @@ pub fn search(history: &[Transaction], graph: &Graph, level: Level, findings: &m
                             component.len()
                         )
                     });
-                    return;
+                    break;
                 }
                 None => {}
             }

@@ -277,6 +277,16 @@ pub(super) async fn scan_numbers(
     rows_max: u64,
 ) -> Result<BTreeMap<u64, u64>> {
     let span = Span::new(row_key(table, 0).slice(..2), row_key(table + 1, 0).slice(..2));
+    scan_span(txn, span, reverse, rows_max).await
+}
+
+/// All rows of a span within a table, page by page.
+pub(super) async fn scan_span(
+    txn: &Txn,
+    span: Span,
+    reverse: bool,
+    rows_max: u64,
+) -> Result<BTreeMap<u64, u64>> {
     let mut request = ScanRequest { reverse, rows_max, ..ScanRequest::new(span) };
     let mut rows = BTreeMap::new();
     loop {

@@ -6,8 +6,14 @@ mod batches;
 mod cancelled;
 mod impatient;
 mod inserts;
+mod list_append;
+mod long_fork;
+mod predicate;
+mod recorded;
 mod register;
+mod rw_register;
 mod session;
+mod sets;
 mod skew;
 
 use std::sync::{
@@ -26,8 +32,13 @@ pub use batches::Batches;
 pub use cancelled::Cancelled;
 pub use impatient::Impatient;
 pub use inserts::Inserts;
+pub use list_append::ListAppend;
+pub use long_fork::LongFork;
+pub use predicate::Predicate;
 pub use register::Register;
+pub use rw_register::RwRegister;
 pub use session::{Ended, transact};
+pub use sets::Sets;
 pub use skew::Skew;
 
 use crate::{Mix, Parameters, Reached, Violations, node::Node, trace::Trace};

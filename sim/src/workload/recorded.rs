@@ -1,0 +1,226 @@
+//! Transactions that are written down for a checker, with what they did and what they were told.
+
+use std::sync::Arc;
+
+use basalt_txn::{Result, Txn, TxnConfig};
+use parking_lot::Mutex;
+
+use super::{Context, Ended, transact};
+use crate::check::{
+    Anomaly,
+    history::{Operation, Outcome, Transaction},
+};
+
+/// A history that grows as clients work. Cheap to clone.
+#[derive(Clone)]
+pub struct Recorded {
+    context: Context,
+    name: &'static str,
+    history: Arc<Mutex<Vec<Transaction>>>,
+}
+
+impl Recorded {
+    pub fn new(context: Context, name: &'static str) -> Self {
+        Self { context, name, history: Arc::default() }
+    }
+
+    /// Runs a transaction whose body returns its operations with their answers. `intended` are its writes: they are all
+    /// that is known of one that failed, and none of them may ever be seen.
+    pub async fn transact<F>(
+        &self,
+        client: usize,
+        intended: Vec<Operation>,
+        body: impl Fn(Txn) -> F + Send + Sync + 'static,
+    ) -> Ended<Vec<Operation>>
+    where
+        F: Future<Output = Result<Vec<Operation>>> + Send + 'static,
+    {
+        let context = &self.context;
+        let started = context.event();
+        let ended = transact(&context.node, &context.violations, TxnConfig::default(), body).await;
+        let now = context.event();
+        let (outcome, operations, known) = match &ended {
+            Ended::Committed(operations, _) => (Outcome::Committed, operations.clone(), Some(now)),
+            Ended::Unknown(Some(operations)) => (Outcome::Unknown, operations.clone(), None),
+            // The commit had not begun.
+            Ended::Unknown(None) | Ended::Failed(_) => (Outcome::Failed, intended, Some(now)),
+            Ended::NotStarted => return ended,
+        };
+        let transaction =
+            Transaction { id: started, process: client, started, ended: known, outcome, operations };
+        context.trace.line(|| format!("{} {transaction}", self.name));
+        self.history.lock().push(transaction);
+        ended
+    }
+
+    /// Adds a read of everything at the end of a run, and judges the history. The read is not kept: there may be another
+    /// one.
+    pub fn judge(
+        &self,
+        started: u64,
+        operations: Vec<Operation>,
+        check: impl Fn(&[Transaction]) -> Vec<Anomaly>,
+    ) {
+        let ended = Some(self.context.event());
+        let (process, outcome) = (usize::MAX, Outcome::Committed);
+        let last = Transaction { id: started, process, started, ended, outcome, operations };
+        let mut history = self.history.lock();
+        history.push(last);
+        for anomaly in check(&history) {
+            self.context.violations.report(format!("{}: {anomaly}", self.name));
+        }
+        history.pop();
+    }
+
+    /// How many transactions were acknowledged.
+    pub fn committed(&self) -> usize {
+        let history = self.history.lock();
+        history.iter().filter(|transaction| transaction.outcome == Outcome::Committed).count()
+    }
+}
+
+/// Keys that are used for a while and then replaced by fresh ones, so that no history of a key grows without end.
+#[derive(Clone)]
+pub struct Rotation {
+    /// Uses of each slot.
+    uses: Arc<Mutex<Vec<u64>>>,
+    uses_max: u64,
+}
+
+impl Rotation {
+    pub fn new(slots: u64, uses_max: u64) -> Self {
+        let slots = usize::try_from(slots).expect("few");
+        Self { uses: Arc::new(Mutex::new(vec![0; slots])), uses_max }
+    }
+
+    /// A key of a slot drawn at random.
+    pub fn key(&self, context: &Context) -> u64 {
+        let mut uses = self.uses.lock();
+        let slots = uses.len() as u64;
+        let slot = context.below(slots);
+        let used = &mut uses[usize::try_from(slot).expect("few")];
+        *used += 1;
+        slot + slots * (*used / self.uses_max)
+    }
+
+    /// Every key so far.
+    pub fn keys(&self) -> Vec<u64> {
+        let uses = self.uses.lock();
+        let slots = uses.len() as u64;
+        let keys = uses.iter().zip(0..).flat_map(|(used, slot)| {
+            (0..=*used / self.uses_max).map(move |generation| slot + slots * generation)
+        });
+        let mut keys: Vec<u64> = keys.collect();
+        keys.sort_unstable();
+        keys
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        time::Duration,
+    };
+
+    use basalt_env::sim::{SimExecutor, SimRng};
+
+    use super::*;
+    use crate::{
+        Parameters, Reached, Violations,
+        node::Node,
+        trace::Trace,
+        workload::{ListAppend, LongFork, Predicate, RwRegister, Sets},
+    };
+
+    const CLIENTS: usize = 6;
+    /// Virtual time between crashes.
+    const QUIET: Duration = Duration::from_millis(150);
+
+    /// Clients of all recorded workloads on one node that crashes twice.
+    async fn work(context: Context, executor: SimExecutor) {
+        context.node.start();
+        context.node.until_up().await;
+        let lists = ListAppend::new(context.clone());
+        let registers = RwRegister::new(context.clone());
+        let predicates = Predicate::new(context.clone());
+        let sets = Sets::new(context.clone());
+        let forks = LongFork::new(context.clone());
+        let (left, stopped) = (Arc::new(AtomicUsize::new(CLIENTS)), Arc::new(AtomicBool::new(false)));
+        for client in 0..CLIENTS {
+            let (lists, registers, predicates) = (lists.clone(), registers.clone(), predicates.clone());
+            let (sets, forks, context) = (sets.clone(), forks.clone(), context.clone());
+            let (left, stopped) = (left.clone(), stopped.clone());
+            let task = async move {
+                while !stopped.load(Ordering::SeqCst) {
+                    match context.below(5) {
+                        0 => lists.step(client).await,
+                        1 => registers.step(client).await,
+                        2 => predicates.step(client).await,
+                        3 => sets.step(client).await,
+                        _ => forks.step(client).await,
+                    }
+                    context.node.executor().sleep(Duration::from_micros(context.below(400) + 50)).await;
+                }
+                left.fetch_sub(1, Ordering::SeqCst);
+            };
+            executor.spawner(0).spawn("client", Box::pin(task));
+        }
+        for _ in 0..2 {
+            executor.sleep(QUIET).await;
+            context.node.crash(&context);
+            context.node.start();
+            context.node.until_up().await;
+        }
+        executor.sleep(QUIET).await;
+        stopped.store(true, Ordering::SeqCst);
+        while left.load(Ordering::SeqCst) > 0 {
+            context.node.pause().await;
+        }
+        let all = (lists.clone(), registers.clone(), predicates.clone(), sets.clone(), forks.clone());
+        let config = TxnConfig { read_only: true, ..TxnConfig::default() };
+        let ended = transact(&context.node, &context.violations, config, move |txn| {
+            let (lists, registers, predicates, sets, forks) = all.clone();
+            async move {
+                lists.check(&txn).await?;
+                registers.check(&txn).await?;
+                predicates.check(&txn).await?;
+                sets.check(&txn).await?;
+                forks.check(&txn).await
+            }
+        })
+        .await;
+        if !matches!(ended, Ended::Committed(..)) {
+            context.violations.report(format!("the last read: {ended:?}"));
+        }
+        let committed = [lists.committed(), registers.committed(), predicates.committed()];
+        let committed = committed.into_iter().chain([sets.committed(), forks.committed()]);
+        if committed.min() < Some(10) {
+            context.violations.report("a workload did nothing");
+        }
+    }
+
+    #[test]
+    fn sound_nodes_pass() {
+        for seed in 1..4 {
+            let mut parameters = Parameters::from_seed(seed, None, None);
+            (parameters.stall_one_in, parameters.clock_jump_every) = (u64::MAX, None);
+            let parameters = Arc::new(parameters);
+            let (trace, violations) = (Trace::new(false), Violations::default());
+            let executor = SimExecutor::new(seed);
+            let context = Context {
+                node: Node::new(executor.clone(), parameters.clone(), trace.clone(), violations.clone()),
+                parameters,
+                violations: violations.clone(),
+                trace,
+                rng: Arc::new(SimRng::new(seed)),
+                events: Arc::new(AtomicU64::new(1)),
+                reached: Reached::default(),
+            };
+            executor.run(work(context.clone(), executor.clone()));
+            context.node.stop();
+            executor.clear();
+            assert_eq!(violations.take(), Vec::<String>::new(), "seed {seed}");
+        }
+    }
+}

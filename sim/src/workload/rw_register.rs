@@ -1,0 +1,128 @@
+//! Reads and writes of several registers in a transaction, some of the writes blind; see
+//! [`crate::check::rw_register`]. Each register alone is linearizable too.
+
+use basalt_base::Key;
+use basalt_txn::{ReadOptions, Result, Txn};
+use bytes::Bytes;
+
+use super::{
+    Context,
+    recorded::{Recorded, Rotation},
+    row_key, row_number, row_value,
+};
+use crate::check::{
+    Level,
+    history::{Operation, Transaction},
+    linearizable,
+    rw_register::{self, Inference},
+};
+
+const REGISTERS: u8 = b'v';
+const SLOTS: u64 = 4;
+const USES_MAX: u64 = 200;
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// One after the other, or in one batch.
+    Read {
+        keys: Vec<u64>,
+        together: bool,
+    },
+    Write {
+        key: u64,
+        value: u64,
+        padding: usize,
+    },
+}
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct RwRegister {
+    context: Context,
+    keys: Rotation,
+    recorded: Recorded,
+}
+
+impl RwRegister {
+    pub fn new(context: Context) -> Self {
+        let recorded = Recorded::new(context.clone(), "rw-register");
+        Self { context, keys: Rotation::new(SLOTS, USES_MAX), recorded }
+    }
+
+    pub async fn step(&self, client: usize) {
+        let plan: Vec<Step> = (0..=self.context.below(4)).map(|_| self.draw()).collect();
+        let intended = plan.iter().filter_map(|step| match step {
+            Step::Write { key, value, .. } => Some(Operation::Write { key: *key, value: *value }),
+            Step::Read { .. } => None,
+        });
+        let intended = intended.collect();
+        let body = move |txn: Txn| {
+            let plan = plan.clone();
+            async move {
+                let mut done = Vec::new();
+                for step in &plan {
+                    run(&txn, step, &mut done).await?;
+                    txn.flush_if_needed().await?;
+                }
+                Ok(done)
+            }
+        };
+        self.recorded.transact(client, intended, body).await;
+    }
+
+    fn draw(&self) -> Step {
+        let context = &self.context;
+        if context.rng.coin() {
+            let keys = (0..=context.below(3)).map(|_| self.keys.key(context)).collect();
+            return Step::Read { keys, together: context.rng.coin() };
+        }
+        Step::Write { key: self.keys.key(context), value: context.event(), padding: context.padding() }
+    }
+
+    /// Reads every register and judges the history.
+    pub async fn check(&self, txn: &Txn) -> Result<()> {
+        let started = self.context.event();
+        let mut operations = Vec::new();
+        run(txn, &Step::Read { keys: self.keys.keys(), together: false }, &mut operations).await?;
+        self.recorded.judge(started, operations, |history: &[Transaction]| {
+            let mut found = rw_register::check(history, Level::Serializable, Inference::RealTime);
+            found.extend(linearizable::check_keys(None, &linearizable::by_key(history)));
+            found
+        });
+        Ok(())
+    }
+
+    pub fn committed(&self) -> usize {
+        self.recorded.committed()
+    }
+}
+
+/// Does one step as a statement of its own.
+async fn run(txn: &Txn, step: &Step, done: &mut Vec<Operation>) -> Result<()> {
+    txn.statement();
+    let number = |value: Option<Bytes>| value.as_deref().and_then(row_number);
+    match step {
+        Step::Read { keys, together: true } => {
+            let rows: Vec<Key> = keys.iter().map(|key| register_key(*key)).collect();
+            let values = txn.get_many(&rows, ReadOptions::default()).await?;
+            let reads = keys.iter().zip(values);
+            done.extend(reads.map(|(key, value)| Operation::Read { key: *key, value: number(value) }));
+        }
+        Step::Read { keys, together: false } => {
+            for key in keys {
+                let value = number(txn.get(&register_key(*key), ReadOptions::default()).await?);
+                done.push(Operation::Read { key: *key, value });
+            }
+        }
+        Step::Write { key, value, padding } => {
+            txn.put(register_key(*key), row_value(*value, *padding))?;
+            done.push(Operation::Write { key: *key, value: *value });
+        }
+    }
+    Ok(())
+}
+
+/// Registers that follow each other lie apart, so that splits come between them.
+fn register_key(key: u64) -> Key {
+    row_key(REGISTERS, key % SLOTS * 1_000_000 + key / SLOTS)
+}
