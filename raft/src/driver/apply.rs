@@ -16,6 +16,18 @@ impl Driver {
     pub(super) fn apply(&mut self, range_id: RangeId, committed: Vec<Entry>) -> Result<()> {
         let Some(replica) = self.replicas.get_mut(&range_id) else { return Ok(()) };
         for entry in committed {
+            // Each once, in order, after a restart or a snapshot too.
+            let before = match (replica.unapplied.last(), &replica.installing) {
+                (Some(last), _) => last.entry.index,
+                (None, Some(snapshot)) => snapshot.index,
+                (None, None) => replica.applied,
+            };
+            if entry.index != before + 1 {
+                return Err(Error::Corruption(format!(
+                    "range {range_id}: entry {} was committed behind entry {before}",
+                    entry.index
+                )));
+            }
             let committed = understand(replica, entry)?;
             replica.unapplied.push(committed);
         }
@@ -115,9 +127,13 @@ fn understand(replica: &mut Replica, entry: Entry) -> Result<Committed> {
                     replica.membership = Membership::from_conf_state(&state);
                     membership = Some(replica.membership.clone());
                 }
-                // The same on every replica: the change does nothing, the entry counts.
+                // The same on every replica: only the entry counts. What came with the change does not happen
+                // either, and the proposer hears so.
                 Err(error) => {
                     tracing::warn!(range = %replica.range_id, %error, "impossible change of membership");
+                    let entry =
+                        LogEntry { index: entry.index, term: entry.term, command: Bytes::new(), membership };
+                    return Ok(Committed { entry, id: None });
                 }
             }
             if entry.context.len() > ID_BYTES { entry.context.slice(ID_BYTES..) } else { Bytes::new() }

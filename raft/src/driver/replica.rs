@@ -58,6 +58,8 @@ pub(super) struct Replica {
     pub idle_ticks: u64,
     /// Ticks in all.
     ticks: u64,
+    /// Ticks in which it led although it was no voter.
+    removed_ticks: usize,
     /// When, in ticks, a message of another replica came last.
     heard: BTreeMap<ReplicaId, u64>,
     /// The number of the last flush that began before the replica was here.
@@ -111,6 +113,7 @@ impl Replica {
             is_quiescent: false,
             idle_ticks: 0,
             ticks: 0,
+            removed_ticks: 0,
             heard: BTreeMap::new(),
             born_at_flush: 0,
             waiting: VecDeque::new(),
@@ -138,7 +141,29 @@ impl Replica {
     pub fn tick(&mut self) -> bool {
         self.ticks += 1;
         self.idle_ticks += 1;
-        self.node.tick()
+        let ready = self.node.tick();
+        self.hand_over_if_removed();
+        ready || self.node.has_ready()
+    }
+
+    /// A leader that is no voter any more takes no proposals, but its heartbeats keep the others from electing one:
+    /// Raft leaves it in office. It hands over to the member that has most of the log; if nobody takes over, it goes.
+    fn hand_over_if_removed(&mut self) {
+        if !self.is_leader() || self.node.raft.promotable() {
+            self.removed_ticks = 0;
+            return;
+        }
+        self.removed_ticks += 1;
+        if self.removed_ticks > 2 * self.election_ticks {
+            let term = self.node.raft.term;
+            self.node.raft.become_follower(term, raft::INVALID_ID);
+        } else if self.node.raft.lead_transferee.is_none() {
+            let matched =
+                |voter: &&ReplicaId| self.node.raft.prs().get(voter.0).map(|progress| progress.matched);
+            if let Some(next) = self.membership.voters.iter().max_by_key(matched) {
+                self.node.transfer_leader(next.0);
+            }
+        }
     }
 
     /// Notes a message from another member.

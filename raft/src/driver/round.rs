@@ -38,7 +38,7 @@ impl Driver {
         let mut outgoing = Vec::new();
         let mut parts = Vec::with_capacity(self.dirty.len());
         for range_id in mem::take(&mut self.dirty) {
-            parts.extend(self.collect(range_id, &mut batch, &mut must_sync, &mut outgoing));
+            parts.extend(self.collect(range_id, &mut batch, &mut must_sync, &mut outgoing)?);
         }
         self.send(&mut outgoing);
         self.flush_before_snapshots(&parts).await?;
@@ -72,18 +72,25 @@ impl Driver {
         batch: &mut LogBatch,
         must_sync: &mut bool,
         outgoing: &mut Vec<Envelope>,
-    ) -> Option<Part> {
-        let replica = self.replicas.get_mut(&range_id)?;
+    ) -> Result<Option<Part>> {
+        let Some(replica) = self.replicas.get_mut(&range_id) else { return Ok(None) };
         let mut part =
             Part { range_id, ready: None, held: Vec::new(), snapshot: None, committed: Vec::new() };
         if !replica.node.has_ready() {
-            return Some(part);
+            return Ok(Some(part));
         }
         let mut ready = replica.node.ready();
         *must_sync |= ready.must_sync();
         let before = replica.log.lock().hard_state;
         let mut promises = false;
         if let Some(state) = ready.hs() {
+            let backward = state.term < before.term
+                || (state.term == before.term && before.vote != 0 && state.vote != before.vote);
+            if backward {
+                return Err(Error::Corruption(format!(
+                    "range {range_id}: a promise would be taken back: {before:?}, then {state:?}"
+                )));
+            }
             promises = state.term != before.term || state.vote != before.vote;
             batch
                 .hard_state(range_id, HardState { term: state.term, vote: state.vote, commit: state.commit });
@@ -110,7 +117,7 @@ impl Driver {
         batch.append_entries(range_id, ready.take_entries());
         part.committed = ready.take_committed_entries();
         part.ready = Some(ready);
-        Some(part)
+        Ok(Some(part))
     }
 
     /// Appends the batch. Room was made sure of for commands, and there is a reserve for the rest; if that is used up

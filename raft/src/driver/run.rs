@@ -232,7 +232,7 @@ impl Driver {
         let mut idle = Vec::new();
         for range_id in &self.ticking {
             let Some(replica) = self.replicas.get_mut(range_id) else { continue };
-            if replica.tick() || replica.node.has_ready() {
+            if replica.tick() {
                 self.dirty.insert(*range_id);
             }
             replica.settle(&*self.env.rng);

@@ -111,6 +111,8 @@ fn can_sleep(replica: &Replica, transport: &dyn Transport) -> bool {
     let last = raft.raft_log.last_index();
     let idle = replica.is_leader()
         && replica.needs_ticks()
+        // A leader that was removed still has to hand over.
+        && raft.promotable()
         && replica.waiting.is_empty()
         && replica.unapplied.is_empty()
         && replica.installing.is_none()

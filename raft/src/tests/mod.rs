@@ -1,5 +1,6 @@
 //! Stores on the simulated environment.
 
+mod chaos;
 mod cluster;
 mod crash;
 mod lone_voter;

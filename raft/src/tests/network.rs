@@ -61,6 +61,10 @@ impl Network {
         self.stores.lock().insert(node, handle);
     }
 
+    pub fn handle(&self, node: u64) -> Option<RaftHandle> {
+        self.stores.lock().get(&node).cloned()
+    }
+
     pub fn cut(&self, node: u64) {
         self.cut.lock().insert(node);
     }

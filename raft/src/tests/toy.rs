@@ -13,16 +13,51 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use crate::{
-    Applied, Effect, Error, GroupDescriptor, LogEntry, LogIndex, Membership, Result, SnapshotData,
-    StateMachine,
+    Applied, Effect, Error, GroupDescriptor, INITIAL_LOG_INDEX, LogEntry, LogIndex, Membership, Result,
+    SnapshotData, StateMachine,
 };
 
-/// Commands are text. `split N` in range P makes range N with the same members. When N is P times ten and something,
-/// a snapshot of the one is refused as long as the other is here from before the split: their keys would overlap.
+/// Commands are text. `split N` in range P makes range N with the same members. N is P times ten and something; a
+/// snapshot of the one is refused as long as the other is here from before the split: their keys would overlap.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Range {
     pub descriptor: GroupDescriptor,
     pub commands: Vec<String>,
+}
+
+/// Sees what all stores of a test apply, and fails when two differ.
+#[derive(Default)]
+pub struct Witness {
+    /// What was applied at each index.
+    entries: Mutex<BTreeMap<(RangeId, LogIndex), LogEntry>>,
+    /// The newest membership of each range, with the index that it is from.
+    pub memberships: Mutex<BTreeMap<RangeId, (LogIndex, Membership)>>,
+}
+
+impl Witness {
+    fn see(&self, range_id: RangeId, entry: &LogEntry) {
+        let known =
+            self.entries.lock().entry((range_id, entry.index)).or_insert_with(|| entry.clone()).clone();
+        assert_eq!(&known, entry, "two replicas of range {range_id} applied different entries");
+        if let Some(membership) = &entry.membership {
+            self.learn(range_id, entry.index, membership);
+        }
+    }
+
+    pub fn learn(&self, range_id: RangeId, index: LogIndex, membership: &Membership) {
+        let mut memberships = self.memberships.lock();
+        if memberships.get(&range_id).is_none_or(|(known, _)| *known < index) {
+            memberships.insert(range_id, (index, membership.clone()));
+        }
+    }
+
+    /// All commands of a range, in order.
+    pub fn commands(&self, range: u64) -> Vec<String> {
+        let range = (RangeId(range), 0)..=(RangeId(range), LogIndex::MAX);
+        let entries = self.entries.lock();
+        let commands = entries.range(range).map(|(_, entry)| entry.command.to_vec());
+        commands.filter(|command| !command.is_empty()).map(|text| String::from_utf8(text).unwrap()).collect()
+    }
 }
 
 type Ranges = BTreeMap<RangeId, Range>;
@@ -40,12 +75,17 @@ pub struct Toy {
     /// Can't install or destroy anything for now.
     pub busy: AtomicBool,
     pub destroyed: AtomicU64,
+    pub witness: Arc<Witness>,
 }
 
 impl Toy {
     /// Holds ranges 1 to `count`, flushed, each with these voters.
     pub fn new(replica: u64, voters: &[u64], count: u64) -> Arc<Self> {
-        let toy = Self::default();
+        Self::with(replica, voters, count, Arc::default())
+    }
+
+    pub fn with(replica: u64, voters: &[u64], count: u64, witness: Arc<Witness>) -> Arc<Self> {
+        let toy = Self { witness, ..Self::default() };
         for range in 1..=count {
             let membership = Membership::voters(voters.iter().copied().map(ReplicaId));
             let descriptor = GroupDescriptor::initial(RangeId(range), ReplicaId(replica), membership);
@@ -58,7 +98,12 @@ impl Toy {
     /// What the next process finds.
     pub fn after_crash(&self) -> Arc<Self> {
         let durable = self.durable.lock().clone();
-        Arc::new(Self { live: Mutex::new(durable.clone()), durable: Mutex::new(durable), ..Self::default() })
+        Arc::new(Self {
+            live: Mutex::new(durable.clone()),
+            durable: Mutex::new(durable),
+            witness: self.witness.clone(),
+            ..Self::default()
+        })
     }
 
     /// Makes state out of nothing, as a split does.
@@ -109,8 +154,10 @@ impl StateMachine for Toy {
         let mut results = Vec::new();
         for entry in entries {
             let range = ranges.get_mut(&range_id).expect("applies to a range that exists");
-            assert_eq!(entry.index, range.descriptor.applied_index + 1, "entries come in order, each once");
+            let after = range.descriptor.applied_index;
+            assert_eq!(entry.index, after + 1, "entries come in order, each once: {:?}", range.descriptor);
             assert!(entry.term >= range.descriptor.applied_term);
+            self.witness.see(range_id, entry);
             range.descriptor.applied_index = entry.index;
             range.descriptor.applied_term = entry.term;
             if let Some(membership) = &entry.membership {
@@ -123,6 +170,7 @@ impl StateMachine for Toy {
                 if let Some(new) = command.strip_prefix("split ") {
                     let new = RangeId(new.parse().unwrap());
                     let GroupDescriptor { replica_id, membership, .. } = range.descriptor.clone();
+                    self.witness.learn(new, INITIAL_LOG_INDEX, &membership);
                     let descriptor = GroupDescriptor::initial(new, replica_id, membership);
                     ranges.insert(new, Range { descriptor: descriptor.clone(), commands: Vec::new() });
                     applied.effects.push(Effect::NewGroup(descriptor));
@@ -149,14 +197,17 @@ impl StateMachine for Toy {
 
     fn accepts_snapshot(&self, range_id: RangeId, _replica_id: ReplicaId, snapshot: &SnapshotData) -> bool {
         let ranges = self.live.lock();
-        let splits = |commands: &[String], child: RangeId| commands.contains(&format!("split {child}"));
-        let parent = RangeId(range_id.0 / 10);
-        let before_split = ranges.get(&parent).is_some_and(|parent| !splits(&parent.commands, range_id));
         let text = String::from_utf8(snapshot.bytes.to_vec()).unwrap();
         let commands: Vec<_> = text.lines().map(str::to_owned).collect();
-        let children = ranges.keys().filter(|child| child.0 / 10 == range_id.0);
-        let mut older_than_child = children.filter(|child| !splits(&commands, **child));
-        !self.refuses.load(Ordering::SeqCst) && !before_split && older_than_child.next().is_none()
+        let overlaps = |(other, state): (&RangeId, &Range)| {
+            // Of two ranges, the one that the other came from must have been split.
+            match (child_towards(range_id.0, other.0), child_towards(other.0, range_id.0)) {
+                (Some(child), _) => !commands.contains(&format!("split {child}")),
+                (_, Some(child)) => !state.commands.contains(&format!("split {child}")),
+                _ => false,
+            }
+        };
+        !self.refuses.load(Ordering::SeqCst) && !ranges.iter().any(overlaps)
     }
 
     fn install_snapshot(
@@ -203,4 +254,15 @@ impl StateMachine for Toy {
         *self.durable.lock() = self.live.lock().clone();
         Ok(())
     }
+}
+
+/// The child of `ancestor` that `range` is or came from, if it came from it.
+fn child_towards(ancestor: u64, mut range: u64) -> Option<u64> {
+    while range > ancestor {
+        if range / 10 == ancestor {
+            return Some(range);
+        }
+        range /= 10;
+    }
+    None
 }
