@@ -8,7 +8,7 @@ mod network;
 mod random;
 
 pub use clock::SimNodeClock;
-pub use disk::{SimDisk, Tear};
+pub use disk::{DiskFault, DiskFaultCounts, InjectedFault, Operation, SimDisk, Tear};
 pub use executor::SimExecutor;
 pub use network::{LinkFaults, NetworkCounts, Receive, SimNetwork};
 pub use random::SimRng;

@@ -12,8 +12,8 @@ use parking_lot::Mutex;
 use super::link::{Gate, Link, LinkFaults, Message, one_in};
 use crate::sim::SimExecutor;
 
-/// Messages that wait on one clogged link; more are lost.
-const CLOGGED_MAX: usize = 10_000;
+/// Messages that wait on one clogged link or for one frozen node; more are lost.
+const WAITING_MAX: usize = 10_000;
 
 /// Takes what arrives: the sender, the class, the message. Must not wait.
 pub type Receive = Arc<dyn Fn(u64, u8, Bytes) + Send + Sync>;
@@ -31,10 +31,14 @@ pub struct NetworkCounts {
     pub duplicated: u64,
     /// Delayed by `slow_one_in`.
     pub slow: u64,
-    /// Lost on a blocked link, or on a clogged one that holds no more.
+    /// Lost on a blocked link.
     pub cut: u64,
     /// Held up by a clogged link.
     pub clogged: u64,
+    /// Held up by a frozen node.
+    pub frozen: u64,
+    /// Lost because too many were held up.
+    pub overflowed: u64,
     /// For a process that was gone when they arrived, or when they were sent.
     pub stale: u64,
     /// Bytes handed in, by class.
@@ -54,6 +58,8 @@ pub(super) struct State {
     pub(super) known: BTreeSet<u64>,
     faults: LinkFaults,
     pub(super) links: BTreeMap<(u64, u64), Link>,
+    /// Receivers that stand still, each with what has arrived.
+    frozen: BTreeMap<u64, Vec<Message>>,
     counts: NetworkCounts,
 }
 
@@ -70,13 +76,14 @@ impl SimNetwork {
         Self { executor: executor.clone(), state: Arc::default() }
     }
 
-    /// Has `receive` called with the messages for `node`, from now on.
+    /// Has `receive` called with the messages for `node`, from now on. A new process is not frozen.
     pub fn connect(&self, node: u64, receive: Receive) {
         let mut state = self.state.lock();
         let number = state.next_connection;
         state.next_connection += 1;
         state.known.insert(node);
         let earlier = state.connections.insert(node, Connection { number, receive });
+        state.forget_frozen(node);
         drop(state);
         // Outside the lock: a destructor may send.
         drop(earlier);
@@ -84,8 +91,25 @@ impl SimNetwork {
 
     /// Nobody receives for `node` any more, and what is under way to it is lost.
     pub fn disconnect(&self, node: u64) {
-        let earlier = self.state.lock().connections.remove(&node);
+        let mut state = self.state.lock();
+        let earlier = state.connections.remove(&node);
+        state.forget_frozen(node);
+        drop(state);
         drop(earlier);
+    }
+
+    /// Lets what arrives at `node` wait: receiving, too, is work of a process, and one that is paused does none. Goes
+    /// with [`SimExecutor::pause`] of its tasks.
+    pub fn freeze(&self, node: u64) {
+        self.state.lock().frozen.entry(node).or_default();
+    }
+
+    /// Delivers what has arrived meanwhile.
+    pub fn thaw(&self, node: u64) {
+        let waiting = self.state.lock().frozen.remove(&node).unwrap_or_default();
+        for message in waiting {
+            self.deliver_at(self.executor.now(), message);
+        }
     }
 
     /// Disconnects all nodes and forgets what waits, at the end of a run: receivers hold the network and are held by it.
@@ -146,6 +170,7 @@ impl SimNetwork {
     fn deliver(&self, message: Message) {
         let mut state = self.state.lock();
         let Some(message) = state.pass_gate(message) else { return };
+        let Some(message) = state.pass_frozen(message) else { return };
         let receive = match state.connections.get(&message.to) {
             Some(connection) if connection.number == message.connection => connection.receive.clone(),
             _ => {
@@ -195,16 +220,34 @@ impl State {
         own.unwrap_or(&self.faults).clone()
     }
 
+    fn forget_frozen(&mut self, node: u64) {
+        let waiting = self.frozen.remove(&node).unwrap_or_default();
+        self.counts.stale += waiting.len() as u64;
+    }
+
+    /// The message, unless its receiver is frozen.
+    fn pass_frozen(&mut self, message: Message) -> Option<Message> {
+        let Some(waiting) = self.frozen.get_mut(&message.to) else { return Some(message) };
+        if waiting.len() < WAITING_MAX {
+            self.counts.frozen += 1;
+            waiting.push(message);
+        } else {
+            self.counts.overflowed += 1;
+        }
+        None
+    }
+
     /// The message, unless its link is blocked or clogged. What is on the wire when the wire is cut is lost too.
     fn pass_gate(&mut self, message: Message) -> Option<Message> {
         let Some(link) = self.links.get_mut(&(message.from, message.to)) else { return Some(message) };
         match link.gate {
             Gate::Open => return Some(message),
-            Gate::Clogged if link.waiting.len() < CLOGGED_MAX => {
+            Gate::Clogged if link.waiting.len() < WAITING_MAX => {
                 self.counts.clogged += 1;
                 link.waiting.push(message);
             }
-            Gate::Clogged | Gate::Blocked => self.counts.cut += 1,
+            Gate::Clogged => self.counts.overflowed += 1,
+            Gate::Blocked => self.counts.cut += 1,
         }
         None
     }

@@ -233,3 +233,39 @@ fn a_receiver_may_answer_at_once() {
     net.network.clear();
     assert!(!net.send(1, 2, 5));
 }
+
+#[test]
+fn a_frozen_node_receives_when_it_thaws() {
+    let net = Net::new(1, 2, LinkFaults::default());
+    net.network.freeze(2);
+    (0..20).for_each(|number| assert!(net.send(1, 2, number)));
+    net.run(1000);
+    assert!(net.arrived().is_empty());
+    assert!(net.reaches(2, 1), "only receiving stops here; its tasks are the executor's");
+    net.network.thaw(2);
+    net.run(1);
+    assert_eq!(net.arrived(), (0..20).collect::<Vec<_>>());
+    net.network.freeze(2);
+    net.send(1, 2, 1);
+    net.run(10);
+    // It was killed while it stood still.
+    net.connect(2);
+    net.network.thaw(2);
+    net.run(10);
+    assert!(net.arrived().is_empty());
+    let counts = net.network.counts();
+    assert_eq!((counts.frozen, counts.stale, counts.overflowed), (21, 1, 0));
+    assert!(net.reaches(1, 2));
+}
+
+#[test]
+fn what_waits_is_bounded() {
+    let net = Net::new(1, 2, LinkFaults::default());
+    net.network.clog(1, 2);
+    (0..10_050).for_each(|number| assert!(net.send(1, 2, number)));
+    net.run(10);
+    net.network.heal();
+    net.run(10);
+    assert_eq!(net.arrived(), (0..10_000).collect::<Vec<_>>());
+    assert_eq!(net.network.counts().overflowed, 50);
+}
