@@ -121,6 +121,16 @@ pub fn range_id_key(range_id: RangeId, suffix: u8) -> Key {
     key.freeze()
 }
 
+/// The counter of range ids.
+pub fn range_id_counter() -> Key {
+    Bytes::from_static(&[SYSTEM_PREFIX, b'#', b'r'])
+}
+
+/// The counter of node ids.
+pub fn node_id_counter() -> Key {
+    Bytes::from_static(&[SYSTEM_PREFIX, b'#', b'n'])
+}
+
 fn range_local_prefix(user_key: &[u8]) -> BytesMut {
     let mut key = BytesMut::with_capacity(user_key.len() + 20);
     key.put_u8(RANGE_LOCAL_PREFIX);

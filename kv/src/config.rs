@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use basalt_base::{NodeId, StoreId, limits::RANGE_BYTES_MAX};
+use basalt_raft::StoreIdent;
 
 /// Smallest permitted [`StoreConfig::range_bytes_max`].
 pub const RANGE_BYTES_MIN: u64 = 1 << 20;
@@ -38,6 +39,20 @@ pub struct StoreConfig {
     pub together_ranges_max: usize,
     /// How far clocks of different nodes may differ.
     pub clock_offset_max: Duration,
+    /// The cluster that a new store joins; `None` makes a cluster of its own.
+    pub join: Option<StoreIdent>,
+    /// How long a lease lasts when it is not extended.
+    pub lease_duration: Duration,
+    /// Replicas of each range: 1, 3 or 5. Fewer while there are fewer nodes.
+    pub replicas_wanted: usize,
+    /// How often ranges are looked at for replicas to add or remove.
+    pub replicate_interval: Duration,
+    /// A node that was silent for so long is taken for dead: its replicas are replaced.
+    pub dead_after: Duration,
+    /// How long a request looks for somebody who serves its range.
+    pub routing_patience: Duration,
+    /// How long a request waits for the log of a range with several replicas, or for the latches of one that does.
+    pub proposal_patience: Duration,
 }
 
 impl Default for StoreConfig {
@@ -58,6 +73,13 @@ impl Default for StoreConfig {
             txn_markers_max: 64 << 10,
             together_ranges_max: 16,
             clock_offset_max: Duration::from_millis(250),
+            join: None,
+            lease_duration: Duration::from_secs(2),
+            replicas_wanted: 3,
+            replicate_interval: Duration::from_secs(1),
+            dead_after: Duration::from_secs(30),
+            routing_patience: Duration::from_secs(10),
+            proposal_patience: Duration::from_secs(5),
         }
     }
 }

@@ -51,6 +51,17 @@ counts! {
     /// Batches that crossed a range boundary, and those whose routing was stale.
     batches_divided,
     routing_refreshes,
+    /// Batches sent to other nodes, and taken from them.
+    batches_sent,
+    batches_taken,
+    /// Leases proposed, and given to other nodes.
+    lease_proposals,
+    lease_transfers,
+    /// Replicas added to ranges served here, and removed from them.
+    replicas_added,
+    replicas_removed,
+    /// Replicas that left this store.
+    replicas_destroyed,
 }
 
 impl Counters {

@@ -17,5 +17,6 @@ mod tests;
 
 pub use config::{RANGE_BYTES_MIN, StoreConfig};
 pub use counts::KvCounts;
+pub use peer::PeerConfig;
 pub use routing::LocalSender;
-pub use store::{RangeInfo, Store};
+pub use store::{Network, RangeInfo, Store};

@@ -7,8 +7,7 @@
 use std::{fs, io, sync::Arc};
 
 use basalt_env::{DiskLock, Env, os::os_env};
-use basalt_kv::{LocalSender, Store, StoreConfig};
-use basalt_raft::NoTransport;
+use basalt_kv::{LocalSender, Network, Store, StoreConfig};
 use basalt_sql::{SqlOptions, SqlServices, StoreInfo, exec::Vectorized};
 use basalt_sql_analytic::{AnalyticExecutor, AnalyticOptions};
 use basalt_storage::Engine;
@@ -46,11 +45,12 @@ impl Node {
         let engine: Arc<dyn Engine> = Arc::new(engine);
         let started = env.clock.monotonic();
         let config = StoreConfig { range_bytes_max: configuration.range_bytes_max, ..StoreConfig::default() };
+        let network = Network::none(config.node_id);
         let store = Store::open(
             env.clone(),
             engine.clone(),
             basalt_raft::Options { free_bytes_min: FREE_BYTES_MIN, ..basalt_raft::Options::default() },
-            Arc::new(NoTransport),
+            network,
             config,
         )
         .await

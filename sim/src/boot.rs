@@ -3,9 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use basalt_env::Env;
-use basalt_kv::{LocalSender, RANGE_BYTES_MIN, Store, StoreConfig};
+use basalt_kv::{LocalSender, Network, RANGE_BYTES_MIN, Store, StoreConfig};
 use basalt_kv_api::Result;
-use basalt_raft::{NoTransport, Options};
+use basalt_raft::Options;
 use basalt_storage::MemoryEngine;
 use basalt_txn::TxnClient;
 
@@ -26,8 +26,8 @@ pub(crate) async fn boot(env: Env, engine: MemoryEngine, parameters: &Parameters
         clock_offset_max: Duration::from_millis(250),
         ..StoreConfig::default()
     };
-    let transport = Arc::new(NoTransport);
-    let store = Store::open(env.clone(), Arc::new(engine), options, transport, config).await?;
+    let network = Network::none(config.node_id);
+    let store = Store::open(env.clone(), Arc::new(engine), options, network, config).await?;
     let client =
         TxnClient::new(env, Arc::new(LocalSender::new(store.clone())), workload::options(parameters));
     Ok(Running { store, client })

@@ -38,6 +38,9 @@ pub enum Error {
     RangeMismatch,
     #[error("not the leaseholder")]
     NotLeaseholder,
+    /// The node has no replica of the addressed range.
+    #[error("no replica of the range")]
+    RangeNotFound,
     /// A commit whose outcome is unknown. Never retried.
     #[error("commit outcome is unknown: {reason}")]
     Ambiguous { reason: String },
@@ -70,7 +73,7 @@ impl Error {
             | Self::TxnAborted { .. }
             | Self::Deadlock { .. }
             | Self::DeadlineExceeded => ErrorKind::Retry,
-            Self::RangeMismatch | Self::NotLeaseholder => ErrorKind::Redirect,
+            Self::RangeMismatch | Self::NotLeaseholder | Self::RangeNotFound => ErrorKind::Redirect,
             Self::Ambiguous { .. } => ErrorKind::Ambiguous,
             Self::LockNotAvailable { .. } | Self::DiskFull | Self::Unavailable(_) => ErrorKind::Unavailable,
             Self::BelowGcThreshold { .. }

@@ -142,6 +142,18 @@ pub enum Request {
         threshold: Timestamp,
         keys_max: u64,
     },
+    /// Adds to the counter at `key` (absent: zero) and tells the sum. Not transactional; a lost answer loses numbers.
+    Increment {
+        key: Key,
+        by: u64,
+    },
+    /// Replaces the range descriptor at `key`, a meta entry, unless one of this generation or a later one is there: the
+    /// ranges decide, meta follows, in any order. Not transactional.
+    PutMeta {
+        key: Key,
+        generation: u64,
+        descriptor: Bytes,
+    },
     /// Splits the range that holds `key` so that `key` begins the right half.
     AdminSplit {
         key: Key,
@@ -200,6 +212,10 @@ pub enum Response {
     GarbageCollect {
         resume: Option<Span>,
     },
+    Increment {
+        sum: u64,
+    },
+    PutMeta,
     AdminSplit,
 }
 

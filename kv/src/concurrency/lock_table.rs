@@ -281,6 +281,39 @@ impl LockTable {
         self.keys.store(state.keys.len(), Ordering::SeqCst);
     }
 
+    /// Somebody else has the range, or had it: what is known of its locks is worth nothing, and who waits looks again.
+    pub fn forget_span(&self, span: &Span) {
+        if self.is_empty() || span.is_empty() {
+            return;
+        }
+        let mut state = self.state.lock();
+        let keys: Vec<Key> =
+            state.keys.range(span.start.clone()..span.end.clone()).map(|(key, _)| key.clone()).collect();
+        for key in keys {
+            let holders = state.keys.get(&key).map_or_else(Vec::new, |entry| {
+                entry
+                    .holders
+                    .iter()
+                    .filter(|holder| !holder.replicated)
+                    .map(|holder| holder.info.id)
+                    .collect()
+            });
+            for txn in holders {
+                if let Some(held) = state.held_by.get_mut(&txn) {
+                    held.remove(&key);
+                    if held.is_empty() {
+                        state.held_by.remove(&txn);
+                    }
+                }
+            }
+            if let Some(entry) = state.keys.get(&key) {
+                entry.queue.iter().for_each(|waiter| waiter.signal.fire());
+            }
+            state.remove_holders(&key, |_| true);
+        }
+        self.keys.store(state.keys.len(), Ordering::SeqCst);
+    }
+
     /// Keys that `txn` holds unreplicated, for the timestamp bump at commit.
     pub fn keys_held_by(&self, txn: TxnId) -> Vec<Key> {
         if self.is_empty() {

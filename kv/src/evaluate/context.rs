@@ -91,6 +91,25 @@ pub struct Shared<'a> {
     pub markers: &'a TxnMarkers,
     pub txn_expiry_ms: u64,
     pub gc_threshold: Timestamp,
+    /// Of the range's lease: what was read, pushed or aborted under an earlier one is at or below it.
+    pub low_water: Timestamp,
+}
+
+impl Shared<'_> {
+    /// The lowest timestamp ≥ `write_ts` at which `txn` may write `key`.
+    pub fn forward(&self, key: &[u8], write_ts: Timestamp, txn: Option<TxnId>) -> Timestamp {
+        self.reads.forward(key, write_ts, txn).max(self.low_water.next())
+    }
+
+    /// The lowest timestamp at which the transaction may commit.
+    pub fn pushed_to(&self, id: TxnId) -> Timestamp {
+        self.markers.pushed_to(id).max(self.low_water)
+    }
+
+    /// Whether a record of the transaction, begun at `min_ts`, may be created.
+    pub fn may_create_record(&self, id: TxnId, min_ts: Timestamp) -> bool {
+        min_ts > self.low_water && self.markers.may_create_record(id, min_ts)
+    }
 }
 
 pub struct Evaluation<'a> {
@@ -123,6 +142,9 @@ pub struct Evaluation<'a> {
     pub effects: Effects,
     /// Writes commit at once, at the transaction's write timestamp.
     pub one_phase: bool,
+    /// Since the low-water mark, all values of the range were written on the node where the transaction began: what was
+    /// written there later than the transaction began is certainly later.
+    pub is_at_home: bool,
 }
 
 impl Evaluation<'_> {
@@ -159,9 +181,12 @@ impl Evaluation<'_> {
                     read_seq: txn.read_seq,
                     ignored: &txn.ignored.0,
                 })
-                // The transaction began on this node: what was written here later is certainly later.
-                .with_limits(txn.global_limit.max(txn.read_ts), txn.min_ts),
+                .with_limits(txn.global_limit.max(txn.read_ts), self.local_limit(txn)),
         }
+    }
+
+    fn local_limit(&self, txn: &TxnMeta) -> Timestamp {
+        if self.is_at_home { txn.min_ts.max(self.shared.low_water) } else { txn.global_limit }
     }
 
     pub fn write_context(txn: &TxnMeta, seq: u32, now: Timestamp, if_absent: bool) -> WriteContext<'_> {
@@ -231,7 +256,7 @@ impl Evaluation<'_> {
     pub fn forward_over_reads(&mut self, key: &Key) {
         let id = self.txn_id();
         if let Some(txn) = &mut self.txn {
-            txn.write_ts = self.shared.reads.forward(key, txn.write_ts, id);
+            txn.write_ts = self.shared.forward(key, txn.write_ts, id);
         }
     }
 }

@@ -39,7 +39,7 @@ fn look(eval: &Evaluation<'_>, txn: &TxnMeta) -> Evaluated<Before> {
     Ok(match record {
         Some(record) if record.status == TxnStatus::Committed => Before::Committed(record.write_ts),
         Some(record) if record.status == TxnStatus::Aborted => Before::Aborted,
-        None if !eval.shared.markers.may_create_record(txn.id, txn.min_ts) => Before::Aborted,
+        None if !eval.shared.may_create_record(txn.id, txn.min_ts) => Before::Aborted,
         open => Before::Open(open),
     })
 }
@@ -63,7 +63,7 @@ pub fn prepare_one_phase(eval: &mut Evaluation<'_>, requests: &[Request]) -> Eva
             eval.forward_over_reads(key);
         }
     }
-    let pushed = eval.shared.markers.pushed_to(txn.id);
+    let pushed = eval.shared.pushed_to(txn.id);
     let write_ts = eval.txn.as_ref().map_or(txn.write_ts, |txn| txn.write_ts).max(pushed);
     check_timestamp(eval, write_ts, txn.read_ts)?;
     if let Some(txn) = &mut eval.txn {
@@ -122,7 +122,7 @@ fn commit(
     existing: Option<TxnRecord>,
     end: &EndTxn<'_>,
 ) -> Evaluated<Response> {
-    let pushed = eval.shared.markers.pushed_to(txn.id);
+    let pushed = eval.shared.pushed_to(txn.id);
     let recorded = existing.as_ref().map_or(Timestamp::ZERO, |record| record.write_ts);
     let commit_ts = txn.write_ts.max(pushed).max(recorded);
     check_timestamp(eval, commit_ts, txn.read_ts)?;

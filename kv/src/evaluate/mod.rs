@@ -8,6 +8,7 @@ mod end_txn;
 mod fresh_keys;
 mod get;
 mod maintenance;
+mod outside;
 mod passing_reader;
 pub mod record;
 mod refresh;
@@ -86,6 +87,10 @@ fn one(eval: &mut Evaluation<'_>, request: &Request) -> Evaluated<Response> {
         Request::ClearRange { span } => maintenance::clear_range(eval, span),
         Request::GarbageCollect { span, threshold, keys_max } => {
             maintenance::collect(eval, span, *threshold, *keys_max)
+        }
+        Request::Increment { key, by } => outside::increment(eval, key, *by),
+        Request::PutMeta { key, generation, descriptor } => {
+            outside::put_meta(eval, key, *generation, descriptor)
         }
         Request::AdminSplit { .. } => {
             Err(Error::Invalid("a split can't share a batch with other requests".to_owned()).into())

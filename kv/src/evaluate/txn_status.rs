@@ -34,7 +34,7 @@ pub fn heartbeat(eval: &mut Evaluation<'_>, anchor: &Key, now: Timestamp) -> Eva
             return Ok(Response::HeartbeatTxn { record });
         }
         Some(record) => record,
-        None if !eval.shared.markers.may_create_record(txn.id, txn.min_ts) => {
+        None if !eval.shared.may_create_record(txn.id, txn.min_ts) => {
             return Ok(Response::HeartbeatTxn { record: synthesized(&txn, TxnStatus::Aborted) });
         }
         None => {
@@ -72,12 +72,12 @@ pub fn push(
             return Ok(Response::PushTxn { record: record.clone() });
         }
         Some(record) => record.clone(),
-        None if !eval.shared.markers.may_create_record(pushee.id, pushee.min_ts) => {
+        None if !eval.shared.may_create_record(pushee.id, pushee.min_ts) => {
             return Ok(Response::PushTxn { record: synthesized(pushee, TxnStatus::Aborted) });
         }
         None => synthesized(pushee, TxnStatus::Pending),
     };
-    let pushed = eval.shared.markers.pushed_to(pushee.id);
+    let pushed = eval.shared.pushed_to(pushee.id);
     record.write_ts = record.write_ts.max(pushed);
     let heard_at = eval.shared.markers.heard_at(pushee.id);
     let alive_at = record.last_heartbeat.max(pushee.read_ts).max(pushee.min_ts).max(heard_at);

@@ -19,7 +19,7 @@ pub fn evaluate(
     let written = match &eval.txn {
         Some(txn) if !eval.one_phase => {
             let mut txn = txn.clone();
-            txn.write_ts = eval.shared.reads.forward(key, txn.write_ts, Some(txn.id));
+            txn.write_ts = eval.shared.forward(key, txn.write_ts, Some(txn.id));
             let context = Evaluation::write_context(&txn, seq, eval.now, if_absent);
             let outcome = eval.over_base(|reader| match value {
                 Some(value) => mvcc::put(reader, &mut batch, key, value.clone(), &context),
@@ -35,7 +35,7 @@ pub fn evaluate(
             };
             // One-phase commits were forwarded as a whole before; others may still have to move.
             if txn.is_none() {
-                let forwarded = eval.shared.reads.forward(key, commit_ts, None);
+                let forwarded = eval.shared.forward(key, commit_ts, None);
                 if forwarded > commit_ts {
                     return Err(super::Stop::Forward(forwarded));
                 }

@@ -11,13 +11,17 @@
 //! The in-memory state follows each batch after it was written. Of a call that fails because the disk is full nothing
 //! is repeated: entries at or below the applied index are skipped.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock, Weak},
+};
 
 use basalt_base::{Key, RangeId, ReplicaId};
 use basalt_env::{Bug, planted};
 use basalt_kv_api::TxnStatus;
 use basalt_raft::{
-    Applied, Effect, Error, GroupDescriptor, LogEntry, LogIndex, Result, SnapshotData, StateMachine,
+    Applied, Effect, Error, GroupDescriptor, LogEntry, LogIndex, Membership, Result, SnapshotData,
+    StateMachine,
 };
 use basalt_storage::{
     Engine, Family, WriteBatch,
@@ -26,17 +30,19 @@ use basalt_storage::{
 use parking_lot::Mutex;
 
 use super::{
-    command::{Command, ResolveExtent, ResolveOp, SplitTrigger, Trigger},
-    descriptor::{self, APPLIED, AppliedState, DESCRIPTOR, GC_THRESHOLD, LEASE, MEMBERSHIP, state_key},
+    command::{Command, LeaseTrigger, ResolveExtent, ResolveOp, SplitTrigger, Trigger},
+    descriptor::{
+        self, APPLIED, AppliedState, DESCRIPTOR, GC_THRESHOLD, LEASE, MEMBERSHIP, Place, state_key,
+    },
     range_set::RangeSet,
-    snapshot,
+    snapshot::{self, Head},
     state::{Replica, ReplicaState},
 };
 
 /// Why a committed command had no effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rejection {
-    /// Evaluated under another lease.
+    /// Evaluated under another lease; or a lease that another one came before.
     Lease,
     /// The range has been split since.
     Generation,
@@ -52,10 +58,20 @@ pub struct CommandOutcome {
     pub released_bare: Vec<Key>,
 }
 
+/// Told of changes after they were applied, by the store loop: must not block.
+pub trait Applies: Send + Sync {
+    /// Another descriptor, or, with `new_lease`, another lease than this store's memory was filled under. Extensions of a
+    /// lease are not told.
+    fn changed(&self, replica: &Arc<Replica>, new_lease: bool);
+    /// The replica is gone from this store.
+    fn destroyed(&self, replica: &Arc<Replica>);
+}
+
 /// The replicas of a store and the engine that holds them.
 pub struct RangeStates {
     pub engine: Arc<dyn Engine>,
     pub ranges: RangeSet,
+    pub observer: OnceLock<Weak<dyn Applies>>,
     durable: Mutex<BTreeMap<RangeId, LogIndex>>,
     /// Results of entries whose call failed later on: handed out when the loop repeats the call.
     undelivered: Mutex<BTreeMap<(RangeId, LogIndex), Applied>>,
@@ -67,7 +83,13 @@ impl RangeStates {
         // What a freshly opened engine shows has survived whatever came before.
         let durable =
             ranges.all().iter().map(|replica| (replica.range_id, replica.applied().index)).collect();
-        Ok(Self { engine, ranges, durable: Mutex::new(durable), undelivered: Mutex::default() })
+        Ok(Self {
+            engine,
+            ranges,
+            observer: OnceLock::new(),
+            durable: Mutex::new(durable),
+            undelivered: Mutex::default(),
+        })
     }
 
     /// Writes a new range and makes it durable: bootstrap.
@@ -83,6 +105,16 @@ impl RangeStates {
     fn replica(&self, range_id: RangeId) -> Result<Arc<Replica>> {
         self.ranges.by_id(range_id).ok_or(Error::RangeNotFound(range_id))
     }
+
+    fn observer(&self) -> Option<Arc<dyn Applies>> {
+        self.observer.get()?.upgrade()
+    }
+
+    fn tell_changed(&self, replica: &Arc<Replica>, new_lease: bool) {
+        if let Some(observer) = self.observer() {
+            observer.changed(replica, new_lease);
+        }
+    }
 }
 
 /// One call of `apply`.
@@ -93,6 +125,9 @@ struct Run<'a> {
     state: ReplicaState,
     batch: WriteBatch,
     dirty: bool,
+    /// There is something to tell after the write.
+    changed: bool,
+    new_lease: bool,
 }
 
 impl Run<'_> {
@@ -102,17 +137,29 @@ impl Run<'_> {
             let undelivered = &self.states.undelivered;
             return Ok(undelivered.lock().remove(&(self.replica.range_id, entry.index)).unwrap_or_default());
         }
+        let command = match entry.command.is_empty() {
+            true => None,
+            false => Some(
+                Command::decode(entry.command.clone())
+                    .map_err(|error| Error::Corruption(error.to_string()))?,
+            ),
+        };
         if let Some(membership) = &entry.membership {
-            self.state.membership = membership.clone();
-            let key = state_key(self.replica.range_id, MEMBERSHIP);
-            self.batch.put(Family::Local, key, descriptor::encode_membership(membership));
+            let added = match command.as_ref().map(|command| &command.trigger) {
+                Some(Trigger::Replicas(places)) => &places[..],
+                _ => &[],
+            };
+            self.change_members(membership, added);
         }
-        if entry.command.is_empty() {
+        let Some(command) = command else {
             self.advance(entry);
             return Ok(applied);
+        };
+        if entry.membership.is_some() {
+            self.advance(entry);
+            applied.outcome = Some(Box::new(CommandOutcome::default()));
+            return Ok(applied);
         }
-        let command =
-            Command::decode(entry.command.clone()).map_err(|error| Error::Corruption(error.to_string()))?;
         let mut outcome = CommandOutcome { rejected: self.check(&command), ..CommandOutcome::default() };
         if outcome.rejected.is_some() {
             self.advance(entry);
@@ -129,6 +176,20 @@ impl Run<'_> {
         Ok(applied)
     }
 
+    /// Raft has changed the membership, whatever the lease: the descriptor follows.
+    fn change_members(&mut self, membership: &Membership, added: &[Place]) {
+        self.state.membership = membership.clone();
+        self.state.descriptor = Arc::new(self.state.descriptor.with_members(membership, added));
+        let range_id = self.replica.range_id;
+        self.batch.put(
+            Family::Local,
+            state_key(range_id, MEMBERSHIP),
+            descriptor::encode_membership(membership),
+        );
+        self.batch.put(Family::Local, state_key(range_id, DESCRIPTOR), self.state.descriptor.encode());
+        self.changed = true;
+    }
+
     fn advance(&mut self, entry: &LogEntry) {
         self.state.applied.index = entry.index;
         self.state.applied.term = entry.term;
@@ -142,13 +203,12 @@ impl Run<'_> {
 
     fn check(&self, command: &Command) -> Option<Rejection> {
         let state = &self.state;
-        if let Trigger::Lease(lease) = &command.trigger {
-            // Compare and swap: the proposer names the sequence number that it replaces. A lease without expiration is
-            // safe only while nobody else can elect another leader.
-            let succeeds = lease.sequence == state.lease.sequence + 1
-                && command.header.lease_sequence == state.lease.sequence
-                && state.membership.is_sole_voter(self.replica.replica_id);
-            return (!succeeds).then_some(Rejection::Lease);
+        if let Trigger::Replicas(_) = &command.trigger {
+            // Raft found the change of membership impossible.
+            return Some(Rejection::Generation);
+        }
+        if let Trigger::Lease(trigger) = &command.trigger {
+            return (!succeeds(state, trigger)).then_some(Rejection::Lease);
         }
         if command.header.lease_sequence != state.lease.sequence {
             return Some(Rejection::Lease);
@@ -183,10 +243,18 @@ impl Run<'_> {
         self.batch.append(open.take());
         match command.trigger {
             Trigger::None => self.write(),
-            Trigger::Lease(lease) => {
+            Trigger::Lease(LeaseTrigger { lease, .. }) => {
+                if lease.sequence != self.state.lease.sequence {
+                    // Before anybody can serve under it.
+                    self.replica.raise_low_water(lease.start);
+                    (self.changed, self.new_lease) = (true, true);
+                }
                 self.state.lease = lease;
                 self.batch.put(Family::Local, state_key(self.replica.range_id, LEASE), lease.encode());
                 self.write()
+            }
+            Trigger::Replicas(_) => {
+                Err(Error::Corruption("places without a change of membership".to_owned()))
             }
             Trigger::GcThreshold(threshold) => {
                 self.state.gc_threshold = self.state.gc_threshold.max(threshold);
@@ -234,6 +302,7 @@ impl Run<'_> {
 
     fn split(&mut self, split: SplitTrigger, effects: &mut Vec<Effect>) -> Result<()> {
         let right = ReplicaState {
+            replica_id: self.replica.replica_id,
             descriptor: Arc::new(split.right),
             lease: self.state.lease,
             gc_threshold: self.state.gc_threshold,
@@ -254,14 +323,15 @@ impl Run<'_> {
         if planted(Bug::LoseLockOnSplit) {
             self.batch.delete_range(Family::Lock, right.descriptor.span.clone());
         }
-        let group = GroupDescriptor::initial(
-            right.descriptor.range_id,
-            right.descriptor.replica_id,
-            right.membership.clone(),
-        );
+        let group =
+            GroupDescriptor::initial(right.descriptor.range_id, right.replica_id, right.membership.clone());
+        self.changed = true;
         self.write()?;
         let left = Arc::clone(&self.state.descriptor);
-        self.states.ranges.split(self.replica, &left, Arc::new(Replica::new(right)));
+        let right = Arc::new(Replica::new(right));
+        right.inherit(self.replica);
+        self.states.ranges.split(self.replica, &left, Arc::clone(&right));
+        self.states.tell_changed(&right, false);
         effects.push(Effect::NewGroup(group));
         Ok(())
     }
@@ -276,8 +346,34 @@ impl Run<'_> {
         self.states.engine.write(batch)?;
         self.replica.publish(self.state.clone());
         self.dirty = false;
+        if std::mem::take(&mut self.changed) {
+            self.states.tell_changed(self.replica, std::mem::take(&mut self.new_lease));
+        }
         Ok(())
     }
+}
+
+/// Whether a lease may follow the one in force.
+///
+/// Nobody gets a lease under which another process may still serve: it has expired and the new one begins above it, or
+/// its holder gives it away, or the holder is an earlier incarnation of the same node, which serves no more. A lease
+/// without end is for a replica without any other, since nobody else could ever take it over.
+fn succeeds(state: &ReplicaState, trigger: &LeaseTrigger) -> bool {
+    let (old, new) = (&state.lease, &trigger.lease);
+    let Some(replica_id) = state.descriptor.replica_on(new.node_id) else { return false };
+    if !new.expires() && !state.membership.is_alone(replica_id) {
+        return false;
+    }
+    if new.sequence == old.sequence {
+        let later = new.expires() && (!old.expires() || new.expiration > old.expiration);
+        return new.is_of(old.node_id, old.incarnation) && new.start == old.start && later;
+    }
+    let passed = if trigger.is_transfer || new.node_id == old.node_id || old.sequence == 0 {
+        new.start > old.start
+    } else {
+        old.expires() && new.start >= old.expiration
+    };
+    new.sequence == old.sequence + 1 && trigger.replaces == old.expiration && passed
 }
 
 fn mvcc_batch(batch: WriteBatch) -> basalt_storage::OpenBatch {
@@ -321,6 +417,8 @@ impl StateMachine for RangeStates {
             replica: &replica,
             batch: WriteBatch::new(),
             dirty: false,
+            changed: false,
+            new_lease: false,
         };
         let mut applied = Vec::with_capacity(entries.len());
         let done = entries.iter().try_for_each(|entry| run.entry(entry).map(|result| applied.push(result)));
@@ -340,11 +438,53 @@ impl StateMachine for RangeStates {
     fn install_snapshot(
         &self,
         range_id: RangeId,
-        _replica_id: ReplicaId,
-        _snapshot: &SnapshotData,
+        replica_id: ReplicaId,
+        snapshot: &SnapshotData,
     ) -> Result<()> {
-        // Stores have no peers yet, so nobody sends one.
-        Err(Error::Invalid(format!("range {range_id} can't be replaced by a snapshot on a lone store")))
+        let malformed = |error: super::wire::WireError| Error::Corruption(error.to_string());
+        let before = self.ranges.by_id(range_id);
+        let span = before.as_ref().map(|replica| replica.descriptor().span.clone());
+        let head = Head::read(snapshot.bytes.clone()).map_err(malformed)?;
+        let (state, batch) = head.install(replica_id, snapshot, span.as_ref()).map_err(malformed)?;
+        self.engine.write(batch)?;
+        let replica = Arc::new(Replica::new(state));
+        match before {
+            Some(before) => {
+                // Who still holds the old object must not serve from it.
+                before.revoke(before.lease().sequence);
+                self.ranges.replace(&before, Arc::clone(&replica));
+            }
+            None => self.ranges.insert(Arc::clone(&replica)),
+        }
+        self.tell_changed(&replica, true);
+        Ok(())
+    }
+
+    /// One that overlaps another range here would take keys from it. The left neighbour of a range that a split has made
+    /// elsewhere is to apply that split first; then this replica has its state without a snapshot.
+    fn accepts_snapshot(&self, range_id: RangeId, _replica_id: ReplicaId, snapshot: &SnapshotData) -> bool {
+        let Ok(head) = Head::read(snapshot.bytes.clone()) else { return false };
+        let overlapping = self.ranges.overlapping(&head.descriptor.span);
+        overlapping.iter().all(|replica| replica.range_id == range_id)
+    }
+
+    fn destroy(&self, range_id: RangeId) -> Result<()> {
+        let mut batch = WriteBatch::new();
+        let replica = self.ranges.by_id(range_id);
+        if let Some(replica) = &replica {
+            replica.revoke(replica.lease().sequence);
+            snapshot::clear(&mut batch, &replica.descriptor().span);
+        }
+        snapshot::clear_records(&mut batch, range_id);
+        self.engine.write(batch)?;
+        self.durable.lock().remove(&range_id);
+        if let Some(replica) = replica {
+            self.ranges.remove(&replica);
+            if let Some(observer) = self.observer() {
+                observer.destroyed(&replica);
+            }
+        }
+        Ok(())
     }
 
     fn durable_applied(&self, range_id: RangeId) -> LogIndex {

@@ -4,7 +4,7 @@
 //! evaluate. The one logical operation is the resolution of locks, whose values then need not pass through the log
 //! twice; it reads the replica's state at apply, which is the same everywhere at that index.
 //!
-//! Flat encoding, format 1, big-endian; the log checksums it.
+//! Flat encoding, format 2, big-endian; the log checksums it. Format 1, of stores without peers, differs in its leases.
 
 use basalt_base::{Key, Span, Timestamp};
 use basalt_kv_api::{IgnoredSeqs, TxnStatus, request::ResolvedTxn};
@@ -12,11 +12,12 @@ use basalt_storage::{Family, Op, WriteBatch};
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{
-    descriptor::{Lease, RangeDescriptor},
+    descriptor::{Lease, Place, RangeDescriptor, put_places, take_places},
     wire::{self, Input, WireError},
 };
 
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
+const FIRST_FORMAT: u8 = 1;
 
 /// What is checked before a command takes effect.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,11 +57,25 @@ pub enum ResolveExtent {
 pub enum Trigger {
     #[default]
     None,
-    /// Replaces the lease with the previous sequence number.
-    Lease(Lease),
+    /// A new lease, or an extension of the one in force.
+    Lease(LeaseTrigger),
+    /// Where the replicas are that the entry's change of membership adds. Takes effect whatever the lease, because Raft
+    /// has changed the membership already.
+    Replicas(Vec<Place>),
     Split(SplitTrigger),
     /// Reads at or below it are refused from now on.
     GcThreshold(Timestamp),
+}
+
+/// Compared with the lease in force when it is applied: of two that were proposed in ignorance of each other, the second
+/// has no effect.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeaseTrigger {
+    pub lease: Lease,
+    /// The expiration of the lease in force, as the proposer knew it.
+    pub replaces: Timestamp,
+    /// The holder gives it away, so it need not have expired.
+    pub is_transfer: bool,
 }
 
 /// Both halves as they will be. The right one inherits the lease and the threshold.
@@ -107,7 +122,8 @@ impl Command {
 
     pub fn decode(bytes: Bytes) -> Result<Self, WireError> {
         let mut input = Input::new(bytes, "command");
-        if input.u8()? != FORMAT {
+        let format = input.u8()?;
+        if !matches!(format, FORMAT | FIRST_FORMAT) {
             return Err(input.error());
         }
         let header = Header {
@@ -119,7 +135,7 @@ impl Command {
         let stats = StatsDelta { bytes: input.i64()?, garbage: input.i64()? };
         let ops = (0..input.count(6)?).map(|_| take_op(&mut input)).collect::<Result<_, _>>()?;
         let resolves = (0..input.count(30)?).map(|_| take_resolve(&mut input)).collect::<Result<_, _>>()?;
-        let trigger = take_trigger(&mut input)?;
+        let trigger = take_trigger(&mut input, format)?;
         input.end()?;
         Ok(Self { header, stats, batch: WriteBatch { ops, ..WriteBatch::default() }, resolves, trigger })
     }
@@ -240,9 +256,11 @@ fn take_resolve(input: &mut Input) -> Result<ResolveOp, WireError> {
 fn put_trigger(out: &mut BytesMut, trigger: &Trigger) {
     match trigger {
         Trigger::None => out.put_u8(0),
-        Trigger::Lease(lease) => {
+        Trigger::Lease(trigger) => {
             out.put_u8(1);
-            lease.put(out);
+            trigger.lease.put(out);
+            out.put_u64(trigger.replaces.0);
+            out.put_u8(u8::from(trigger.is_transfer));
         }
         Trigger::Split(split) => {
             out.put_u8(2);
@@ -255,13 +273,25 @@ fn put_trigger(out: &mut BytesMut, trigger: &Trigger) {
             out.put_u8(3);
             out.put_u64(threshold.0);
         }
+        Trigger::Replicas(places) => {
+            out.put_u8(4);
+            put_places(out, places);
+        }
     }
 }
 
-fn take_trigger(input: &mut Input) -> Result<Trigger, WireError> {
+fn take_trigger(input: &mut Input, format: u8) -> Result<Trigger, WireError> {
     match input.u8()? {
         0 => Ok(Trigger::None),
-        1 => Lease::take(input).map(Trigger::Lease),
+        1 if format == FIRST_FORMAT => {
+            let lease = Lease::take_first_format(input)?;
+            Ok(Trigger::Lease(LeaseTrigger { lease, ..LeaseTrigger::default() }))
+        }
+        1 => Ok(Trigger::Lease(LeaseTrigger {
+            lease: Lease::take(input)?,
+            replaces: input.timestamp()?,
+            is_transfer: input.u8()? != 0,
+        })),
         2 => Ok(Trigger::Split(SplitTrigger {
             left: RangeDescriptor::decode(input.bytes()?)?,
             right: RangeDescriptor::decode(input.bytes()?)?,
@@ -269,6 +299,7 @@ fn take_trigger(input: &mut Input) -> Result<Trigger, WireError> {
             right_garbage: input.i64()?,
         })),
         3 => input.timestamp().map(Trigger::GcThreshold),
+        4 => take_places(input).map(Trigger::Replicas),
         _ => Err(input.error()),
     }
 }
@@ -282,9 +313,10 @@ mod tests {
     fn descriptor(id: u64, from: &'static [u8], to: &'static [u8]) -> RangeDescriptor {
         RangeDescriptor {
             range_id: RangeId(id),
-            replica_id: ReplicaId(1),
             generation: 2,
             span: Span::new(Bytes::from_static(from), Bytes::from_static(to)),
+            replicas: vec![Place { node_id: NodeId(1), replica_id: ReplicaId(1) }],
+            next_replica_id: ReplicaId(2),
         }
     }
 
@@ -309,7 +341,18 @@ mod tests {
         let triggers = [
             Trigger::None,
             Trigger::GcThreshold(Timestamp(6)),
-            Trigger::Lease(Lease { sequence: 2, node_id: NodeId(1), incarnation: 3, start: Timestamp(5) }),
+            Trigger::Lease(LeaseTrigger {
+                lease: Lease {
+                    sequence: 2,
+                    node_id: NodeId(1),
+                    incarnation: 3,
+                    start: Timestamp(5),
+                    expiration: Timestamp(9),
+                },
+                replaces: Timestamp(4),
+                is_transfer: true,
+            }),
+            Trigger::Replicas(vec![Place { node_id: NodeId(3), replica_id: ReplicaId(7) }]),
             Trigger::Split(SplitTrigger {
                 left: descriptor(1, b"a", b"m"),
                 right: descriptor(2, b"m", b"z"),

@@ -9,8 +9,10 @@ pub mod state;
 
 pub use basalt_kv_api::wire;
 
-pub use apply::{CommandOutcome, RangeStates, Rejection};
-pub use command::{Command, Header, ResolveExtent, ResolveOp, SplitTrigger, StatsDelta, Trigger};
-pub use descriptor::{AppliedState, Lease, RangeDescriptor};
+pub use apply::{Applies, CommandOutcome, RangeStates, Rejection};
+pub use command::{
+    Command, Header, LeaseTrigger, ResolveExtent, ResolveOp, SplitTrigger, StatsDelta, Trigger,
+};
+pub use descriptor::{AppliedState, Lease, Place, RangeDescriptor};
 pub use range_set::RangeSet;
-pub use state::{Replica, ReplicaState};
+pub use state::{LeaseView, Replica, ReplicaState};

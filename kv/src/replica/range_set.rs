@@ -1,4 +1,4 @@
-//! The ranges of a store: which replica serves which key.
+//! The ranges of a store: which replica serves which key. They never overlap; other stores may have what is between them.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -60,6 +60,14 @@ impl RangeSet {
         (**start <= *key).then(|| Arc::clone(replica))
     }
 
+    /// The replica whose range has the keys just below `end`.
+    pub fn before(&self, end: &[u8]) -> Option<Arc<Replica>> {
+        let index = self.index.read();
+        let at = (std::ops::Bound::Included(end), std::ops::Bound::Unbounded);
+        let (_, (start, replica)) = index.by_end.range::<[u8], _>(at).next()?;
+        (**start < *end).then(|| Arc::clone(replica))
+    }
+
     /// Whether the whole span is in ranges for which `holds` is true.
     pub fn all_in(&self, span: &Span, holds: impl Fn(&Replica) -> bool) -> bool {
         let index = self.index.read();
@@ -92,6 +100,33 @@ impl RangeSet {
         let mut index = self.index.write();
         index.by_id.insert(replica.range_id, Arc::clone(&replica));
         index.by_end.insert(descriptor.span.end.clone(), (descriptor.span.start.clone(), replica));
+    }
+
+    /// Takes a replica out, if it is the one that is known.
+    pub fn remove(&self, replica: &Arc<Replica>) {
+        let mut index = self.index.write();
+        if index.by_id.get(&replica.range_id).is_some_and(|known| Arc::ptr_eq(known, replica)) {
+            index.by_id.remove(&replica.range_id);
+        }
+        index.by_end.retain(|_, (_, known)| !Arc::ptr_eq(known, replica));
+    }
+
+    /// Puts `new` in the place of `old`, in one step.
+    pub fn replace(&self, old: &Arc<Replica>, new: Arc<Replica>) {
+        let descriptor = new.descriptor();
+        let mut index = self.index.write();
+        index.by_end.retain(|_, (_, known)| !Arc::ptr_eq(known, old));
+        index.by_id.insert(new.range_id, Arc::clone(&new));
+        index.by_end.insert(descriptor.span.end.clone(), (descriptor.span.start.clone(), new));
+    }
+
+    /// The replicas whose ranges have keys in `span`.
+    pub fn overlapping(&self, span: &Span) -> Vec<Arc<Replica>> {
+        let index = self.index.read();
+        let above = (std::ops::Bound::Excluded(&span.start[..]), std::ops::Bound::Unbounded);
+        let ranges = index.by_end.range::<[u8], _>(above);
+        let ranges = ranges.take_while(|(_, (start, _))| *start < span.end);
+        ranges.map(|(_, (_, replica))| Arc::clone(replica)).collect()
     }
 
     /// Puts `right` in the place that the `left` half gave up, in one step, so that the ranges always tile.

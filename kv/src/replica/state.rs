@@ -1,6 +1,9 @@
 //! One range as this store knows it.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use basalt_base::{NodeId, RangeId, ReplicaId, Timestamp};
 use basalt_raft::Membership;
@@ -9,8 +12,8 @@ use parking_lot::RwLock;
 
 use super::{
     descriptor::{
-        self, APPLIED, AppliedState, DESCRIPTOR, GC_THRESHOLD, LEASE, Lease, MEMBERSHIP, RangeDescriptor,
-        state_key,
+        self, APPLIED, AppliedState, DESCRIPTOR, GC_THRESHOLD, LEASE, Lease, MEMBERSHIP, REPLICA_ID,
+        RangeDescriptor, state_key,
     },
     wire::WireError,
 };
@@ -18,6 +21,8 @@ use super::{
 /// The replicated state outside the data, as of the applied index.
 #[derive(Clone, Debug)]
 pub struct ReplicaState {
+    /// This store's replica; the only part that other replicas do not share.
+    pub replica_id: ReplicaId,
     pub descriptor: Arc<RangeDescriptor>,
     pub lease: Lease,
     pub gc_threshold: Timestamp,
@@ -38,6 +43,7 @@ impl ReplicaState {
         );
         batch.put(Family::Local, state_key(id, MEMBERSHIP), descriptor::encode_membership(&self.membership));
         batch.put(Family::Local, state_key(id, APPLIED), self.applied.encode());
+        batch.put(Family::Local, state_key(id, REPLICA_ID), descriptor::encode_replica_id(self.replica_id));
     }
 
     /// Reads what [`ReplicaState::put_all`] and later changes wrote.
@@ -46,8 +52,15 @@ impl ReplicaState {
             let bytes = reader.get(Family::Local, &state_key(range_id, suffix))?;
             bytes.ok_or(LoadError::Missing { range_id, suffix: char::from(suffix) })
         };
+        let descriptor = RangeDescriptor::decode(record(DESCRIPTOR)?)?;
+        let replica_id = match reader.get(Family::Local, &state_key(range_id, REPLICA_ID))? {
+            Some(bytes) => descriptor::decode_replica_id(bytes)?,
+            // Stores without peers did not write it: theirs was the only one.
+            None => descriptor.replicas.first().map_or(ReplicaId(1), |place| place.replica_id),
+        };
         Ok(Self {
-            descriptor: Arc::new(RangeDescriptor::decode(record(DESCRIPTOR)?)?),
+            replica_id,
+            descriptor: Arc::new(descriptor),
             lease: Lease::decode(record(LEASE)?)?,
             gc_threshold: descriptor::decode_threshold(record(GC_THRESHOLD)?)?,
             applied: AppliedState::decode(record(APPLIED)?)?,
@@ -77,17 +90,45 @@ impl From<LoadError> for basalt_storage::Error {
 }
 
 /// A replica. Its state is changed by the store loop at apply and read by requests.
+///
+/// Beside the replicated state it knows what only this process knows of the lease.
 pub struct Replica {
     pub range_id: RangeId,
     pub replica_id: ReplicaId,
     state: RwLock<ReplicaState>,
+    /// Everything in the range may have been read up to here, and every transaction that began before may be pushed or
+    /// aborted: what an earlier leaseholder knew is forgotten.
+    low_water: AtomicU64,
+    /// The lease with this sequence number is not used any more by its holder, here: it is being given away.
+    revoked: AtomicU64,
+    /// A tighter expiration than that of the lease in force, once it was proposed. Zero for none.
+    capped_at: AtomicU64,
+    /// Requests served under the lease since it was last extended.
+    served: AtomicU64,
+    /// The highest timestamp that anything served depended on.
+    highest_served: AtomicU64,
+}
+
+/// Under what a request is evaluated.
+#[derive(Clone, Debug)]
+pub struct LeaseView {
+    pub descriptor: Arc<RangeDescriptor>,
+    pub sequence: u64,
+    pub low_water: Timestamp,
+    /// Nobody else has a replica, and the lease is not going to expire.
+    pub is_alone: bool,
 }
 
 impl Replica {
     pub fn new(state: ReplicaState) -> Self {
         Self {
             range_id: state.descriptor.range_id,
-            replica_id: state.descriptor.replica_id,
+            replica_id: state.replica_id,
+            low_water: AtomicU64::new(state.lease.start.0),
+            revoked: AtomicU64::new(0),
+            capped_at: AtomicU64::new(0),
+            served: AtomicU64::new(0),
+            highest_served: AtomicU64::new(0),
             state: RwLock::new(state),
         }
     }
@@ -108,15 +149,73 @@ impl Replica {
         self.state.read().lease
     }
 
-    /// Descriptor and lease sequence for a command, if this process holds the lease.
-    pub fn lease_holder_view(
+    pub fn membership(&self) -> Membership {
+        self.state.read().membership.clone()
+    }
+
+    /// What a request needs of the lease, if this process holds it and it covers `at`, the highest timestamp that the
+    /// request depends on, with `stasis_ms` to spare.
+    pub fn lease_view(
         &self,
         node_id: NodeId,
         incarnation: u64,
-    ) -> Option<(Arc<RangeDescriptor>, u64)> {
+        at: Timestamp,
+        stasis_ms: u64,
+    ) -> Option<LeaseView> {
         let state = self.state.read();
-        let held = state.lease.node_id == node_id && state.lease.incarnation == incarnation;
-        held.then(|| (Arc::clone(&state.descriptor), state.lease.sequence))
+        let lease = &state.lease;
+        let capped_at = Timestamp(self.capped_at.load(Ordering::SeqCst));
+        let serves = lease.is_of(node_id, incarnation)
+            && lease.covers(at, stasis_ms)
+            && (capped_at.is_zero() || at.add_ms(stasis_ms) < capped_at)
+            && self.revoked.load(Ordering::SeqCst) != lease.sequence;
+        serves.then(|| {
+            if lease.expires() {
+                self.served.fetch_add(1, Ordering::Relaxed);
+                self.highest_served.fetch_max(at.0, Ordering::SeqCst);
+            }
+            LeaseView {
+                descriptor: Arc::clone(&state.descriptor),
+                sequence: lease.sequence,
+                low_water: self.low_water(),
+                is_alone: !lease.expires() && state.membership.is_alone(self.replica_id),
+            }
+        })
+    }
+
+    /// Requests served under the lease since [`Replica::take_served`].
+    pub fn served(&self) -> u64 {
+        self.served.load(Ordering::Relaxed)
+    }
+
+    pub fn take_served(&self) -> u64 {
+        self.served.swap(0, Ordering::Relaxed)
+    }
+
+    pub fn highest_served(&self) -> Timestamp {
+        Timestamp(self.highest_served.load(Ordering::SeqCst))
+    }
+
+    pub fn low_water(&self) -> Timestamp {
+        Timestamp(self.low_water.load(Ordering::SeqCst))
+    }
+
+    pub fn raise_low_water(&self, to: Timestamp) {
+        self.low_water.fetch_max(to.0, Ordering::SeqCst);
+    }
+
+    /// From now on this process serves nothing under the lease of this sequence number.
+    pub fn revoke(&self, sequence: u64) {
+        self.revoked.store(sequence, Ordering::SeqCst);
+    }
+
+    pub fn is_revoked(&self) -> bool {
+        self.revoked.load(Ordering::SeqCst) == self.state.read().lease.sequence
+    }
+
+    /// The lease without end is going to get one: from now on nothing is served beyond it.
+    pub fn cap_at(&self, expiration: Timestamp) {
+        self.capped_at.store(expiration.0, Ordering::SeqCst);
     }
 
     /// Whether the range has no other replica.
@@ -124,11 +223,34 @@ impl Replica {
         self.state.read().membership.is_alone(self.replica_id)
     }
 
+    /// Whether the range has no other replica and its lease no end.
+    pub fn is_alone_for_good(&self) -> bool {
+        let state = self.state.read();
+        !state.lease.expires() && state.membership.is_alone(self.replica_id)
+    }
+
     pub fn state(&self) -> ReplicaState {
         self.state.read().clone()
     }
 
     pub(super) fn publish(&self, state: ReplicaState) {
+        if state.lease.expires() {
+            // The lease in force says it itself now.
+            self.capped_at.store(0, Ordering::SeqCst);
+        }
         *self.state.write() = state;
+    }
+
+    /// What the right half of a split takes over from `left`.
+    pub(super) fn inherit(&self, left: &Self) {
+        self.raise_low_water(left.low_water());
+        let marks = [
+            (&self.revoked, &left.revoked),
+            (&self.capped_at, &left.capped_at),
+            (&self.highest_served, &left.highest_served),
+        ];
+        for (own, lefts) in marks {
+            own.store(lefts.load(Ordering::SeqCst), Ordering::SeqCst);
+        }
     }
 }

@@ -20,6 +20,8 @@ pub fn target(header: &BatchHeader, request: &Request) -> Target {
         | Request::Put { key, .. }
         | Request::Delete { key, .. }
         | Request::ResolveLock { key, .. }
+        | Request::Increment { key, .. }
+        | Request::PutMeta { key, .. }
         | Request::AdminSplit { key } => Target::Key(key.clone()),
         Request::Scan { span, .. }
         | Request::ResolveLockRange { span, .. }

@@ -1,10 +1,15 @@
 //! From batches to ranges: the range cache over meta, and the router.
 
+mod attempts;
 mod cache;
 mod divide;
 mod lookup;
+mod program;
+mod remote;
 mod router;
 mod sender;
 
-pub use cache::RangeCache;
+pub(crate) use attempts::Origin;
+pub use cache::{Located, RangeCache};
+pub use remote::PeerRequest;
 pub use sender::LocalSender;

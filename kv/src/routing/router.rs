@@ -10,7 +10,7 @@
 //! alone (`store/together`), or refused ([`Error::RangeMismatch`]), and its coordinator takes the longer way. A divided batch is not atomic, so it may not choose its own read timestamp unless it only writes. A stale route is
 //! answered with [`Error::RangeMismatch`]; the part is then sent again by the truth of the store.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
 use basalt_base::{Key, RangeId, Span, keys};
 use basalt_kv_api::{
@@ -18,41 +18,42 @@ use basalt_kv_api::{
 };
 use futures::future::try_join_all;
 
-use super::divide::{self, Target};
+use super::{
+    Located,
+    attempts::{Attempt, Attempts},
+    divide::{self, Target},
+    lookup::Aim,
+};
 use crate::{counts::Counters, store::Store};
-
-/// Sends of one part, while ranges split under it.
-const REDIRECTS_MAX: u32 = 64;
-/// Of these, sends without a pause between them.
-const REDIRECTS_AT_ONCE: u32 = 4;
-const REDIRECT_PAUSE: Duration = Duration::from_millis(1);
 
 impl Store {
     /// Sends a batch wherever it belongs.
     pub(crate) async fn route(self: &Arc<Self>, mut batch: BatchRequest) -> Result<BatchResponse> {
         anchor(&mut batch);
-        for attempt in 0..REDIRECTS_MAX {
+        let mut attempts = Attempts::default();
+        loop {
             let key = divide::first_key(&batch.header, &batch.requests).unwrap_or(keys::KEY_MIN);
-            let (descriptor, replica) = self.locate(&key).await?;
-            if !divide::fits(&descriptor, &batch.header, &batch.requests) {
+            let located = match self.locate(&key).await {
+                Ok(located) => located,
+                Err(Error::Unavailable(why)) => {
+                    attempts.pause(self, &why).await?;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            if !divide::fits(&located.descriptor, &batch.header, &batch.requests) {
                 if batch.requests.iter().any(commits_unlisted_writes) {
                     return Box::pin(self.commit_together(&batch)).await;
                 }
                 Counters::increment(&self.counters.batches_divided);
                 return Box::pin(self.route_divided(batch)).await;
             }
-            match self.execute(&replica, &batch).await {
-                Err(Error::RangeMismatch) => {
-                    self.locate_here(&key)?;
-                    // The right half of a split appears a moment after the left one has shrunk.
-                    if attempt >= REDIRECTS_AT_ONCE {
-                        self.env().spawner.sleep(REDIRECT_PAUSE).await;
-                    }
-                }
-                result => return result,
+            match self.attempt(&located, &batch, &mut attempts).await {
+                Attempt::Answered(result) => return result,
+                // The right half of a split appears a moment after the left one has shrunk.
+                Attempt::Again => attempts.pause(self, "no replica of the range serves it").await?,
             }
         }
-        Err(Error::Unavailable("the key's range keeps changing".to_owned()))
     }
 
     async fn route_divided(self: &Arc<Self>, batch: BatchRequest) -> Result<BatchResponse> {
@@ -108,7 +109,7 @@ impl Store {
             if let (true, Target::Key(key)) =
                 (divide::changes_one_key(request), divide::target(header, request))
             {
-                let (descriptor, _) = self.locate(&key).await?;
+                let descriptor = self.locate_patiently(Aim::At(&key)).await?.descriptor;
                 groups.entry((descriptor.range_id, descriptor.generation)).or_default().push(index);
             }
         }
@@ -171,18 +172,23 @@ impl Store {
 
     /// The part of `rest` that lies in its first (reverse: last) range.
     async fn next_part(self: &Arc<Self>, rest: &Span, reverse: bool) -> Result<Span> {
-        if !reverse {
-            let (descriptor, _) = self.locate(&rest.start).await?;
-            let end = rest.end.clone().min(descriptor.span.end.clone());
-            return Ok(Span::new(rest.start.clone(), end));
+        if reverse {
+            let descriptor = self.locate_patiently(Aim::Before(&rest.end)).await?.descriptor;
+            let start = descriptor.span.start.clone().max(rest.start.clone());
+            return Ok(Span::new(start, rest.end.clone()));
         }
-        // The range that holds the end's predecessor. The cache is keyed by keys, so ask the store.
-        let last = self.states.ranges.all().into_iter().map(|replica| replica.descriptor()).rev();
-        let start = last
-            .map(|descriptor| descriptor.span.start.clone())
-            .find(|start| *start < rest.end)
-            .unwrap_or_else(|| rest.start.clone());
-        Ok(Span::new(start.max(rest.start.clone()), rest.end.clone()))
+        let descriptor = self.locate_patiently(Aim::At(&rest.start)).await?.descriptor;
+        Ok(Span::new(rest.start.clone(), rest.end.clone().min(descriptor.span.end.clone())))
+    }
+
+    async fn locate_patiently(self: &Arc<Self>, aim: Aim<'_>) -> Result<Located> {
+        let mut attempts = Attempts::default();
+        loop {
+            match self.find(aim).await {
+                Err(Error::Unavailable(why)) => attempts.pause(self, &why).await?,
+                result => return result,
+            }
+        }
     }
 
     async fn send_alone(self: &Arc<Self>, header: &mut BatchHeader, request: Request) -> Result<Response> {

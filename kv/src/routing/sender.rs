@@ -1,4 +1,4 @@
-//! The [`Sender`] of a node whose ranges are all here: function calls, nothing serialised.
+//! The [`Sender`] of a node: function calls where the range is served here, calls of other nodes where it is not.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ impl Sender for LocalSender {
     }
 
     fn commits_in_one_phase(&self, hull: &Span, keys: &mut dyn Iterator<Item = &Key>) -> bool {
-        let known = self.store.cache.get(&hull.start);
+        let known = self.store.cache.get(&hull.start).map(|located| located.descriptor);
         let first = known
             .or_else(|| self.store.states.ranges.by_key(&hull.start).map(|replica| replica.descriptor()));
         first.is_some_and(|descriptor| descriptor.covers(hull)) || self.store.may_commit_together(keys)
@@ -37,7 +37,7 @@ impl Sender for LocalSender {
 
     fn releases_at_once(&self, held: &Span) -> bool {
         // The lock table is the store's, whichever range a lock is in, as long as nobody else has a replica of it.
-        self.store.states.ranges.all_in(held, Replica::is_alone)
+        self.store.states.ranges.all_in(held, Replica::is_alone_for_good)
     }
 
     fn now(&self) -> Result<Timestamp> {

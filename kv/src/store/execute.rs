@@ -15,6 +15,7 @@ use super::{
     Store,
     detach::Detach,
     latching::{is_addressed_to, latch_spans, reads_at_a_timestamp},
+    lease::highest_timestamp,
     proposal::{Proposed, Tail},
     resolving::WHOLE_PIECE,
     waiting::Waits,
@@ -23,7 +24,8 @@ use crate::{
     concurrency::{LatchGuard, Want},
     counts::Counters,
     evaluate::{self, Conflict, Effects, Evaluation, PassingReader, ReadSpan, Shared, Stop},
-    replica::{Command, Header, RangeDescriptor, Replica, StatsDelta, Trigger},
+    replica::{Command, Header, LeaseView, Replica, StatsDelta, Trigger},
+    routing::Origin,
 };
 
 /// Evaluations of one batch, waits for locks not counted.
@@ -57,8 +59,12 @@ impl Store {
         self: &Arc<Self>,
         replica: &Arc<Replica>,
         batch: &BatchRequest,
+        origin: Origin,
     ) -> Result<BatchResponse> {
         Counters::increment(&self.counters.batches);
+        if origin == Origin::Peer {
+            Counters::increment(&self.counters.batches_taken);
+        }
         if let [Request::AdminSplit { key }] = &batch.requests[..] {
             return Box::pin(self.admin_split(replica, key)).await;
         }
@@ -76,21 +82,31 @@ impl Store {
         }
         let mut turns = Turns::new(header);
         loop {
-            let guard = self.begin_turn(&mut turns, &batch.requests).await?;
+            let turn = self.begin_turn(&mut turns, &batch.requests);
+            let guard = self.patiently(replica, turn, "the range's log does not answer").await??;
             let Turns { header, waits, .. } = &turns;
-            let (descriptor, lease_sequence) = self.lease_view(replica)?;
-            let addressed = |request| is_addressed_to(&descriptor, header, request);
+            let view = self.lease_view(replica, highest_timestamp(header, &batch.requests))?;
+            let addressed = |request| is_addressed_to(&view.descriptor, header, request);
             if !batch.requests.iter().all(addressed) {
                 return Err(Error::RangeMismatch);
             }
-            match self.evaluate(replica, &descriptor, lease_sequence, header, &batch.requests, waits) {
-                Ok(product) => {
+            match self.evaluate(replica, &view, header, &batch.requests, waits) {
+                Ok(mut product) => {
+                    if origin == Origin::Peer {
+                        entomb_one_phase(&mut product, batch);
+                    }
                     let Some(command) = product.command else {
                         self.take_effect(&product.effects, &[]);
                         drop(guard);
                         return self.answer(product.responses, product.txn);
                     };
-                    match self.propose(replica, command, guard, product.effects).await? {
+                    let proposal = self.propose(replica, command, guard, product.effects);
+                    let proposed = self.patiently(replica, proposal, "the range does not decide").await;
+                    let proposed = proposed.map_err(|error| match error {
+                        Error::Unavailable(reason) if decides(batch) => Error::Ambiguous { reason },
+                        error => error,
+                    });
+                    match proposed?? {
                         Proposed::Applied => return self.answer(product.responses, product.txn),
                         Proposed::Again => {}
                     }
@@ -100,6 +116,19 @@ impl Store {
                     Box::pin(self.after_stop(stop, guard, &mut turns, &batch.requests)).await?;
                 }
             }
+        }
+    }
+
+    /// Waits for what the log of a range with several replicas may hold up for ever: a bounded time.
+    async fn patiently<T>(&self, replica: &Replica, work: impl Future<Output = T>, why: &str) -> Result<T> {
+        if replica.is_alone() {
+            return Ok(work.await);
+        }
+        let patience = self.env.spawner.sleep(self.config.proposal_patience);
+        tokio::select! {
+            biased;
+            done = work => Ok(done),
+            () = patience => Err(Error::Unavailable(why.to_owned())),
         }
     }
 
@@ -113,11 +142,6 @@ impl Store {
             Some(guard) => Ok(guard),
             None => Ok(self.latch(&turns.header, requests).await),
         }
-    }
-
-    /// Bounds and lease for a command of the range, if this process holds its lease.
-    pub(super) fn lease_view(&self, replica: &Replica) -> Result<(Arc<RangeDescriptor>, u64)> {
-        replica.lease_holder_view(self.ident.node_id, self.incarnation).ok_or(Error::NotLeaseholder)
     }
 
     /// Makes way for another evaluation: waits or moves the timestamps.
@@ -187,8 +211,7 @@ impl Store {
     pub(super) fn evaluate(
         &self,
         replica: &Replica,
-        descriptor: &RangeDescriptor,
-        lease_sequence: u64,
+        view: &LeaseView,
         header: &BatchHeader,
         requests: &[Request],
         waits: &Waits,
@@ -205,8 +228,9 @@ impl Store {
                 markers: &self.markers,
                 txn_expiry_ms: u64::try_from(self.config.txn_expiry.as_millis()).unwrap_or(u64::MAX),
                 gc_threshold: replica.gc_threshold(),
+                low_water: view.low_water,
             },
-            descriptor,
+            descriptor: &view.descriptor,
             header,
             base,
             visible,
@@ -225,6 +249,7 @@ impl Store {
             reads: Vec::new(),
             effects: Effects::default(),
             one_phase: false,
+            is_at_home: view.is_alone,
         };
         let responses = evaluate::evaluate(&mut eval, requests)?;
         // Asked for after reading: versions go only after the threshold was raised.
@@ -244,8 +269,8 @@ impl Store {
         let writes = !batch.is_empty() || !eval.resolves.is_empty();
         let command = writes.then(|| Command {
             header: Header {
-                lease_sequence,
-                generation: descriptor.generation,
+                lease_sequence: view.sequence,
+                generation: view.descriptor.generation,
                 write_ts: eval.lowest_write,
                 closed_ts: Timestamp::ZERO,
             },
@@ -265,7 +290,10 @@ impl Store {
         let want = Want::Lock(LockStrength::Exclusive);
         let txn = header.txn.as_ref().map(|txn| txn.id);
         for request in requests {
-            if let Request::Put { key, .. } | Request::Delete { key, .. } = request
+            if let Request::Put { key, .. }
+            | Request::Delete { key, .. }
+            | Request::Increment { key, .. }
+            | Request::PutMeta { key, .. } = request
                 && let Some(blocked) = self.locks.check(key, want, txn, waits.order())
             {
                 let conflict = Conflict { key: key.clone(), want, discovered: None, blocked };
@@ -313,5 +341,20 @@ impl Store {
                 _ => {}
             }
         }
+    }
+}
+
+/// Whether the batch decides the fate of its transaction.
+fn decides(batch: &BatchRequest) -> bool {
+    batch.requests.iter().any(|request| matches!(request, Request::EndTxn { commit: true, .. }))
+}
+
+/// A message may come twice. A one-phase commit leaves no record that the second would find, and the second must not
+/// take the first one's versions for somebody else's and step over them: so the transaction is marked as over.
+fn entomb_one_phase(product: &mut Product, batch: &BatchRequest) {
+    let done =
+        product.responses.iter().any(|response| matches!(response, Response::EndTxn { one_phase: true, .. }));
+    if let (true, Some(txn)) = (done, &batch.header.txn) {
+        product.effects.entombed = Some((txn.id, txn.min_ts));
     }
 }

@@ -66,6 +66,10 @@ impl Store {
             env.spawner.sleep(interval).await;
             let Some(store) = alive(&store) else { return };
             for replica in store.states.ranges.all() {
+                if !store.serves(&replica) {
+                    histories.remove(&replica.range_id);
+                    continue;
+                }
                 let history = histories.entry(replica.range_id).or_default();
                 if let Err(error) = store.collect_if_due(&replica, history).await {
                     tracing::debug!(range_id = %replica.range_id, %error, "old versions were not collected");
@@ -131,8 +135,12 @@ impl Store {
         stats: StatsDelta,
     ) -> Result<()> {
         loop {
-            let (descriptor, lease_sequence) = self.lease_view(replica)?;
-            let header = Header { lease_sequence, generation: descriptor.generation, ..Header::default() };
+            let view = self.lease_view(replica, Timestamp::ZERO)?;
+            let header = Header {
+                lease_sequence: view.sequence,
+                generation: view.descriptor.generation,
+                ..Header::default()
+            };
             let command = Command { header, stats, trigger: trigger.clone(), ..Command::default() };
             let tail = Tail {
                 store: Arc::clone(self),

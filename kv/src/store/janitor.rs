@@ -80,6 +80,11 @@ impl Store {
     }
 
     async fn tidy_or_requeue(self: &Arc<Self>, anchor: Key, id: TxnId) {
+        // Whoever gets the lease of the record's range adopts its records.
+        let replica = self.states.ranges.by_key(&anchor);
+        if replica.is_none_or(|replica| !self.serves(&replica)) {
+            return;
+        }
         match self.tidy(&anchor, id).await {
             Ok(true) => {}
             Ok(false) => self.janitor.add(anchor, id),
@@ -90,10 +95,9 @@ impl Store {
         }
     }
 
-    /// Queues all records that an earlier process has left.
-    pub(super) fn adopt_records(&self) -> Result<()> {
-        let lower = Key::from_static(&[keys::RANGE_LOCAL_PREFIX]);
-        let upper = keys::prefix_end(&lower);
+    /// Queues all records anchored in `span`: those that an earlier process or leaseholder has left.
+    pub(super) fn adopt_records(&self, span: &Span) -> Result<()> {
+        let Span { start: lower, end: upper } = keys::range_local_span(span);
         let options =
             IterOptions { lower: Some(lower.clone()), upper: Some(upper), ..IterOptions::default() };
         let mut iter = self.states.engine.iter(Family::Local, options).map_err(storage_error)?;
@@ -195,10 +199,14 @@ impl Store {
             let mut guard = self.latches.acquire(vec![latch]);
             guard.wait().await;
             let replica = self.states.ranges.by_key(anchor).ok_or(Error::RangeMismatch)?;
-            let (descriptor, lease_sequence) = self.lease_view(&replica)?;
+            let view = self.lease_view(&replica, basalt_base::Timestamp::ZERO)?;
             let mut batch = WriteBatch::new();
             record::delete(&mut batch, anchor, id);
-            let header = Header { lease_sequence, generation: descriptor.generation, ..Header::default() };
+            let header = Header {
+                lease_sequence: view.sequence,
+                generation: view.descriptor.generation,
+                ..Header::default()
+            };
             let command = Command { header, batch, ..Command::default() };
             let tail = Tail {
                 store: Arc::clone(self),

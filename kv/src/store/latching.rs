@@ -38,7 +38,10 @@ fn add(spans: &mut Vec<LatchSpan>, header: &BatchHeader, request: &Request) {
         Request::Scan { span, lock: Some(_), .. } => {
             spans.push(LatchSpan::span(span.clone(), Access::Write, Timestamp::MAX));
         }
-        Request::Put { key, .. } | Request::Delete { key, .. } => {
+        Request::Put { key, .. }
+        | Request::Delete { key, .. }
+        | Request::Increment { key, .. }
+        | Request::PutMeta { key, .. } => {
             spans.push(LatchSpan::point(key.clone(), Access::Write, write_ts));
         }
         Request::EndTxn { .. } => {
@@ -94,6 +97,8 @@ pub fn is_addressed_to(descriptor: &RangeDescriptor, header: &BatchHeader, reque
         | Request::Put { key, .. }
         | Request::Delete { key, .. }
         | Request::ResolveLock { key, .. }
+        | Request::Increment { key, .. }
+        | Request::PutMeta { key, .. }
         | Request::AdminSplit { key } => descriptor.contains(key),
         Request::Scan { span, .. }
         | Request::ResolveLockRange { span, .. }

@@ -1,37 +1,48 @@
 //! One store: its ranges, the concurrency control over them, and the background work.
 
+mod allocator;
 mod clock_keeper;
 mod detach;
 mod execute;
 mod garbage;
 mod janitor;
 mod latching;
+mod lease;
 mod lock_compaction;
+mod network;
 mod open;
 mod proposal;
 mod range_list;
+mod removal;
+mod replicate;
 mod resolving;
 mod split;
 mod split_key;
 mod together;
 mod verdict;
 mod waiting;
+mod watcher;
 
-use std::sync::{Arc, OnceLock, atomic::AtomicU64};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
-use basalt_base::{HlcClock, Timestamp};
+use basalt_base::{HlcClock, NodeId, RangeId, ReplicaId, Timestamp};
 use basalt_env::Env;
-use basalt_kv_api::{Error, Result};
+use basalt_kv_api::{Directory, Error, Result};
 use basalt_raft::{RaftCounts, RaftHandle, StoreIdent};
 
 use crate::{
     concurrency::{Latches, LockTable, TimestampCache, TxnMarkers},
     config::StoreConfig,
     counts::{Counters, KvCounts},
-    replica::RangeStates,
+    peer::Peers,
+    replica::{Applies, RangeStates},
     routing::RangeCache,
 };
 
+pub use network::Network;
 pub use proposal::raft_error;
 pub use range_list::RangeInfo;
 
@@ -41,7 +52,8 @@ pub struct Store {
     config: StoreConfig,
     ident: StoreIdent,
     incarnation: u64,
-    clock: HlcClock,
+    clock: Arc<HlcClock>,
+    watcher: OnceLock<Arc<dyn Applies>>,
     raft: OnceLock<RaftHandle>,
     pub(crate) states: Arc<RangeStates>,
     latches: Arc<Latches>,
@@ -54,7 +66,13 @@ pub struct Store {
     resolving: resolving::Resolving,
     lock_compaction: lock_compaction::LockCompaction,
     splitter: split::Splitter,
-    last_range_id: AtomicU64,
+    leases: lease::Leases,
+    peers: Arc<Peers>,
+    directory: Arc<dyn Directory>,
+    wires: Arc<network::RaftWires>,
+    suspects: removal::Suspects,
+    /// When this process began, of the monotonic clock.
+    started: Duration,
 }
 
 impl Store {
@@ -77,6 +95,44 @@ impl Store {
 
     pub fn env(&self) -> &Env {
         &self.env
+    }
+
+    pub(crate) fn config(&self) -> &StoreConfig {
+        &self.config
+    }
+
+    pub fn peers(&self) -> &Arc<Peers> {
+        &self.peers
+    }
+
+    /// All nodes of the cluster but this one.
+    pub(crate) fn other_nodes(&self) -> Vec<NodeId> {
+        let nodes = self.directory.nodes().into_iter().map(|node| node.node_id);
+        nodes.filter(|node| *node != self.ident.node_id).collect()
+    }
+
+    pub(crate) fn leader_of(&self, range_id: RangeId) -> Option<ReplicaId> {
+        self.raft().status(range_id)?.leader
+    }
+
+    /// A node came or went: groups that sleep with it must look.
+    pub(crate) fn liveness_changed(&self, node_id: NodeId, is_up: bool) {
+        tracing::info!(node = %node_id, is_up, "another node");
+        for replica in self.states.ranges.all() {
+            if let Some(replica_id) = replica.descriptor().replica_on(node_id) {
+                if !is_up {
+                    self.raft().report_unreachable(replica.range_id, replica_id);
+                }
+                self.raft().wake(replica.range_id);
+            }
+        }
+    }
+
+    /// Moves the clock past a reading of another node. One that is too far ahead is not believed.
+    pub(crate) fn hear_of(&self, reading: Timestamp) {
+        if let Err(error) = self.clock.update(reading) {
+            tracing::debug!(%error, "a reading of another clock was ignored");
+        }
     }
 
     /// Ended transactions whose locks are on their way out.
@@ -114,6 +170,7 @@ impl Store {
 impl Drop for Store {
     fn drop(&mut self) {
         // The background tasks look whether the store still exists, and end.
+        self.peers.stop();
         self.splitter.wake().notify_one();
         self.janitor.wake().notify_one();
         self.lock_compaction.wake().notify_one();

@@ -3,45 +3,52 @@
 //! A new store gets one range over everything, with its meta entry, before it gets its identity: a crash in between is
 //! a store without identity, and bootstrap begins again.
 //!
-//! Every start takes the lease of every range under a new sequence number, through the log. What an earlier process
-//! served it served below the clock bound that it had made durable, and the new lease starts above it: so the
-//! timestamp cache may begin empty with that start as its low-water mark.
+//! Every start takes the lease of every range that is here alone, under a new sequence number, through the log. What an
+//! earlier process served it served below the clock bound that it had made durable, and the new lease starts above it: so
+//! the timestamp cache may begin empty with that start as its low-water mark. Leases of other ranges are taken when they
+//! are needed ([`super::lease`]).
 
 use std::{
-    sync::{
-        Arc, OnceLock, Weak,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, OnceLock, Weak},
     time::Duration,
 };
 
 use basalt_base::{HlcClock, RangeId, ReplicaId, Span, Timestamp, keys};
 use basalt_env::{Bug, Env, planted};
 use basalt_kv_api::{Error, Result};
-use basalt_raft::{Membership, Observer, Options, RaftStore, StateMachine, StoreIdent, Term, Transport};
+use basalt_raft::{Membership, Options, RaftStore, StateMachine, StoreIdent};
 use basalt_storage::{
     Engine, Family, LockDirectory, WriteBatch,
     mvcc::{key::encode_key, value::encode_value},
 };
 
 use super::{
-    Store, janitor::Janitor, lock_compaction::LockCompaction, proposal::raft_error, resolving::Resolving,
+    Network, Store,
+    janitor::Janitor,
+    lease::{Leases, lease_command},
+    lock_compaction::LockCompaction,
+    network::{Incoming, RaftWires},
+    proposal::raft_error,
+    removal::Suspects,
+    resolving::Resolving,
     split::Splitter,
+    watcher::Watcher,
 };
 use crate::{
     concurrency::{LockTable, TimestampCache, TxnMarkers},
     config::{RANGE_BYTES_MIN, StoreConfig},
     counts::Counters,
     evaluate::storage_error,
+    peer::Peers,
     replica::{
-        AppliedState, Command, CommandOutcome, Header, Lease, RangeDescriptor, RangeStates, Replica,
-        ReplicaState, Trigger,
+        AppliedState, Applies, CommandOutcome, Lease, Place, RangeDescriptor, RangeStates, ReplicaState,
     },
     routing::RangeCache,
 };
 
 /// The first range; it holds the meta entries for ever.
 pub const FIRST_RANGE: RangeId = RangeId(1);
+const FIRST_REPLICA: ReplicaId = ReplicaId(1);
 /// Versions written at bootstrap: older than anything a clock gives.
 const BOOTSTRAP_TS: Timestamp = Timestamp::from_parts(1, 0);
 /// Attempts to take a lease, with a pause between them, before the start fails.
@@ -54,7 +61,7 @@ impl Store {
         env: Env,
         engine: Arc<dyn Engine>,
         options: Options,
-        transport: Arc<dyn Transport>,
+        network: Network,
         config: StoreConfig,
     ) -> Result<Arc<Self>> {
         if config.range_bytes_max < RANGE_BYTES_MIN {
@@ -63,18 +70,34 @@ impl Store {
         let mut log = RaftStore::open(env.clone(), options).await.map_err(raft_error)?;
         let engine = LockDirectory::open(engine).map_err(storage_error)?;
         let states = Arc::new(RangeStates::load(Arc::new(engine)).map_err(storage_error)?);
-        let ident = match log.ident() {
-            Some(ident) if states.ranges.is_empty() => {
-                return Err(Error::Corruption(format!("store {} has lost its ranges", ident.store_id)));
+        let ident = match (log.ident(), config.join) {
+            (Some(ident), _) => ident,
+            // Its ranges come from others.
+            (None, Some(ident)) => {
+                log.bootstrap(ident).await.map_err(raft_error)?;
+                ident
             }
-            Some(ident) => ident,
-            None => bootstrap(&env, &mut log, &states, &config).await?,
+            (None, None) => bootstrap(&env, &mut log, &states, &config).await?,
         };
         let earlier = if planted(Bug::ForgetClockBound) { Timestamp::ZERO } else { log.clock_bound() };
-        let clock = HlcClock::new(env.clock.clone(), earlier, config.clock_offset_max);
+        let clock = Arc::new(HlcClock::new(env.clock.clone(), earlier, config.clock_offset_max));
         let incarnation = log.incarnation();
-        let observer = Arc::new(FatalObserver);
+        let Network { link, directory, config: peer_config } = network;
+        let peers = Peers::new(
+            &env,
+            ident.node_id,
+            ident.cluster_id,
+            incarnation,
+            link,
+            Arc::clone(&directory),
+            Arc::clone(&clock),
+            peer_config,
+        );
+        let (started, spawner) = (env.clock.monotonic(), Arc::clone(&env.spawner));
+        let wires = RaftWires::new(ident.node_id, Arc::clone(&peers), Arc::clone(&states), spawner);
+        let wires = Arc::new(wires);
         let state_machine: Arc<dyn StateMachine> = Arc::clone(&states) as _;
+        let (transport, observer) = (Arc::clone(&wires) as _, Arc::clone(&wires) as _);
         let raft = log.start(state_machine, transport, observer).await.map_err(raft_error)?;
         let bound = clock.next_bound();
         raft.persist_clock_bound(bound).await.map_err(raft_error)?;
@@ -89,6 +112,7 @@ impl Store {
             ident,
             incarnation,
             clock,
+            watcher: OnceLock::new(),
             raft: OnceLock::from(raft),
             states,
             latches: Arc::default(),
@@ -98,26 +122,40 @@ impl Store {
             resolving: Resolving::default(),
             lock_compaction: LockCompaction::default(),
             splitter: Splitter::default(),
-            last_range_id: AtomicU64::new(0),
+            leases: Leases::default(),
+            peers,
+            directory,
+            wires: Arc::clone(&wires),
+            suspects: Suspects::default(),
+            started,
         });
+        let watcher: Arc<dyn Applies> = Arc::new(Watcher::new(Arc::downgrade(&store)));
+        if store.states.observer.set(Arc::downgrade(&watcher)).is_err() {
+            return Err(Error::Internal("a store was opened twice".to_owned()));
+        }
+        if store.watcher.set(watcher).is_err() {
+            return Err(Error::Internal("a store was opened twice".to_owned()));
+        }
+        wires.serve(Arc::downgrade(&store));
+        store.peers.start(Arc::new(Incoming { store: Arc::downgrade(&store), wires }));
         store.take_leases(start).await?;
-        // A range's lease comes behind everything in its log: only now has every split been replayed, and counting
-        // earlier would give the id of a range that is still to appear to another one.
-        let ranges = store.states.ranges.all();
-        let last_range_id = ranges.iter().map(|replica| replica.range_id.0).max().unwrap_or(0);
-        store.last_range_id.store(last_range_id, Ordering::SeqCst);
-        store.repair_meta().await?;
         store.start_background();
         Ok(store)
     }
 
-    async fn take_leases(&self, start: Timestamp) -> Result<()> {
+    /// Takes the leases without end: of the ranges that nobody else has a replica of.
+    async fn take_leases(self: &Arc<Self>, start: Timestamp) -> Result<()> {
         // Ranges may appear while the log is replayed, so look again until all are ours.
         for _ in 0..LEASE_ATTEMPTS_MAX {
             let mut pending = Vec::new();
             for replica in self.states.ranges.all() {
-                if replica.lease_holder_view(self.ident.node_id, self.incarnation).is_none() {
-                    let command = self.lease_command(&replica, start);
+                let lease = replica.lease();
+                let is_ours = lease.is_of(self.ident.node_id, self.incarnation);
+                // One that somebody else held last, and that may still run, is taken when it is needed.
+                let takes = lease.node_id == self.ident.node_id || lease.sequence == 0;
+                if replica.is_alone() && takes && !is_ours {
+                    let trigger = self.next_lease(&replica, &lease, start, true);
+                    let command = lease_command(&replica, trigger);
                     pending.push(self.raft().propose(replica.range_id, command.encode()));
                 }
             }
@@ -144,25 +182,6 @@ impl Store {
         Err(Error::Unavailable("the leases of the store's ranges could not be taken".to_owned()))
     }
 
-    fn lease_command(&self, replica: &Replica, start: Timestamp) -> Command {
-        let state = replica.state();
-        let lease = Lease {
-            sequence: state.lease.sequence + 1,
-            node_id: self.ident.node_id,
-            incarnation: self.incarnation,
-            start,
-        };
-        Command {
-            header: Header {
-                lease_sequence: state.lease.sequence,
-                generation: state.descriptor.generation,
-                ..Header::default()
-            },
-            trigger: Trigger::Lease(lease),
-            ..Command::default()
-        }
-    }
-
     fn start_background(self: &Arc<Self>) {
         let spawner = &self.env.spawner;
         spawner.spawn("kv clock bound", Box::pin(Self::keep_clock(Arc::downgrade(self), self.env.clone())));
@@ -176,9 +195,10 @@ impl Store {
         let wake = self.lock_compaction.wake();
         let compaction = Self::run_lock_compaction(Arc::downgrade(self), wake);
         spawner.spawn_blocking_loop("kv lock compaction", Box::pin(compaction));
-        if let Err(error) = self.adopt_records() {
-            tracing::warn!(%error, "records of earlier transactions could not be read");
-        }
+        let replicate = Self::run_replicate(Arc::downgrade(self), self.env.clone());
+        spawner.spawn("kv replicate", Box::pin(replicate));
+        spawner.spawn("kv removal", Box::pin(Self::run_removal(Arc::downgrade(self), self.env.clone())));
+        spawner.spawn("kv leases", Box::pin(Self::keep_leases(Arc::downgrade(self), self.env.clone())));
         for replica in self.states.ranges.all() {
             self.note_growth(&replica);
         }
@@ -199,15 +219,17 @@ async fn bootstrap(
     if states.ranges.is_empty() {
         let descriptor = RangeDescriptor {
             range_id: FIRST_RANGE,
-            replica_id: ReplicaId(1),
             generation: 1,
             span: Span::new(keys::KEY_MIN, keys::KEY_MAX),
+            replicas: vec![Place { node_id: config.node_id, replica_id: FIRST_REPLICA }],
+            next_replica_id: ReplicaId(FIRST_REPLICA.0 + 1),
         };
         let mut batch = WriteBatch::new();
         let value = encode_value(Some(&descriptor.encode()), BOOTSTRAP_TS, BOOTSTRAP_TS);
         batch.put(Family::Data, encode_key(&keys::meta_key(&keys::KEY_MAX), BOOTSTRAP_TS), value);
         let state = ReplicaState {
-            membership: Membership::voters([descriptor.replica_id]),
+            replica_id: FIRST_REPLICA,
+            membership: Membership::voters([FIRST_REPLICA]),
             descriptor: Arc::new(descriptor),
             lease: Lease::default(),
             gc_threshold: Timestamp::ZERO,
@@ -223,15 +245,4 @@ async fn bootstrap(
     let ident = StoreIdent { cluster_id, node_id: config.node_id, store_id: config.store_id };
     log.bootstrap(ident).await.map_err(raft_error)?;
     Ok(ident)
-}
-
-/// Says why the store stopped. Requests learn it from their proposals.
-struct FatalObserver;
-
-impl Observer for FatalObserver {
-    fn on_leader_change(&self, _: RangeId, _: Term, _: Option<ReplicaId>, _: bool) {}
-
-    fn on_fatal(&self, error: &basalt_raft::Error) {
-        tracing::error!(%error, "the store has stopped");
-    }
 }

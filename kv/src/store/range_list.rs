@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use basalt_base::{RangeId, Span, Timestamp, keys};
-use basalt_kv_api::{BatchHeader, BatchRequest, Error, Request, Response, Result};
+use basalt_kv_api::{BatchHeader, BatchRequest, Request, Result};
 use basalt_storage::Family;
 
 use super::Store;
@@ -48,38 +48,12 @@ impl Store {
         self.states.engine.approximate_bytes(Family::Data, span).map_err(storage_error)
     }
 
-    /// Brings the meta entries of all ranges up to date: a crash may have come between a split and its entries.
-    pub(super) async fn repair_meta(self: &Arc<Self>) -> Result<()> {
-        let mut stale = Vec::new();
-        for replica in self.states.ranges.all() {
-            let descriptor = replica.descriptor();
-            let key = keys::meta_key(&descriptor.span.end);
-            let header = BatchHeader {
-                consistency: basalt_kv_api::ReadConsistency::Inconsistent,
-                ..BatchHeader::default()
-            };
-            let batch = BatchRequest { header, requests: vec![Request::Get { key, lock: None }] };
-            let response = Box::pin(self.route(batch)).await?;
-            let Some(Response::Get { value }) = response.responses.into_iter().next() else {
-                return Err(Error::Internal("a get was answered by something else".to_owned()));
-            };
-            if value != Some(descriptor.encode()) {
-                stale.push(descriptor);
-            }
-        }
-        for descriptor in stale {
-            self.put_meta(&[&descriptor]).await?;
-        }
-        Ok(())
-    }
-
-    /// Writes the meta entries of some ranges.
+    /// Writes the meta entries of some ranges. Older news never replace newer ones.
     pub(super) async fn put_meta(self: &Arc<Self>, descriptors: &[&RangeDescriptor]) -> Result<()> {
-        let put = |descriptor: &&RangeDescriptor| Request::Put {
+        let put = |descriptor: &&RangeDescriptor| Request::PutMeta {
             key: keys::meta_key(&descriptor.span.end),
-            value: descriptor.encode(),
-            seq: 0,
-            if_absent: false,
+            generation: descriptor.generation,
+            descriptor: descriptor.encode(),
         };
         let requests = descriptors.iter().map(put).collect();
         Box::pin(self.route(BatchRequest { header: BatchHeader::default(), requests })).await.map(|_| ())

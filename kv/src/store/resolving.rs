@@ -19,6 +19,7 @@ use super::Store;
 use crate::{
     evaluate::{self, Effects, storage_error},
     replica::{Replica, ResolveExtent, ResolveOp},
+    routing::Origin,
 };
 
 /// As `keys_max` of a request: the span is one piece.
@@ -99,7 +100,7 @@ impl Store {
         let request =
             Request::ResolveLockRange { span: piece.clone(), txn: txn.clone(), keys_max: WHOLE_PIECE };
         let batch = BatchRequest { header: BatchHeader::default(), requests: vec![request] };
-        let mut response = Box::pin(self.execute(replica, &batch)).await?;
+        let mut response = Box::pin(self.execute(replica, &batch, Origin::Here)).await?;
         response.responses = vec![Response::ResolveLockRange { resume }];
         Ok(response)
     }

@@ -6,16 +6,20 @@
 //!
 //! Meta entries: when the first range splits, its command writes them. For any other range they are written right
 //! *after* the split. Until then, a lookup gives the old, wider descriptor; the range itself answers that the key is
-//! elsewhere, and the router takes the truth from the store. A crash in between is repaired at the next start.
+//! elsewhere, and says where. A crash in between is repaired by the next leaseholder.
+//!
+//! Every replica makes the right half when it applies the command. The replicas keep their ids in both halves; the lease
+//! is the same, so this process serves both.
 
 use std::{
     collections::BTreeSet,
-    sync::{Arc, Weak, atomic::Ordering},
+    ops::Range,
+    sync::{Arc, Weak},
 };
 
-use basalt_base::{Key, RangeId, Span, keys};
+use basalt_base::{Key, RangeId, Span, Timestamp, keys};
 use basalt_env::{Bug, planted};
-use basalt_kv_api::{BatchResponse, Error, Response, Result};
+use basalt_kv_api::{BatchHeader, BatchRequest, BatchResponse, Error, Request, Response, Result};
 use basalt_storage::{
     Family, WriteBatch,
     mvcc::{key::encode_key, value::encode_value},
@@ -37,9 +41,14 @@ use crate::{
     replica::{Command, Header, RangeDescriptor, Replica, SplitTrigger, StatsDelta, Trigger},
 };
 
+/// Range ids taken at once.
+const IDS_AT_ONCE: u64 = 16;
+
 /// Ranges that have grown too large.
 #[derive(Default)]
 pub struct Splitter {
+    /// Ids for new ranges.
+    ids: tokio::sync::Mutex<Range<u64>>,
     queue: Mutex<BTreeSet<RangeId>>,
     wake: Arc<Notify>,
     /// A range that could not be split is not tried again before it has grown to this.
@@ -86,6 +95,9 @@ impl Store {
 
     async fn split_by_size(self: &Arc<Self>, range_id: RangeId) -> Result<()> {
         let Some(replica) = self.states.ranges.by_id(range_id) else { return Ok(()) };
+        if !self.serves(&replica) {
+            return Ok(());
+        }
         let bytes = replica.applied().bytes;
         if u64::try_from(bytes).unwrap_or(0) <= self.config.range_bytes_max {
             return Ok(());
@@ -135,17 +147,27 @@ impl Store {
         if **key < [keys::SYSTEM_PREFIX][..] {
             return Err(Error::Invalid("the meta entries stay in one range".to_owned()));
         }
+        let mut right_id = None;
         let (left, right) = loop {
+            // Before the latches: the counter may be in this range.
+            let id = match right_id {
+                Some(id) => id,
+                None => *right_id.insert(self.new_range_id().await?),
+            };
             let mut guard = self.latches.acquire(whole_range(&replica.descriptor()));
             guard.wait().await;
-            let (descriptor, lease_sequence) = self.lease_view(replica)?;
+            let view = self.lease_view(replica, Timestamp::ZERO)?;
+            let descriptor = view.descriptor;
             if descriptor.span.start == *key {
                 return Ok(());
             }
             if !descriptor.contains(key) {
                 return Err(Error::RangeMismatch);
             }
-            let split = self.plan(replica, &descriptor, key, sizes)?;
+            if replica.membership().is_joint() {
+                return Err(Error::Unavailable("the range is changing its replicas".to_owned()));
+            }
+            let split = self.plan(replica, &descriptor, key, id, sizes)?;
             let (left, right) = (split.left.clone(), split.right.clone());
             let mut batch = WriteBatch::new();
             if replica.range_id == FIRST_RANGE {
@@ -155,7 +177,11 @@ impl Store {
                     batch.put(Family::Data, encode_key(&keys::meta_key(&half.span.end), now), value);
                 }
             }
-            let header = Header { lease_sequence, generation: descriptor.generation, ..Header::default() };
+            let header = Header {
+                lease_sequence: view.sequence,
+                generation: descriptor.generation,
+                ..Header::default()
+            };
             let command = Command { header, batch, trigger: Trigger::Split(split), ..Command::default() };
             let tail = Tail {
                 store: Arc::clone(self),
@@ -174,7 +200,7 @@ impl Store {
         }
         Counters::increment(&self.counters.splits);
         for half in [&left, &right] {
-            self.cache.insert(Arc::new(half.clone()));
+            self.cache.insert(Arc::new(half.clone()), Some(self.ident.node_id));
         }
         if replica.range_id != FIRST_RANGE {
             self.put_meta(&[&left, &right]).await?;
@@ -182,11 +208,34 @@ impl Store {
         Ok(())
     }
 
+    /// An id that no range of the cluster has had. Ids are taken a few at a time; those of a process that ends are lost.
+    async fn new_range_id(self: &Arc<Self>) -> Result<RangeId> {
+        let mut ids = self.splitter.ids.lock().await;
+        loop {
+            let next = ids.start;
+            if next < ids.end {
+                ids.start += 1;
+                return Ok(RangeId(next));
+            }
+            let request = Request::Increment { key: keys::range_id_counter(), by: IDS_AT_ONCE };
+            let batch = BatchRequest { header: BatchHeader::default(), requests: vec![request] };
+            let response = Box::pin(self.route(batch)).await?;
+            let Some(Response::Increment { sum }) = response.responses.into_iter().next() else {
+                return Err(Error::Internal("an increment was answered by something else".to_owned()));
+            };
+            // Stores without peers once numbered their ranges without the counter.
+            let highest =
+                self.states.ranges.all().iter().map(|replica| replica.range_id.0).max().unwrap_or(0);
+            *ids = (sum - IDS_AT_ONCE + 1).max(highest + 1)..sum + 1;
+        }
+    }
+
     fn plan(
         &self,
         replica: &Replica,
         descriptor: &RangeDescriptor,
         key: &Key,
+        right_id: RangeId,
         sizes: Option<(u64, u64)>,
     ) -> Result<SplitTrigger> {
         let generation = descriptor.generation + 1;
@@ -196,10 +245,10 @@ impl Store {
             ..descriptor.clone()
         };
         let right = RangeDescriptor {
-            range_id: RangeId(self.last_range_id.fetch_add(1, Ordering::SeqCst) + 1),
-            replica_id: descriptor.replica_id,
+            range_id: right_id,
             generation,
             span: Span::new(key.clone(), descriptor.span.end.clone()),
+            ..descriptor.clone()
         };
         let (left_bytes, right_bytes) = match sizes {
             Some(sizes) => sizes,

@@ -7,7 +7,8 @@
 //!
 //! None of the commands may be rejected when it is applied, or the others would be half a transaction:
 //!
-//! * the lease changes only when the store starts, before it serves;
+//! * a lease without end, which all of these have, changes only when the store starts, before it serves, and gets an end
+//!   under the latches of the whole range;
 //! * the generation changes with a split, which latches its whole range, transaction records included, and so waits for
 //!   ours, even where all that we change of a range is the record of a transaction that locked there and wrote elsewhere;
 //! * the garbage-collection threshold is compared after the evaluation has read. Versions go only after the threshold
@@ -19,7 +20,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use basalt_base::{Key, Span, keys};
+use basalt_base::{Key, Span, Timestamp, keys};
 use basalt_kv_api::{BatchHeader, BatchRequest, BatchResponse, Error, Request, Result};
 use basalt_raft::ProposalFuture;
 use basalt_storage::{Family, Op, WriteBatch};
@@ -35,7 +36,9 @@ use crate::{
     concurrency::LatchGuard,
     counts::Counters,
     evaluate::Effects,
-    replica::{Command, CommandOutcome, Header, RangeDescriptor, Replica, StatsDelta, apply::data_bytes},
+    replica::{
+        Command, CommandOutcome, Header, LeaseView, RangeDescriptor, Replica, StatsDelta, apply::data_bytes,
+    },
 };
 
 /// A range's part of a commit.
@@ -43,6 +46,7 @@ struct Share {
     replica: Arc<Replica>,
     descriptor: Arc<RangeDescriptor>,
     lease_sequence: u64,
+    low_water: Timestamp,
     batch: WriteBatch,
 }
 
@@ -55,7 +59,8 @@ impl Store {
             if current.as_ref().is_some_and(|descriptor| descriptor.contains(key)) {
                 continue;
             }
-            let Some(replica) = self.states.ranges.by_key(key).filter(|replica| replica.is_alone()) else {
+            let Some(replica) = self.states.ranges.by_key(key).filter(|replica| replica.is_alone_for_good())
+            else {
                 return false;
             };
             ranges.insert(replica.range_id);
@@ -83,9 +88,14 @@ impl Store {
             let Turns { header, waits, .. } = &turns;
             // Under the latches no range of ours can split.
             let mut shares = self.shares(header, &batch.requests)?;
-            let everything = everything();
+            let everything = LeaseView {
+                descriptor: everything(),
+                sequence: 0,
+                low_water: shares.iter().map(|share| share.low_water).max().unwrap_or_default(),
+                is_alone: true,
+            };
             let anchor = &shares.first().ok_or(Error::RangeMismatch)?.replica;
-            match self.evaluate(anchor, &everything, 0, header, &batch.requests, waits) {
+            match self.evaluate(anchor, &everything, header, &batch.requests, waits) {
                 Ok(product) => {
                     let Some(command) = product.command else {
                         self.take_effect(&product.effects, &[]);
@@ -121,14 +131,20 @@ impl Store {
                 continue;
             }
             let replica = self.states.ranges.by_key(key).ok_or(Error::RangeMismatch)?;
-            let (descriptor, lease_sequence) = self.lease_view(&replica)?;
-            if !descriptor.contains(key)
-                || !replica.is_alone()
+            let view = self.lease_view(&replica, Timestamp::ZERO)?;
+            if !view.descriptor.contains(key)
+                || !view.is_alone
                 || shares.len() >= self.config.together_ranges_max
             {
                 return Err(Error::RangeMismatch);
             }
-            shares.push(Share { replica, descriptor, lease_sequence, batch: WriteBatch::new() });
+            shares.push(Share {
+                replica,
+                descriptor: view.descriptor,
+                lease_sequence: view.sequence,
+                low_water: view.low_water,
+                batch: WriteBatch::new(),
+            });
         }
         Ok(shares)
     }
@@ -192,13 +208,14 @@ fn divide(command: Command, header: &BatchHeader, shares: &mut [Share]) -> Resul
 }
 
 /// The bounds within which such a commit is evaluated.
-fn everything() -> RangeDescriptor {
-    RangeDescriptor {
+fn everything() -> Arc<RangeDescriptor> {
+    Arc::new(RangeDescriptor {
         range_id: basalt_base::RangeId(0),
-        replica_id: basalt_base::ReplicaId(0),
         generation: 0,
         span: Span::new(keys::KEY_MIN, keys::KEY_MAX),
-    }
+        replicas: Vec::new(),
+        next_replica_id: basalt_base::ReplicaId(0),
+    })
 }
 
 /// What must happen once the log has decided, whoever still waits for it.

@@ -8,12 +8,12 @@ use basalt_kv_api::{
     BatchHeader, BatchRequest, BatchResponse, IgnoredSeqs, LockStrength, LockWait, Request, Response, Result,
     ScanBatch, Sender, TxnMeta, TxnPriority,
 };
-use basalt_raft::{NoTransport, Options};
+use basalt_raft::Options;
 use basalt_storage::MemoryEngine;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use crate::{LocalSender, Store, StoreConfig};
+use crate::{LocalSender, Network, Store, StoreConfig};
 
 /// The simulated node of the store; the clients are on another, so that they outlive it.
 const NODE: u64 = 1;
@@ -53,7 +53,8 @@ impl Machine {
         let (disk, engine) = self.state.lock().clone();
         let env = self.executor.env(NODE, disk);
         let options = Options { segment_bytes: 1 << 20, ..Options::default() };
-        Store::open(env, Arc::new(engine), options, Arc::new(NoTransport), self.config.clone()).await
+        Store::open(env, Arc::new(engine), options, Network::none(self.config.node_id), self.config.clone())
+            .await
     }
 
     pub fn disk(&self) -> SimDisk {

@@ -58,6 +58,7 @@ fn acknowledged_writes_survive_power_cuts_and_no_commit_is_half_there() {
             }
             let client = Client::new(machine.start().await);
             assert!(check(&client, &pairs).await, "a healthy store reads");
+            machine.sleep_ms(100).await;
             assert_eq!(client.store.latches_held(), 0);
         });
     }

@@ -10,10 +10,10 @@ use basalt_env::{
     BoxFuture, Clock, Env,
     sim::{SimDisk, SimExecutor},
 };
-use basalt_kv::{LocalSender, Store, StoreConfig};
+use basalt_kv::{LocalSender, Network, Store, StoreConfig};
 use basalt_kv_api::{ScanBatch, Sender};
 use basalt_planner::Field;
-use basalt_raft::{NoTransport, Options};
+use basalt_raft::Options;
 use basalt_sql::{
     Cancel, ConnectInfo, NeverCancel, Notice, Output, Session, SqlOptions, SqlServices,
     exec::Vectorized,
@@ -281,8 +281,9 @@ pub fn with_clock<F: Future<Output = ()>>(
     let env = executor.env(1, disk.clone());
     executor.clone().run(async {
         let engine = Arc::new(MemoryEngine::new());
-        let transport = Arc::new(NoTransport);
-        let store = Store::open(env.clone(), engine, Options::default(), transport, StoreConfig::default());
+        let config = StoreConfig::default();
+        let network = Network::none(config.node_id);
+        let store = Store::open(env.clone(), engine, Options::default(), network, config);
         let store = store.await.expect("a new store opens");
         let sender = wrap(Arc::new(LocalSender::new(store)));
         let client = TxnClient::new(env.clone(), sender, TxnOptions::default());

@@ -23,6 +23,7 @@ wire_enum!(Error {
     17 => Invalid(reason),
     18 => Corruption(reason),
     19 => Internal(reason),
+    20 => RangeNotFound,
 } instead {
     // The type behind it is known to the author of the program only; programs run where that is.
     Self::Program(error) => Self::Invalid(error.to_string())

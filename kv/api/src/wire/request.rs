@@ -53,4 +53,6 @@ wire_enum!(Request {
     12 => ClearRange { span },
     13 => GarbageCollect { span, threshold, keys_max },
     14 => AdminSplit { key },
+    15 => Increment { key, by },
+    16 => PutMeta { key, generation, descriptor },
 });

@@ -25,6 +25,8 @@ wire_enum!(Response {
     12 => ClearRange,
     13 => GarbageCollect { resume },
     14 => AdminSplit,
+    15 => Increment { sum },
+    16 => PutMeta,
 });
 
 /// Two lengths.

@@ -119,6 +119,8 @@ fn requests() -> Vec<Request> {
         Request::ClearRange { span: span() },
         Request::GarbageCollect { span: span(), threshold: Timestamp(3), keys_max: 4 },
         Request::AdminSplit { key: key("g") },
+        Request::Increment { key: key("n"), by: 16 },
+        Request::PutMeta { key: key("m"), generation: 3, descriptor: key("d") },
     ]
 }
 
@@ -140,6 +142,8 @@ fn responses() -> Vec<Response> {
         Response::ClearRange,
         Response::GarbageCollect { resume: None },
         Response::AdminSplit,
+        Response::Increment { sum: 17 },
+        Response::PutMeta,
     ]
 }
 
@@ -156,6 +160,7 @@ fn errors() -> Vec<Error> {
         Error::BelowGcThreshold { read_ts: Timestamp(6), threshold: Timestamp(7) },
         Error::KeyExists { key: key("k") },
         Error::RangeMismatch,
+        Error::RangeNotFound,
         Error::NotLeaseholder,
         Error::Ambiguous { reason: "the node is gone".into() },
         Error::DiskFull,

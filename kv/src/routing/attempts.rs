@@ -1,0 +1,186 @@
+//! One batch for one range, sent until somebody serves it.
+//!
+//! A node that refuses says who it thinks serves the range, so most detours are one step long. Where nobody serves (an
+//! election, a lease that must run out first), the replicas are asked in turn, with growing pauses, for as long as the
+//! store's patience lasts. A commit of which it is not known whether it was executed is not sent again.
+
+use std::{sync::Arc, time::Duration};
+
+use basalt_base::NodeId;
+use basalt_kv_api::{BatchRequest, BatchResponse, Error, Request, Result, wire};
+
+use super::{
+    Located, program,
+    remote::{PeerReply, PeerRequest},
+};
+use crate::{counts::Counters, peer::CallError, store::Store};
+
+/// Attempts without a pause between them.
+const AT_ONCE: u32 = 4;
+const PAUSE_MIN: Duration = Duration::from_millis(2);
+const PAUSE_MAX: Duration = Duration::from_millis(200);
+
+/// Where a batch comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// A function call: it happens once.
+    Here,
+    /// A message, which may have been sent twice.
+    Peer,
+}
+
+/// The attempts at one batch.
+#[derive(Default)]
+pub(crate) struct Attempts {
+    count: u32,
+    since: Option<Duration>,
+    last_asked: Option<NodeId>,
+}
+
+/// What one attempt gave.
+pub(crate) enum Attempt {
+    Answered(Result<BatchResponse>),
+    /// Nothing was done: look again for the range.
+    Again,
+}
+
+impl Attempts {
+    /// Waits a little before the next attempt; fails when it has taken too long.
+    pub async fn pause(&mut self, store: &Store, why: &str) -> Result<()> {
+        let now = store.env().clock.monotonic();
+        let since = *self.since.get_or_insert(now);
+        if now.saturating_sub(since) > store.config().routing_patience {
+            return Err(Error::Unavailable(why.to_owned()));
+        }
+        self.count += 1;
+        if self.count > AT_ONCE {
+            let doublings = (self.count - AT_ONCE).min(8);
+            let pause = (PAUSE_MIN * (1 << doublings)).min(PAUSE_MAX);
+            store.env().spawner.sleep(pause).await;
+        }
+        Ok(())
+    }
+
+    /// Whom to ask now: who serves the range as far as is known, or else each replica in turn.
+    fn target(&mut self, located: &Located, me: NodeId) -> Option<NodeId> {
+        let named = located.holder.filter(|holder| self.last_asked != Some(*holder));
+        let replicas = &located.descriptor.replicas;
+        let in_turn = || {
+            let here = replicas.iter().position(|place| place.node_id == me).unwrap_or(0);
+            let index = (here + self.count as usize) % replicas.len().max(1);
+            replicas.get(index).map(|place| place.node_id)
+        };
+        let target = named.or_else(in_turn);
+        self.last_asked = target;
+        target
+    }
+}
+
+impl Store {
+    /// Sends the batch, which lies in the range, to one of its replicas.
+    pub(crate) async fn attempt(
+        self: &Arc<Self>,
+        located: &Located,
+        batch: &BatchRequest,
+        attempts: &mut Attempts,
+    ) -> Attempt {
+        let me = self.ident().node_id;
+        let Some(target) = attempts.target(located, me) else {
+            self.cache.evict(&located.descriptor.span.start);
+            return Attempt::Again;
+        };
+        if target == me {
+            let result = self.attempt_here(located, batch).await;
+            return self.judge(located, result);
+        }
+        Counters::increment(&self.counters.batches_sent);
+        let stripped = program::has_program(batch).then(|| program::without_programs(batch));
+        let encoded = match wire::encode_request(stripped.as_ref().unwrap_or(batch)) {
+            Ok(encoded) => encoded,
+            Err(error) => return Attempt::Answered(Err(Error::Internal(error.to_string()))),
+        };
+        let request = PeerRequest::Batch { range_id: located.descriptor.range_id, batch: encoded };
+        let reply = match self.peers().call(target, request.encode()).await {
+            Ok(bytes) => PeerReply::decode(bytes),
+            Err(CallError::NotSent | CallError::Refused(_)) => {
+                self.cache.set_holder(&located.descriptor, None);
+                return Attempt::Again;
+            }
+            Err(CallError::Lost) => {
+                self.cache.set_holder(&located.descriptor, None);
+                if batch
+                    .requests
+                    .iter()
+                    .any(|request| matches!(request, Request::EndTxn { commit: true, .. }))
+                {
+                    let reason = format!("node {target} did not answer");
+                    return Attempt::Answered(Err(Error::Ambiguous { reason }));
+                }
+                return Attempt::Again;
+            }
+        };
+        let reply = match reply {
+            Ok(reply) => reply,
+            Err(error) => {
+                // A node that stops answers with nothing.
+                let reason = format!("node {target}: {error}");
+                return Attempt::Answered(Err(Error::Ambiguous { reason }));
+            }
+        };
+        if let Ok(response) = &reply.result {
+            // The clocks of all that a transaction has touched are behind its timestamps.
+            self.hear_of(response.now);
+        }
+        for hint in &reply.hints {
+            self.cache.insert(Arc::clone(&hint.descriptor), hint.holder);
+        }
+        let result = match (reply.result, stripped) {
+            (Ok(response), Some(_)) => program::run(batch, response),
+            (result, _) => result,
+        };
+        match result {
+            Err(Error::NotLeaseholder) if reply.hints.is_empty() => {
+                self.cache.set_holder(&located.descriptor, None);
+                Attempt::Again
+            }
+            Err(Error::NotLeaseholder) => Attempt::Again,
+            Err(Error::RangeNotFound | Error::RangeMismatch) if !reply.hints.is_empty() => Attempt::Again,
+            Err(Error::RangeNotFound | Error::RangeMismatch) => {
+                self.cache.evict(&located.descriptor.span.start);
+                Attempt::Again
+            }
+            result => {
+                self.cache.set_holder(&located.descriptor, Some(target));
+                Attempt::Answered(result)
+            }
+        }
+    }
+
+    async fn attempt_here(
+        self: &Arc<Self>,
+        located: &Located,
+        batch: &BatchRequest,
+    ) -> Result<BatchResponse> {
+        let replica = self.states.ranges.by_id(located.descriptor.range_id).ok_or(Error::RangeNotFound)?;
+        self.ensure_lease(&replica).await?;
+        self.execute(&replica, batch, Origin::Here).await
+    }
+
+    /// What a refusal by this node itself means for the route.
+    fn judge(&self, located: &Located, result: Result<BatchResponse>) -> Attempt {
+        match result {
+            Err(Error::NotLeaseholder) => {
+                let replica = self.states.ranges.by_id(located.descriptor.range_id);
+                let holder = replica.and_then(|replica| self.holder_of(&replica));
+                let me = self.ident().node_id;
+                self.cache.set_holder(&located.descriptor, holder.filter(|holder| *holder != me));
+                Attempt::Again
+            }
+            Err(Error::RangeNotFound | Error::RangeMismatch) => {
+                self.cache.evict(&located.descriptor.span.start);
+                Attempt::Again
+            }
+            result => Attempt::Answered(result),
+        }
+    }
+}

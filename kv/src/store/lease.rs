@@ -1,0 +1,282 @@
+//! The right to serve a range: who has it, for how long, and how it is kept.
+//!
+//! A range whose only replica is here has a lease without end, taken at the start ([`super::open`]). Every other lease
+//! has an end. It is taken by the leader of the group, in an entry of its own term: so when it is applied here, everything
+//! that an earlier leaseholder has had committed is applied, too. It is extended while it is used, and left to lapse when
+//! it is not, so that idle ranges cost nothing.
+//!
+//! A request is served only if the lease covers the highest timestamp that the request depends on with the largest
+//! difference of clocks to spare (*stasis*). The next lease begins at the end of this one, so it begins above all that was
+//! read here; the low-water mark of the range says so to writers.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use basalt_base::{NodeId, RangeId, Timestamp};
+use basalt_env::Env;
+use basalt_kv_api::{BatchHeader, Error, Request, Result};
+use basalt_raft::Role;
+use parking_lot::Mutex;
+
+use super::{Store, open::alive, proposal::raft_error};
+use crate::{
+    concurrency::{Access, LatchSpan, Signal},
+    counts::Counters,
+    replica::{Command, CommandOutcome, Header, Lease, LeaseTrigger, LeaseView, Replica, Trigger},
+};
+
+/// How often leases are looked at.
+const INTERVAL: Duration = Duration::from_millis(200);
+
+/// Proposals of leases that are under way, one a range.
+#[derive(Default)]
+pub struct Leases {
+    under_way: Mutex<BTreeMap<RangeId, Arc<Signal>>>,
+}
+
+impl Store {
+    /// The lease under which a request may be evaluated now. `at`: the highest timestamp that it depends on.
+    pub(super) fn lease_view(&self, replica: &Replica, at: Timestamp) -> Result<LeaseView> {
+        let stasis_ms = self.stasis_ms();
+        let lease = replica.lease();
+        let at = if lease.expires() { at.max(self.now()?) } else { at };
+        let view = replica.lease_view(self.ident.node_id, self.incarnation, at, stasis_ms);
+        view.ok_or(Error::NotLeaseholder)
+    }
+
+    /// Whether this process holds the lease now.
+    pub(super) fn serves(&self, replica: &Replica) -> bool {
+        let lease = replica.lease();
+        lease.is_of(self.ident.node_id, self.incarnation)
+            && (!lease.expires() || self.now().is_ok_and(|now| lease.covers(now, self.stasis_ms())))
+    }
+
+    fn stasis_ms(&self) -> u64 {
+        u64::try_from(self.config.clock_offset_max.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Takes or extends the lease if that is up to this replica; [`Error::NotLeaseholder`] if it is not.
+    pub(crate) async fn ensure_lease(self: &Arc<Self>, replica: &Arc<Replica>) -> Result<()> {
+        let deadline = self.env.clock.monotonic() + self.config.lease_duration;
+        loop {
+            let lease = replica.lease();
+            if !lease.expires() && lease.is_of(self.ident.node_id, self.incarnation) {
+                return Ok(());
+            }
+            let now = self.now()?;
+            let view = replica.lease_view(self.ident.node_id, self.incarnation, now, self.stasis_ms());
+            if view.is_some() {
+                return Ok(());
+            }
+            let is_ours = lease.is_of(self.ident.node_id, self.incarnation);
+            if !is_ours && lease.expires() && now < lease.expiration
+                || !self.leads(replica)
+                || self.env.clock.monotonic() >= deadline
+            {
+                return Err(Error::NotLeaseholder);
+            }
+            let is_new = !is_ours || replica.is_revoked();
+            self.propose_lease(replica, |old| self.next_lease(replica, old, now, is_new)).await?;
+        }
+    }
+
+    fn leads(&self, replica: &Replica) -> bool {
+        let status = self.raft().status(replica.range_id);
+        status.is_some_and(|status| status.role == Role::Leader && status.replica_id == replica.replica_id)
+    }
+
+    fn lease_end(&self, now: Timestamp) -> Timestamp {
+        now.add_ms(u64::try_from(self.config.lease_duration.as_millis()).unwrap_or(u64::MAX >> 22))
+    }
+
+    /// A lease of this process that follows `old`.
+    pub(super) fn next_lease(
+        &self,
+        replica: &Replica,
+        old: &Lease,
+        now: Timestamp,
+        is_new: bool,
+    ) -> LeaseTrigger {
+        let expiration = if replica.is_alone() { Timestamp::ZERO } else { self.lease_end(now) };
+        let lease = if is_new {
+            Lease {
+                sequence: old.sequence + 1,
+                node_id: self.ident.node_id,
+                incarnation: self.incarnation,
+                start: now.max(old.expiration).max(old.start.next()),
+                expiration,
+            }
+        } else {
+            Lease { expiration: self.lease_end(now), ..*old }
+        };
+        LeaseTrigger { lease, replaces: old.expiration, is_transfer: false }
+    }
+
+    /// Proposes what `next` makes of the lease in force, unless somebody does already: then waits for that.
+    async fn propose_lease(
+        self: &Arc<Self>,
+        replica: &Arc<Replica>,
+        next: impl FnOnce(&Lease) -> LeaseTrigger,
+    ) -> Result<()> {
+        let (done, is_first) = {
+            let mut under_way = self.leases.under_way.lock();
+            match under_way.get(&replica.range_id) {
+                Some(done) => (Arc::clone(done), false),
+                None => {
+                    let done = Arc::new(Signal::default());
+                    under_way.insert(replica.range_id, Arc::clone(&done));
+                    (done, true)
+                }
+            }
+        };
+        if is_first {
+            Counters::increment(&self.counters.lease_proposals);
+            let trigger = next(&replica.lease());
+            if !replica.lease().expires() && trigger.lease.expires() {
+                replica.cap_at(trigger.lease.expiration);
+            }
+            let proposal = self.raft().propose(replica.range_id, lease_command(replica, trigger).encode());
+            let (store, range_id, done) = (Arc::clone(self), replica.range_id, Arc::clone(&done));
+            // Goes on when nobody waits any more: its outcome is what the next proposal depends on.
+            let task = async move {
+                if let Err(error) = proposal.await {
+                    tracing::debug!(range = %range_id, %error, "no lease");
+                }
+                store.leases.under_way.lock().remove(&range_id);
+                done.fire();
+            };
+            self.env.spawner.spawn("kv lease", Box::pin(task));
+        }
+        let patience = self.env.spawner.sleep(self.config.lease_duration);
+        tokio::select! {
+            biased;
+            () = done.wait() => Ok(()),
+            () = patience => Err(Error::NotLeaseholder),
+        }
+    }
+
+    /// Gives a lease without end one, which must be in force before another replica can be.
+    pub(super) async fn limit_lease(self: &Arc<Self>, replica: &Arc<Replica>) -> Result<()> {
+        if replica.lease().expires() {
+            return Ok(());
+        }
+        // Commits over several ranges rely on the lease that it had before.
+        let mut guard = self.latches.acquire(everything_in(&replica.descriptor().span));
+        guard.wait().await;
+        let now = self.now()?;
+        self.propose_lease(replica, |old| LeaseTrigger {
+            lease: Lease { expiration: self.lease_end(now), ..*old },
+            replaces: old.expiration,
+            is_transfer: false,
+        })
+        .await?;
+        if replica.lease().expires() { Ok(()) } else { Err(Error::NotLeaseholder) }
+    }
+
+    /// Gives the lease to the given incarnation of a node that has a replica, and leads it to lead. Nothing is served here
+    /// from the moment when the last request has ended, until it is known that this has failed.
+    pub async fn transfer_lease(
+        self: &Arc<Self>,
+        replica: &Arc<Replica>,
+        node_id: NodeId,
+        incarnation: u64,
+    ) -> Result<()> {
+        let descriptor = replica.descriptor();
+        let target = descriptor
+            .replica_on(node_id)
+            .ok_or_else(|| Error::Invalid(format!("node {node_id} has no replica of the range")))?;
+        let mut guard = self.latches.acquire(everything_in(&descriptor.span));
+        guard.wait().await;
+        let view = self.lease_view(replica, Timestamp::ZERO)?;
+        if view.is_alone {
+            return Err(Error::Invalid("a range with one replica keeps its lease".to_owned()));
+        }
+        replica.revoke(view.sequence);
+        let start = self.now()?.max(replica.highest_served().next());
+        let old = replica.lease();
+        let lease = Lease {
+            sequence: old.sequence + 1,
+            node_id,
+            incarnation,
+            start,
+            expiration: self.lease_end(start),
+        };
+        let trigger = LeaseTrigger { lease, replaces: old.expiration, is_transfer: true };
+        let proposal = self.raft().propose(replica.range_id, lease_command(replica, trigger).encode());
+        // However it ends, the lease of before is not used again: if it is still in force, a new one follows it.
+        let outcome = proposal.await.map_err(raft_error)?;
+        let rejected = outcome.downcast::<CommandOutcome>().is_ok_and(|outcome| outcome.rejected.is_some());
+        drop(guard);
+        if rejected {
+            return Err(Error::NotLeaseholder);
+        }
+        Counters::increment(&self.counters.lease_transfers);
+        self.raft().transfer_leader(replica.range_id, target).map_err(raft_error)
+    }
+
+    /// Extends leases that are used.
+    pub(super) async fn keep_leases(store: Weak<Self>, env: Env) {
+        loop {
+            env.spawner.sleep(INTERVAL).await;
+            let Some(store) = alive(&store) else { return };
+            let Ok(now) = store.now() else { continue };
+            for replica in store.states.ranges.all() {
+                store.keep_lease(&replica, now);
+            }
+        }
+    }
+
+    fn keep_lease(self: &Arc<Self>, replica: &Arc<Replica>, now: Timestamp) {
+        let lease = replica.lease();
+        let is_ours = lease.is_of(self.ident.node_id, self.incarnation);
+        if !is_ours || !lease.expires() || replica.is_revoked() {
+            return;
+        }
+        let half = self.config.lease_duration / 2;
+        let half_ms = u64::try_from(half.as_millis()).unwrap_or(u64::MAX >> 22);
+        if now.add_ms(half_ms) < lease.expiration || replica.served() == 0 || !self.leads(replica) {
+            return;
+        }
+        replica.take_served();
+        let (store, replica) = (Arc::clone(self), Arc::clone(replica));
+        let task = async move {
+            let extension = |old: &Lease| store.next_lease(&replica, old, now, false);
+            if let Err(error) = store.propose_lease(&replica, extension).await {
+                tracing::debug!(range = %replica.range_id, %error, "a lease was not extended");
+            }
+        };
+        self.env.spawner.spawn("kv lease extension", Box::pin(task));
+    }
+}
+
+pub(super) fn lease_command(replica: &Replica, trigger: LeaseTrigger) -> Command {
+    let state = replica.state();
+    Command {
+        header: Header {
+            lease_sequence: state.lease.sequence,
+            generation: state.descriptor.generation,
+            ..Header::default()
+        },
+        trigger: Trigger::Lease(trigger),
+        ..Command::default()
+    }
+}
+
+/// Excludes every request of the range.
+pub(super) fn everything_in(span: &basalt_base::Span) -> Vec<LatchSpan> {
+    let spans = [span.clone(), basalt_base::keys::range_local_span(span)];
+    spans.into_iter().map(|span| LatchSpan::span(span, Access::Write, Timestamp::ZERO)).collect()
+}
+
+/// The highest timestamp that the outcome of the requests depends on.
+pub(super) fn highest_timestamp(header: &BatchHeader, requests: &[Request]) -> Timestamp {
+    let start = header.txn.as_ref().map_or(header.timestamp, |txn| txn.read_ts.max(txn.write_ts));
+    requests.iter().fold(start, |highest, request| match request {
+        Request::Refresh { to, .. } => highest.max(*to),
+        Request::PushTxn { push_to, .. } => highest.max(*push_to),
+        _ => highest,
+    })
+}

@@ -1,0 +1,149 @@
+//! Keeping as many replicas of each range as are wanted: the leaseholder's work.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Weak},
+};
+
+use basalt_base::{NodeId, ReplicaId};
+use basalt_env::Env;
+use basalt_kv_api::{Error, Result};
+use basalt_raft::MembershipChange;
+
+use super::{
+    Store,
+    allocator::{Candidate, Health, Reached, Step, next_step},
+    open::alive,
+    proposal::raft_error,
+};
+use crate::{
+    counts::Counters,
+    replica::{Command, Header, Place, Replica, Trigger},
+};
+
+impl Store {
+    pub(super) async fn run_replicate(store: Weak<Self>, env: Env) {
+        let Some(interval) = alive(&store).map(|store| store.config.replicate_interval) else { return };
+        loop {
+            env.spawner.sleep(interval).await;
+            let Some(store) = alive(&store) else { return };
+            if store.directory.nodes().len() < 2 {
+                continue;
+            }
+            let nodes = store.candidates();
+            for replica in store.states.ranges.all() {
+                if !store.serves(&replica) {
+                    continue;
+                }
+                if let Err(error) = store.replicate(&replica, &nodes).await {
+                    tracing::debug!(range = %replica.range_id, %error, "its replicas stay as they are");
+                }
+            }
+        }
+    }
+
+    /// All nodes and how they are.
+    fn candidates(&self) -> Vec<Candidate> {
+        let mut replicas: BTreeMap<NodeId, usize> = BTreeMap::new();
+        for replica in self.states.ranges.all() {
+            for place in &replica.descriptor().replicas {
+                *replicas.entry(place.node_id).or_default() += 1;
+            }
+        }
+        let candidate = |node: basalt_kv_api::NodeInfo| {
+            let health = if node.node_id == self.ident.node_id {
+                if node.draining { Health::Draining } else { Health::Live }
+            } else if self.peers.is_up(node.node_id) {
+                if node.draining { Health::Draining } else { Health::Live }
+            } else if self.silent_for(node.node_id) > self.config.dead_after {
+                Health::Dead
+            } else {
+                Health::Silent
+            };
+            let replicas = replicas.get(&node.node_id).copied().unwrap_or(0);
+            Candidate { node_id: node.node_id, health, locality: node.locality, replicas }
+        };
+        self.directory.nodes().into_iter().map(candidate).collect()
+    }
+
+    /// How long nothing was heard of a node; at most as long as this process has listened.
+    fn silent_for(&self, node_id: NodeId) -> std::time::Duration {
+        let listening = self.env.clock.monotonic().saturating_sub(self.started);
+        self.peers.last_heard(node_id).unwrap_or(listening)
+    }
+
+    async fn replicate(self: &Arc<Self>, replica: &Arc<Replica>, nodes: &[Candidate]) -> Result<()> {
+        let (descriptor, membership) = (replica.descriptor(), replica.membership());
+        let Some(status) = self.raft().status(replica.range_id) else { return Ok(()) };
+        let progress = self.raft().progress(replica.range_id).unwrap_or_default();
+        let reached: Vec<Reached> = progress
+            .iter()
+            .map(|progress| Reached { replica_id: progress.replica_id, matched: progress.matched })
+            .collect();
+        let wanted = self.config.replicas_wanted;
+        let step = next_step(
+            &descriptor,
+            &membership,
+            &reached,
+            status.last_index,
+            nodes,
+            self.ident.node_id,
+            wanted,
+        );
+        match step {
+            None => Ok(()),
+            Some(Step::AddLearner(node_id)) => {
+                // Somebody else could lead, so somebody else must be able to get the lease.
+                self.limit_lease(replica).await?;
+                let place = Place { node_id, replica_id: replica.descriptor().next_replica_id };
+                self.wires.note(replica.range_id, place.replica_id, node_id);
+                let change = vec![MembershipChange::AddLearner(place.replica_id)];
+                self.change_members(replica, change, vec![place]).await
+            }
+            Some(Step::Promote { learner, instead_of }) => {
+                let mut changes = vec![MembershipChange::AddVoter(learner)];
+                changes.extend(instead_of.map(MembershipChange::Remove));
+                self.change_members(replica, changes, Vec::new()).await?;
+                Counters::increment(&self.counters.replicas_added);
+                if instead_of.is_some() {
+                    Counters::increment(&self.counters.replicas_removed);
+                }
+                Ok(())
+            }
+            Some(Step::Remove(gone)) => {
+                self.change_members(replica, vec![MembershipChange::Remove(gone)], Vec::new()).await?;
+                Counters::increment(&self.counters.replicas_removed);
+                Ok(())
+            }
+        }
+    }
+
+    /// Changes the members of the group. Whatever becomes of the lease meanwhile, descriptor and membership agree.
+    async fn change_members(
+        &self,
+        replica: &Replica,
+        changes: Vec<MembershipChange>,
+        places: Vec<Place>,
+    ) -> Result<()> {
+        if let Some(place) = places.first()
+            && place.replica_id < ReplicaId(1)
+        {
+            return Err(Error::Internal("replica ids begin at one".to_owned()));
+        }
+        let state = replica.state();
+        let header = Header {
+            lease_sequence: state.lease.sequence,
+            generation: state.descriptor.generation,
+            ..Header::default()
+        };
+        let command = Command { header, trigger: Trigger::Replicas(places), ..Command::default() };
+        tracing::info!(range = %replica.range_id, ?changes, "changing replicas");
+        let proposal = self.raft().change_membership(replica.range_id, changes, command.encode());
+        let patience = self.env.spawner.sleep(self.config.proposal_patience);
+        tokio::select! {
+            biased;
+            outcome = proposal => outcome.map(drop).map_err(raft_error),
+            () = patience => Err(Error::Unavailable("the range does not decide".to_owned())),
+        }
+    }
+}
