@@ -1,18 +1,24 @@
 //! Assembling a node as `server` does, over the simulated environment.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use basalt_env::Env;
 use basalt_kv::{LocalSender, Network, RANGE_BYTES_MIN, Store, StoreConfig};
 use basalt_kv_api::Result;
-use basalt_raft::Options;
+use basalt_raft::{Options, StoreIdent};
 use basalt_storage::MemoryEngine;
 use basalt_txn::TxnClient;
 
 use crate::{Parameters, node::Running, workload};
 
 /// Opens the store (recovery included) and begins to serve.
-pub(crate) async fn boot(env: Env, engine: MemoryEngine, parameters: &Parameters) -> Result<Running> {
+pub(crate) async fn boot(
+    env: Env,
+    engine: MemoryEngine,
+    network: Network,
+    join: Option<StoreIdent>,
+    parameters: &Parameters,
+) -> Result<Running> {
     let options = Options {
         segment_bytes: parameters.log_segment_bytes,
         log_bytes_max: parameters.log_bytes_max,
@@ -23,10 +29,12 @@ pub(crate) async fn boot(env: Env, engine: MemoryEngine, parameters: &Parameters
         timestamp_cache_entries: parameters.timestamp_cache_entries,
         txn_markers_max: parameters.txn_markers_max,
         together_ranges_max: parameters.together_ranges_max,
-        clock_offset_max: Duration::from_millis(250),
+        clock_offset_max: parameters.clock_offset_max,
+        join,
+        replicas_wanted: parameters.replicas,
+        dead_after: parameters.dead_after,
         ..StoreConfig::default()
     };
-    let network = Network::none(config.node_id);
     let store = Store::open(env.clone(), Arc::new(engine), options, network, config).await?;
     let client =
         TxnClient::new(env, Arc::new(LocalSender::new(store.clone())), workload::options(parameters));

@@ -1,11 +1,13 @@
-//! A node on a simulated environment: production code of raft, kv and txn, one thread, a seeded schedule, virtual time,
-//! and a disk that forgets what was not synced.
+//! Nodes on a simulated environment: production code of raft, kv and txn, one thread, a seeded schedule, virtual time, a
+//! network that loses and cuts, and disks that forget what was not synced.
 //!
 //! A run is a function of its seed. It works under faults, heals, and must then be explained: balances by receipts,
 //! registers by a linear order, locks by living transactions, ranges by one tiling of the key space.
 
 mod boot;
 pub mod check;
+pub mod cluster;
+mod link;
 pub mod nemesis;
 pub mod node;
 mod parameters;

@@ -26,6 +26,9 @@ struct Arguments {
     /// Goes on with further seeds until so many minutes have passed.
     #[arg(long)]
     minutes: Option<f64>,
+    /// Nodes of the cluster.
+    #[arg(long, default_value_t = 1)]
+    nodes: u64,
     /// Instead of the one that each seed draws.
     #[arg(long)]
     workload: Option<WorkloadChoice>,
@@ -82,7 +85,9 @@ fn start(arguments: &Arguments) -> Result<bool, String> {
     let mut reached = BTreeMap::<&str, u64>::new();
     let mut seed = first;
     while !enough(seed) {
-        let options = RunOptions { seed, mix, corners: arguments.corners, bug, print: arguments.trace };
+        let nodes = arguments.nodes;
+        let options =
+            RunOptions { seed, nodes, mix, corners: arguments.corners, bug, print: arguments.trace };
         let mut report = run(&options);
         if arguments.check_determinism {
             let again = run(&RunOptions { print: false, ..options.clone() });

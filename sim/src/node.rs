@@ -5,23 +5,27 @@
 
 use std::{sync::Arc, time::Duration};
 
-use basalt_base::Key;
+use basalt_base::{Key, NodeId, StoreId};
 use basalt_env::{
     BoxFuture, Rng,
-    sim::{SimDisk, SimExecutor, Tear},
+    sim::{SimDisk, SimExecutor, SimNetwork, SimNodeClock, Tear},
 };
-use basalt_kv::Store;
+use basalt_kv::{Network, PeerConfig, Store};
+use basalt_kv_api::Directory;
+use basalt_raft::StoreIdent;
 use basalt_storage::{MemoryEngine, memory::Fault};
 use basalt_txn::TxnClient;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::{Parameters, Violations, boot::boot, trace::Trace, workload::Context};
+use crate::{Parameters, Violations, boot::boot, link::SimLink, trace::Trace, workload::Context};
 
 /// Recovery that takes longer than this virtual time is a violation.
 const BOOT_MAX: Duration = Duration::from_secs(60);
 /// A client's pause before it asks again.
-const PAUSE: Duration = Duration::from_millis(100);
+pub(crate) const PAUSE: Duration = Duration::from_millis(100);
+/// Groups of tasks that one node may have, one after the other.
+const GROUPS_A_NODE: u64 = 1 << 32;
 const DISK_CAPACITY: u64 = 1 << 40;
 
 pub(crate) struct Running {
@@ -30,6 +34,8 @@ pub(crate) struct Running {
 }
 
 struct State {
+    /// Whose cluster it belongs to, if it did not begin it.
+    join: Option<StoreIdent>,
     disk: SimDisk,
     engine: MemoryEngine,
     running: Option<Running>,
@@ -48,7 +54,11 @@ struct State {
 /// Cheap to clone.
 #[derive(Clone)]
 pub struct Node {
+    number: u64,
     executor: SimExecutor,
+    network: SimNetwork,
+    directory: Arc<dyn Directory>,
+    clock: SimNodeClock,
     parameters: Arc<Parameters>,
     trace: Trace,
     violations: Violations,
@@ -57,16 +67,20 @@ pub struct Node {
 
 impl Node {
     pub fn new(
+        number: u64,
         executor: SimExecutor,
+        network: SimNetwork,
+        directory: Arc<dyn Directory>,
         parameters: Arc<Parameters>,
         trace: Trace,
         violations: Violations,
     ) -> Self {
         let state = State {
+            join: None,
             disk: SimDisk::new(),
             engine: MemoryEngine::new(),
             running: None,
-            group: 1,
+            group: number * GROUPS_A_NODE,
             crashes: 0,
             commits: 0,
             ranges: 0,
@@ -74,24 +88,55 @@ impl Node {
             was_full: false,
             healed: false,
         };
-        let node = Self { executor, parameters, trace, violations, state: Arc::new(Mutex::new(state)) };
+        let clock = SimNodeClock::new(&executor);
+        let state = Arc::new(Mutex::new(state));
+        let node = Self { number, executor, network, directory, clock, parameters, trace, violations, state };
         node.slow_disk();
         node
     }
 
+    /// The node is to join a cluster when it starts.
+    pub fn join(&self, cluster_id: u128) {
+        let ident = StoreIdent { cluster_id, node_id: NodeId(self.number), store_id: StoreId(self.number) };
+        self.state.lock().join = Some(ident);
+    }
+
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    pub fn clock(&self) -> &SimNodeClock {
+        &self.clock
+    }
+
+    fn network(&self) -> Network {
+        if self.parameters.nodes == 1 {
+            return Network::none(NodeId(self.number));
+        }
+        let link = SimLink { network: self.network.clone(), node: self.number };
+        let config =
+            PeerConfig { clock_offset_max: self.parameters.clock_offset_max, ..PeerConfig::default() };
+        Network { link: Arc::new(link), directory: Arc::clone(&self.directory), config }
+    }
+
     /// Begins recovery; [`Node::until_up`] waits for its end.
     pub fn start(&self) {
-        let (group, disk, engine) = {
+        let (group, disk, engine, join) = {
             let state = self.state.lock();
-            (state.group, state.disk.clone(), state.engine.clone())
+            (state.group, state.disk.clone(), state.engine.clone(), state.join)
         };
         let node = self.clone();
-        let env = self.executor.env(group, disk);
+        let env = if self.parameters.nodes == 1 {
+            self.executor.env(group, disk)
+        } else {
+            self.executor.env_with(group, disk, &self.clock)
+        };
         let spawner = env.spawner.clone();
         let task = async move {
-            match boot(env, engine, &node.parameters).await {
+            match boot(env, engine, node.network(), join, &node.parameters).await {
                 Ok(running) => {
-                    node.trace.line(|| format!("node is up, {} ranges", running.store.ranges().len()));
+                    let ranges = running.store.ranges().len();
+                    node.trace.line(|| format!("node {} is up, {ranges} ranges", node.number));
                     node.state.lock().running = Some(running);
                 }
                 Err(error) => node.start_again(&error),
@@ -102,12 +147,12 @@ impl Node {
 
     /// The process ends with an error; somebody starts it again.
     fn start_again(&self, error: &basalt_kv_api::Error) {
-        self.trace.line(|| format!("node does not start: {error}"));
+        self.trace.line(|| format!("node {} does not start: {error}", self.number));
         let mut state = self.state.lock();
         let starved = state.disk_full
             && matches!(error, basalt_kv_api::Error::DiskFull | basalt_kv_api::Error::Unavailable(_));
         if !starved && !state.was_full {
-            self.violations.report(format!("the store does not open: {error}"));
+            self.violations.report(format!("the store of node {} does not open: {error}", self.number));
         }
         let failed = state.group;
         state.group += 1;
@@ -116,6 +161,7 @@ impl Node {
         let node = self.clone();
         let task = async move {
             node.pause().await;
+            node.network.disconnect(node.number);
             node.executor.kill(failed);
             {
                 let mut state = node.state.lock();
@@ -136,7 +182,7 @@ impl Node {
         let deadline = self.executor.now() + BOOT_MAX;
         while self.state.lock().running.is_none() {
             if self.executor.now() > deadline {
-                self.violations.report(format!("the node is not up after {BOOT_MAX:?}"));
+                self.violations.report(format!("node {} is not up after {BOOT_MAX:?}", self.number));
                 return;
             }
             self.pause().await;
@@ -145,10 +191,6 @@ impl Node {
 
     pub async fn pause(&self) {
         self.executor.sleep(PAUSE).await;
-    }
-
-    pub(crate) fn executor(&self) -> &SimExecutor {
-        &self.executor
     }
 
     /// The range of a key, by where it begins.
@@ -190,6 +232,7 @@ impl Node {
             }
             (group, running)
         };
+        self.network.disconnect(self.number);
         self.executor.kill(group);
         drop(running);
         // Destructors may have started tasks.
@@ -201,7 +244,10 @@ impl Node {
         let tear = if self.parameters.tear { Tear::Random(&context.rng) } else { Tear::Lose };
         state.disk = state.disk.crash(tear);
         drop(state);
-        self.trace.line(|| format!("crash: the engine keeps {kept} of {unflushed} unflushed batches"));
+        let number = self.number;
+        self.trace.line(|| {
+            format!("node {number} crashes: the engine keeps {kept} of {unflushed} unflushed batches")
+        });
         self.slow_disk();
         self.apply_disk_full();
     }
@@ -217,7 +263,7 @@ impl Node {
         };
         self.executor.spawner(group).spawn("shutdown", Box::pin(task));
         let outcome = receiver.await;
-        self.trace.line(|| format!("shutdown: {outcome:?}"));
+        self.trace.line(|| format!("node {} shuts down: {outcome:?}", self.number));
     }
 
     pub fn set_disk_full(&self, full: bool) {
@@ -264,7 +310,7 @@ impl Node {
             let state = self.state.lock();
             (state.running.is_none(), state.group)
         };
-        self.trace.line(|| format!("healed; down {down}, incarnation {group}"));
+        self.trace.line(|| format!("node {} healed; down {down}, incarnation {group}", self.number));
     }
 
     /// Lets go of everything, at the end of a run.

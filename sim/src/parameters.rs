@@ -14,6 +14,13 @@ pub enum Mix {
 
 #[derive(Clone, Debug)]
 pub struct Parameters {
+    /// Nodes of the cluster; one has no network.
+    pub nodes: u64,
+    /// Replicas wanted of each range.
+    pub replicas: usize,
+    pub clock_offset_max: Duration,
+    /// Silence after which a node's replicas are replaced.
+    pub dead_after: Duration,
     pub mix: Mix,
     pub clients: usize,
     pub accounts: u64,
@@ -49,10 +56,29 @@ pub struct Parameters {
     pub corners: bool,
     pub log_segment_bytes: u64,
     pub log_bytes_max: u64,
+    pub network: NetworkFaults,
+}
+
+/// What befalls the network of a cluster, and what only clusters do.
+#[derive(Clone, Debug, Default)]
+pub struct NetworkFaults {
+    pub delay_max: Duration,
+    pub slow_one_in: u64,
+    pub slow_max: Duration,
+    pub drop_one_in: u64,
+    pub duplicate_one_in: u64,
+    pub in_order: bool,
+    /// Mean time between partitions of all kinds.
+    pub partition_every: Option<Duration>,
+    /// How long they last, at most.
+    pub partition_for: Duration,
+    /// How far each clock may be off.
+    pub clock_offset: Duration,
+    pub lease_transfer_every: Option<Duration>,
 }
 
 impl Parameters {
-    pub fn from_seed(seed: u64, mix: Option<Mix>, corners: Option<bool>) -> Self {
+    pub fn from_seed(seed: u64, nodes: u64, mix: Option<Mix>, corners: Option<bool>) -> Self {
         // A stream of its own: adding a draw elsewhere must not change the parameters.
         let rng = SimRng::new(seed ^ 0x9e37_79b9_7f4a_7c15);
         let pick = |choices: &[u64]| choices[rng.below(choices.len())];
@@ -62,7 +88,12 @@ impl Parameters {
             (rng.below(one_in) != 0).then_some(every)
         };
         let drawn_mix = [Mix::Bank, Mix::Register, Mix::Both][rng.below(3)];
-        Self {
+        let mut parameters = Self {
+            nodes,
+            replicas: 3,
+            clock_offset_max: Duration::from_millis(250),
+            dead_after: Duration::from_secs(30),
+            network: NetworkFaults::default(),
             mix: mix.unwrap_or(drawn_mix),
             clients: rng.below(7) + 2,
             accounts: between(3, 24),
@@ -89,6 +120,36 @@ impl Parameters {
             // Last, so that what older seeds drew stays as it was.
             together_ranges_max: usize::try_from(pick(&[1, 2, 16])).expect("fits"),
             corners: corners.unwrap_or(rng.coin()),
+        };
+        if nodes > 1 {
+            parameters.draw_cluster(&rng);
         }
+        parameters
+    }
+
+    /// What only several nodes have.
+    fn draw_cluster(&mut self, rng: &SimRng) {
+        let pick = |choices: &[u64]| choices[rng.below(choices.len())];
+        let between = |low: u64, high: u64| low + rng.next_u64() % (high - low + 1);
+        let sometimes = |one_in: usize, low_ms: u64, high_ms: u64| {
+            let every = Duration::from_millis(between(low_ms, high_ms));
+            (rng.below(one_in) != 0).then_some(every)
+        };
+        self.replicas = if self.nodes >= 5 && rng.below(4) == 0 { 5 } else { 3 };
+        self.dead_after = Duration::from_secs(pick(&[5, 30]));
+        self.duration = Duration::from_millis(between(20_000, 60_000));
+        self.crash_every = self.crash_every.map(|every| every * 2);
+        self.network = NetworkFaults {
+            delay_max: Duration::from_micros(pick(&[500, 2_000, 20_000])),
+            slow_one_in: pick(&[0, 100, 1_000]),
+            slow_max: Duration::from_millis(between(20, 2_000)),
+            drop_one_in: pick(&[0, 50, 1_000]),
+            duplicate_one_in: pick(&[0, 20, 1_000]),
+            in_order: rng.coin(),
+            partition_every: sometimes(4, 1_000, 10_000),
+            partition_for: Duration::from_millis(between(200, 8_000)),
+            clock_offset: Duration::from_millis(pick(&[0, 20, 90])),
+            lease_transfer_every: sometimes(4, 500, 5_000),
+        };
     }
 }

@@ -18,9 +18,9 @@ use basalt_txn::TxnConfig;
 
 use crate::{
     Mix, Parameters, Violations,
-    check::quiescent,
+    check::{quiescent, replicas},
+    cluster::Cluster,
     nemesis::{Nemesis, split_somewhere},
-    node::Node,
     reached::Reached,
     trace::Trace,
     workload::{Context, Ended, Workloads, transact},
@@ -36,6 +36,8 @@ const LOCK_ROUNDS_MAX: u32 = 12;
 #[derive(Clone, Debug, Default)]
 pub struct RunOptions {
     pub seed: u64,
+    /// Nodes of the cluster; zero is one.
+    pub nodes: u64,
     pub mix: Option<Mix>,
     /// Instead of what the seed draws.
     pub corners: Option<bool>,
@@ -62,7 +64,7 @@ pub struct Report {
 
 /// Runs one seed to its end.
 pub fn run(options: &RunOptions) -> Report {
-    let parameters = Parameters::from_seed(options.seed, options.mix, options.corners);
+    let parameters = Parameters::from_seed(options.seed, options.nodes.max(1), options.mix, options.corners);
     let executor = SimExecutor::new(options.seed);
     let trace = Trace::new(options.print);
     let observer = trace.clone();
@@ -83,9 +85,9 @@ pub fn run(options: &RunOptions) -> Report {
         violations: Vec::new(),
     };
     let parameters = Arc::new(parameters);
-    let node = Node::new(executor.clone(), parameters.clone(), trace.clone(), violations.clone());
+    let cluster = Cluster::new(executor.clone(), &parameters, &trace, &violations);
     let context = Context {
-        node: node.clone(),
+        cluster: cluster.clone(),
         parameters,
         violations: violations.clone(),
         trace: trace.clone(),
@@ -103,13 +105,13 @@ pub fn run(options: &RunOptions) -> Report {
         violations.report(format!("panic: {}", text.unwrap_or_default()));
     }
     basalt_env::plant(None);
-    report.crashes = node.crashes();
-    report.ranges = node.range_count();
+    report.crashes = cluster.crashes();
+    report.ranges = cluster.range_count();
     report.commits = simulation.commits.load(Ordering::Relaxed);
     report.virtual_time = executor.now();
     report.reached = reached.take();
     // Everything that still runs is dropped in a fixed order.
-    node.stop();
+    cluster.stop();
     executor.clear();
     report.hash = trace.hash();
     report.events = trace.events();
@@ -127,8 +129,7 @@ impl Simulation {
     async fn run(&self) {
         let context = &self.context;
         let workloads = Workloads::new(context.clone());
-        context.node.start();
-        context.node.until_up().await;
+        context.cluster.found().await;
         workloads.bank.set_up().await;
         for _ in 0..context.parameters.splits_at_start {
             split_somewhere(context).await;
@@ -164,7 +165,7 @@ impl Simulation {
         self.executor.sleep(context.parameters.duration).await;
         nemesis.stop();
         context.trace.line(|| "heal".to_owned());
-        context.node.heal();
+        context.cluster.heal();
         stopped.store(true, Ordering::SeqCst);
         if !self.until(|| left.load(Ordering::SeqCst) == 0).await {
             let clients = left.load(Ordering::SeqCst);
@@ -180,14 +181,22 @@ impl Simulation {
                 .report(format!("faults are still under way {HEAL_MAX:?} after the last began"));
             return;
         }
-        context.node.until_up().await;
+        context.cluster.until_up().await;
         self.settle(&workloads).await;
-        self.commits.store(context.node.commits(), Ordering::Relaxed);
+        self.commits.store(context.cluster.commits(), Ordering::Relaxed);
         // What was read must also be what is durable.
-        context.node.crash(context);
-        context.node.start();
-        context.node.until_up().await;
+        for node in context.cluster.nodes() {
+            node.crash(context);
+            node.start();
+        }
+        context.cluster.until_up().await;
         self.settle(&workloads).await;
+        if context.parameters.nodes > 1 && !self.until(|| replicas::differ(context).is_none()).await {
+            let difference = replicas::differ(context).unwrap_or_default();
+            context
+                .violations
+                .report(format!("replicas differ {HEAL_MAX:?} after the last fault: {difference}"));
+        }
         // Meta entries that a failed split left behind are repaired at the start.
         quiescent::check_ranges(context).await;
     }
@@ -225,7 +234,7 @@ impl Simulation {
         for attempt in 0..20 {
             let workloads = workloads.clone();
             let config = TxnConfig { read_only: true, ..TxnConfig::default() };
-            let ended = transact(&context.node, &context.violations, config, move |txn| {
+            let ended = transact(&context.cluster, &context.violations, config, move |txn| {
                 let workloads = workloads.clone();
                 async move { workloads.check(&txn).await }
             })
@@ -234,7 +243,7 @@ impl Simulation {
                 return;
             }
             context.trace.line(|| format!("final read, attempt {attempt}: {ended:?}"));
-            context.node.pause().await;
+            context.cluster.pause().await;
         }
         context.violations.report("the final read does not succeed");
     }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use basalt_base::{Key, Span, Timestamp};
+use basalt_base::{Key, NodeId, Span, Timestamp};
 use bytes::Bytes;
 
 use crate::{IgnoredSeqs, ScanBatch, ScanProgram, SeqNum, TxnMeta, TxnRecord, TxnStatus};
@@ -158,6 +158,11 @@ pub enum Request {
     AdminSplit {
         key: Key,
     },
+    /// Gives the lease of the range that holds `key` to a node that has a replica of it.
+    AdminTransferLease {
+        key: Key,
+        to: NodeId,
+    },
 }
 
 /// The fate of a transaction, as a resolver knows it.
@@ -217,6 +222,7 @@ pub enum Response {
     },
     PutMeta,
     AdminSplit,
+    AdminTransferLease,
 }
 
 #[derive(Debug, Default)]

@@ -92,8 +92,8 @@ fn one(eval: &mut Evaluation<'_>, request: &Request) -> Evaluated<Response> {
         Request::PutMeta { key, generation, descriptor } => {
             outside::put_meta(eval, key, *generation, descriptor)
         }
-        Request::AdminSplit { .. } => {
-            Err(Error::Invalid("a split can't share a batch with other requests".to_owned()).into())
+        Request::AdminSplit { .. } | Request::AdminTransferLease { .. } => {
+            Err(Error::Invalid("this request can't share a batch with others".to_owned()).into())
         }
     }
 }

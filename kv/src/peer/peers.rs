@@ -141,6 +141,13 @@ impl Peers {
         self.known(node, |state| state.is_up(self.now(), self.config.silence_max)).unwrap_or(false)
     }
 
+    /// The incarnation of a node that is up.
+    pub fn incarnation_of(&self, node: NodeId) -> Option<u64> {
+        let peer = self.peer(node)?;
+        let state = peer.state.lock();
+        state.is_up.then_some(state.incarnation)
+    }
+
     /// How long ago the node has last answered a ping, in its present incarnation.
     pub fn last_heard(&self, node: NodeId) -> Option<Duration> {
         self.known(node, |state| state.heard_at)?.map(|heard_at| self.now().saturating_sub(heard_at))

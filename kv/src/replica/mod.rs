@@ -15,4 +15,5 @@ pub use command::{
 };
 pub use descriptor::{AppliedState, Lease, Place, RangeDescriptor};
 pub use range_set::RangeSet;
+pub use snapshot::families;
 pub use state::{LeaseView, Replica, ReplicaState};

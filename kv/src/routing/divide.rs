@@ -22,7 +22,8 @@ pub fn target(header: &BatchHeader, request: &Request) -> Target {
         | Request::ResolveLock { key, .. }
         | Request::Increment { key, .. }
         | Request::PutMeta { key, .. }
-        | Request::AdminSplit { key } => Target::Key(key.clone()),
+        | Request::AdminSplit { key }
+        | Request::AdminTransferLease { key, .. } => Target::Key(key.clone()),
         Request::Scan { span, .. }
         | Request::ResolveLockRange { span, .. }
         | Request::ClearRange { span }

@@ -68,6 +68,9 @@ impl Store {
         if let [Request::AdminSplit { key }] = &batch.requests[..] {
             return Box::pin(self.admin_split(replica, key)).await;
         }
+        if let [Request::AdminTransferLease { key, to }] = &batch.requests[..] {
+            return Box::pin(self.admin_transfer_lease(replica, key, *to)).await;
+        }
         if let [Request::ResolveLockRange { span, txn, keys_max }] = &batch.requests[..]
             && *keys_max != WHOLE_PIECE
         {

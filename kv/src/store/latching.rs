@@ -67,7 +67,7 @@ fn add(spans: &mut Vec<LatchSpan>, header: &BatchHeader, request: &Request) {
             spans.push(LatchSpan::span(span.clone(), Access::Read, *to));
         }
         // Deletes only what no permitted reader sees and no writer touches.
-        Request::GarbageCollect { .. } | Request::AdminSplit { .. } => {}
+        Request::GarbageCollect { .. } | Request::AdminSplit { .. } | Request::AdminTransferLease { .. } => {}
     }
 }
 
@@ -99,7 +99,8 @@ pub fn is_addressed_to(descriptor: &RangeDescriptor, header: &BatchHeader, reque
         | Request::ResolveLock { key, .. }
         | Request::Increment { key, .. }
         | Request::PutMeta { key, .. }
-        | Request::AdminSplit { key } => descriptor.contains(key),
+        | Request::AdminSplit { key }
+        | Request::AdminTransferLease { key, .. } => descriptor.contains(key),
         Request::Scan { span, .. }
         | Request::ResolveLockRange { span, .. }
         | Request::ClearRange { span }

@@ -15,9 +15,9 @@ use std::{
     time::Duration,
 };
 
-use basalt_base::{NodeId, RangeId, Timestamp};
+use basalt_base::{Key, NodeId, RangeId, Timestamp};
 use basalt_env::Env;
-use basalt_kv_api::{BatchHeader, Error, Request, Result};
+use basalt_kv_api::{BatchHeader, BatchResponse, Error, Request, Response, Result};
 use basalt_raft::Role;
 use parking_lot::Mutex;
 
@@ -30,6 +30,9 @@ use crate::{
 
 /// How often leases are looked at.
 const INTERVAL: Duration = Duration::from_millis(200);
+
+/// Looks at a lease before a request is sent elsewhere.
+const ATTEMPTS: u32 = 3;
 
 /// Proposals of leases that are under way, one a range.
 #[derive(Default)]
@@ -60,8 +63,8 @@ impl Store {
 
     /// Takes or extends the lease if that is up to this replica; [`Error::NotLeaseholder`] if it is not.
     pub(crate) async fn ensure_lease(self: &Arc<Self>, replica: &Arc<Replica>) -> Result<()> {
-        let deadline = self.env.clock.monotonic() + self.config.lease_duration;
-        loop {
+        // The second look is at what the first proposal, ours or somebody else's, has given.
+        for attempt in 0..ATTEMPTS {
             let lease = replica.lease();
             if !lease.expires() && lease.is_of(self.ident.node_id, self.incarnation) {
                 return Ok(());
@@ -74,13 +77,14 @@ impl Store {
             let is_ours = lease.is_of(self.ident.node_id, self.incarnation);
             if !is_ours && lease.expires() && now < lease.expiration
                 || !self.leads(replica)
-                || self.env.clock.monotonic() >= deadline
+                || attempt + 1 == ATTEMPTS
             {
-                return Err(Error::NotLeaseholder);
+                break;
             }
             let is_new = !is_ours || replica.is_revoked();
             self.propose_lease(replica, |old| self.next_lease(replica, old, now, is_new)).await?;
         }
+        Err(Error::NotLeaseholder)
     }
 
     fn leads(&self, replica: &Replica) -> bool {
@@ -176,9 +180,27 @@ impl Store {
         if replica.lease().expires() { Ok(()) } else { Err(Error::NotLeaseholder) }
     }
 
+    pub(super) async fn admin_transfer_lease(
+        self: &Arc<Self>,
+        replica: &Arc<Replica>,
+        key: &Key,
+        to: NodeId,
+    ) -> Result<BatchResponse> {
+        if !replica.descriptor().contains(key) {
+            return Err(Error::RangeMismatch);
+        }
+        if to != self.ident.node_id {
+            let incarnation = self.peers.incarnation_of(to);
+            let down = || Error::Unavailable(format!("node {to} is down"));
+            self.transfer_lease(replica, to, incarnation.ok_or_else(down)?).await?;
+        }
+        let now = self.now().unwrap_or_default();
+        Ok(BatchResponse { responses: vec![Response::AdminTransferLease], txn: None, now })
+    }
+
     /// Gives the lease to the given incarnation of a node that has a replica, and leads it to lead. Nothing is served here
     /// from the moment when the last request has ended, until it is known that this has failed.
-    pub async fn transfer_lease(
+    async fn transfer_lease(
         self: &Arc<Self>,
         replica: &Arc<Replica>,
         node_id: NodeId,
@@ -207,7 +229,12 @@ impl Store {
         let trigger = LeaseTrigger { lease, replaces: old.expiration, is_transfer: true };
         let proposal = self.raft().propose(replica.range_id, lease_command(replica, trigger).encode());
         // However it ends, the lease of before is not used again: if it is still in force, a new one follows it.
-        let outcome = proposal.await.map_err(raft_error)?;
+        let patience = self.env.spawner.sleep(self.config.proposal_patience);
+        let outcome = tokio::select! {
+            biased;
+            outcome = proposal => outcome.map_err(raft_error)?,
+            () = patience => return Err(Error::Unavailable("the range does not decide".to_owned())),
+        };
         let rejected = outcome.downcast::<CommandOutcome>().is_ok_and(|outcome| outcome.rejected.is_some());
         drop(guard);
         if rejected {

@@ -19,6 +19,7 @@ pub mod mvcc;
 pub mod predicate;
 pub mod quiescent;
 mod real_time;
+pub mod replicas;
 pub mod rw_register;
 pub mod sets;
 mod version_order;

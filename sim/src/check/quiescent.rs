@@ -1,6 +1,11 @@
-//! What must be true of a healed node that nobody uses any more.
+//! What must be true of healed nodes that nobody uses any more.
 
-use basalt_base::keys::{KEY_MAX, KEY_MIN, meta_key};
+use std::collections::BTreeMap;
+
+use basalt_base::{
+    RangeId,
+    keys::{KEY_MAX, KEY_MIN, meta_key},
+};
 use basalt_kv::replica::{RangeDescriptor, RangeSet};
 use basalt_storage::{Family, IterOptions, MemoryEngine, Reader};
 use basalt_txn::{ReadOptions, TxnConfig};
@@ -9,25 +14,39 @@ use crate::workload::{Context, Ended, transact};
 
 /// Keys with a provisional value or a replicated lock, whoever holds it. That they can't be read is a violation.
 pub fn locks(context: &Context) -> Vec<Vec<u8>> {
-    match context.node.with_running(|_, engine| stored_locks(engine)) {
-        Some(Ok(keys)) => return keys,
-        Some(Err(error)) => context.violations.report(format!("locks can't be read: {error}")),
-        None => context.violations.report("the node is down when its locks are counted"),
+    let mut keys = std::collections::BTreeSet::new();
+    for node in context.cluster.nodes() {
+        match node.with_running(|_, engine| stored_locks(engine)) {
+            Some(Ok(found)) => keys.extend(found),
+            Some(Err(error)) => context.violations.report(format!("locks can't be read: {error}")),
+            None => context.violations.report("a node is down when its locks are counted"),
+        }
     }
-    Vec::new()
+    keys.into_iter().collect()
 }
 
 /// The ranges tile the key space, and meta says so.
 pub async fn check_ranges(context: &Context) {
-    let ranges = context.node.with_running(|_, engine| ranges(engine));
-    match ranges {
-        Some(Ok(ranges)) => {
-            check_tiling(context, &ranges);
-            check_meta(context, ranges).await;
+    // The newest that any node knows of each range.
+    let mut newest: BTreeMap<RangeId, RangeDescriptor> = BTreeMap::new();
+    for node in context.cluster.nodes() {
+        match node.with_running(|_, engine| ranges(engine)) {
+            Some(Ok(ranges)) => {
+                for range in ranges {
+                    let known = newest.entry(range.range_id).or_insert_with(|| range.clone());
+                    if known.generation < range.generation {
+                        *known = range;
+                    }
+                }
+            }
+            Some(Err(error)) => context.violations.report(format!("ranges can't be read: {error}")),
+            None => context.violations.report("a node is down after the run"),
         }
-        Some(Err(error)) => context.violations.report(format!("ranges can't be read: {error}")),
-        None => context.violations.report("the node is down after the run"),
     }
+    let mut ranges: Vec<RangeDescriptor> = newest.into_values().collect();
+    ranges.sort_by(|one, other| one.span.start.cmp(&other.span.start));
+    check_tiling(context, &ranges);
+    check_meta(context, ranges).await;
 }
 
 fn stored_locks(engine: &MemoryEngine) -> basalt_storage::Result<Vec<Vec<u8>>> {
@@ -66,7 +85,7 @@ async fn check_meta(context: &Context, ranges: Vec<RangeDescriptor>) {
         let ranges = ranges.clone();
         let violations = context.violations.clone();
         let config = TxnConfig { read_only: true, ..TxnConfig::default() };
-        let ended = transact(&context.node, &context.violations, config, move |txn| {
+        let ended = transact(&context.cluster, &context.violations, config, move |txn| {
             let (ranges, violations) = (ranges.clone(), violations.clone());
             Box::pin(async move {
                 for range in ranges {
@@ -83,7 +102,7 @@ async fn check_meta(context: &Context, ranges: Vec<RangeDescriptor>) {
         if matches!(ended, Ended::Committed(..)) {
             return;
         }
-        context.node.pause().await;
+        context.cluster.pause().await;
     }
     context.violations.report("meta can't be read");
 }
@@ -95,15 +114,15 @@ mod tests {
     use basalt_env::sim::{SimExecutor, SimRng};
 
     use super::*;
-    use crate::{Parameters, Violations, node::Node, reached::Reached, trace::Trace};
+    use crate::{Parameters, Violations, cluster::Cluster, reached::Reached, trace::Trace};
 
     #[test]
     fn locks_that_nobody_can_count_are_a_violation() {
-        let parameters = Arc::new(Parameters::from_seed(1, None, None));
+        let parameters = Arc::new(Parameters::from_seed(1, 1, None, None));
         let (trace, violations) = (Trace::new(false), Violations::default());
         let executor = SimExecutor::new(1);
         let context = Context {
-            node: Node::new(executor, parameters.clone(), trace.clone(), violations.clone()),
+            cluster: Cluster::new(executor, &parameters, &trace, &violations),
             parameters,
             violations,
             trace,

@@ -48,7 +48,7 @@ impl Anchored {
             let context = in_session.clone();
             async move { count_up(&context, &txn, counter, split).await }
         };
-        let ended = transact(&context.node, &context.violations, TxnConfig::default(), body).await;
+        let ended = transact(&context.cluster, &context.violations, TxnConfig::default(), body).await;
         let mut tallies = self.tallies.lock();
         let tally = tallies.entry(counter).or_default();
         match &ended {
@@ -90,19 +90,19 @@ async fn count_up(context: &Context, txn: &Txn, counter: u64, split: bool) -> Re
     let anchor = row_key(LOCKS, counter * LOCK_DISTANCE);
     txn.get(&anchor, ReadOptions::locking(LockStrength::Exclusive)).await?;
     let pause = Duration::from_millis(PAUSE_MIN_MS + context.below(900));
-    context.node.executor().sleep(pause).await;
+    context.cluster.executor().sleep(pause).await;
     let (low, high) = read(txn, counter).await?;
     let rows = rows(counter);
     txn.put(rows[0].clone(), row_value(low + 1, 0))?;
     txn.put(rows[1].clone(), row_value(high + 1, 0))?;
     txn.flush_if_needed().await?;
-    let start = context.node.range_start(&anchor);
-    let apart = rows.iter().all(|row| context.node.range_start(row) != start);
+    let start = context.cluster.range_start(&anchor);
+    let apart = rows.iter().all(|row| context.cluster.range_start(row) != start);
     if split {
         // Under way when the commit begins.
         let key = row_key(LOCKS, counter * LOCK_DISTANCE + 1 + context.below(LOCK_DISTANCE - 1));
-        drop(begin_split(context, &context.node, key));
-        context.node.executor().steps(context.below(60)).await;
+        drop(begin_split(context, &context.cluster, key));
+        context.cluster.executor().steps(context.below(60)).await;
     }
     Ok(apart)
 }

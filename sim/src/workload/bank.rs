@@ -65,11 +65,11 @@ impl Bank {
                 txn.flush_if_needed().await
             };
             let config = TxnConfig::default();
-            let ended = transact(&self.context.node, &self.context.violations, config, body).await;
+            let ended = transact(&self.context.cluster, &self.context.violations, config, body).await;
             if matches!(ended, Ended::Committed(..)) {
                 return;
             }
-            self.context.node.pause().await;
+            self.context.cluster.pause().await;
         }
     }
 
@@ -120,7 +120,7 @@ impl Bank {
             Ok(true)
         };
         let config = TxnConfig::default();
-        let ended = transact(&context.node, &context.violations, config, body).await;
+        let ended = transact(&context.cluster, &context.violations, config, body).await;
         record(match &ended {
             Ended::Committed(true, _) => Fate::Acknowledged,
             Ended::Committed(false, _)
@@ -148,7 +148,7 @@ impl Bank {
             }
         };
         let config = TxnConfig { read_only: context.rng.coin(), ..TxnConfig::default() };
-        let ended = transact(&context.node, &context.violations, config, body).await;
+        let ended = transact(&context.cluster, &context.violations, config, body).await;
         if let Ended::Committed(balances, timestamp) = &ended {
             self.check_sum(balances, &format!("at {timestamp}"));
             let mut ledger = self.ledger.lock();
@@ -171,7 +171,7 @@ impl Bank {
         let accounts = self.accounts();
         let config = TxnConfig { as_of: Some(past.0), ..TxnConfig::default() };
         let body = move |txn: Txn| async move { get_accounts(&txn, accounts).await };
-        let ended = transact(&context.node, &context.violations, config, body).await;
+        let ended = transact(&context.cluster, &context.violations, config, body).await;
         if let Ended::Committed(balances, _) = &ended
             && *balances != past.1
         {
@@ -186,7 +186,7 @@ impl Bank {
     async fn abandon(&self) {
         let account = self.context.below(self.accounts());
         let buffered = self.context.rng.coin();
-        let session = self.context.node.session(move |client| {
+        let session = self.context.cluster.session(move |client| {
             Box::pin(async move {
                 let Ok(txn) = client.begin(TxnConfig::default()) else { return };
                 let lock = ReadOptions::locking(LockStrength::Exclusive);

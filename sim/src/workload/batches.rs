@@ -40,7 +40,7 @@ impl Batches {
             let rows = scan_numbers(&txn, BATCHES, reverse, rows_max).await?;
             Ok(rows.into_values().collect::<Vec<u64>>())
         };
-        let ended = transact(&context.node, &context.violations, TxnConfig::default(), body).await;
+        let ended = transact(&context.cluster, &context.violations, TxnConfig::default(), body).await;
         if let Ended::Committed(rows, _) = &ended {
             self.check_rows(rows, (write && !delete).then_some(tag));
             if write && delete && !rows.is_empty() {

@@ -69,7 +69,8 @@ impl Cancelled {
         let plan = Plan { client: client as u64, tag: context.event(), later: context.event(), cut, ending };
         self.tags.lock().extend([(plan.tag, cut == Cut::Commit), (plan.later, false)]);
         let this = self.clone();
-        let session = context.node.session(move |node| Box::pin(async move { this.run(&node, plan).await }));
+        let session =
+            context.cluster.session(move |node| Box::pin(async move { this.run(&node, plan).await }));
         let Some(session) = session else { return };
         // The node may crash meanwhile.
         let ended = session.await;
@@ -93,8 +94,8 @@ impl Cancelled {
             let statement = self.statement(&txn, plan, &wall, &idle);
             let cut = async {
                 let pause = if blocked { 1 + context.below(1_500) } else { 0 };
-                context.node.executor().sleep(Duration::from_millis(pause)).await;
-                context.node.executor().steps(context.below(400)).await;
+                context.cluster.executor().sleep(Duration::from_millis(pause)).await;
+                context.cluster.executor().steps(context.below(400)).await;
             };
             tokio::select! {
                 biased;
@@ -198,7 +199,7 @@ impl Cancelled {
         tokio::select! {
             biased;
             value = future => Some(value),
-            () = self.context.node.executor().sleep(END_MAX) => {
+            () = self.context.cluster.executor().sleep(END_MAX) => {
                 self.context.violations.report(format!("cancelled: {what} takes longer than {END_MAX:?}"));
                 None
             }

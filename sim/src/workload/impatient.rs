@@ -34,7 +34,7 @@ impl Impatient {
             let body = move |txn: Txn| async move {
                 rows(client).into_iter().try_for_each(|row| txn.put(row, row_value(1, 0)))
             };
-            let ended = transact(&context.node, &context.violations, TxnConfig::default(), body).await;
+            let ended = transact(&context.cluster, &context.violations, TxnConfig::default(), body).await;
             if matches!(ended, Ended::Committed(..)) {
                 self.ready.lock().insert(client);
             }
@@ -42,7 +42,7 @@ impl Impatient {
         }
         let this = self.clone();
         let session =
-            context.node.session(move |node| Box::pin(async move { this.run(&node, client).await }));
+            context.cluster.session(move |node| Box::pin(async move { this.run(&node, client).await }));
         let Some(session) = session else { return };
         // The node may crash meanwhile.
         let ended = session.await;

@@ -63,7 +63,7 @@ impl Inserts {
             let rows = wanted.clone();
             async move { insert_all(&txn, &rows, number, at_once, padding).await }
         };
-        let ended = transact(&context.node, &context.violations, TxnConfig::default(), body).await;
+        let ended = transact(&context.cluster, &context.violations, TxnConfig::default(), body).await;
         let note = |certain| {
             let entries = rows.iter().map(|row| ((*row, number), certain));
             self.ledger.lock().inserted.extend(entries);
@@ -93,7 +93,7 @@ impl Inserts {
         let body = move |txn: Txn| async move {
             Ok(txn.get(&row_key(TABLE, row), ReadOptions::default()).await?.is_some())
         };
-        let ended = transact(&context.node, &context.violations, config, body).await;
+        let ended = transact(&context.cluster, &context.violations, config, body).await;
         if let Ended::Committed(false, _) = ended {
             context.violations.report(format!("inserts: the duplicate {row} is not there at {at}"));
         }
@@ -110,7 +110,7 @@ impl Inserts {
             }
             Ok(Done::Removed(number))
         };
-        let ended = transact(&context.node, &context.violations, TxnConfig::default(), body).await;
+        let ended = transact(&context.cluster, &context.violations, TxnConfig::default(), body).await;
         match &ended {
             Ended::Committed(Done::Removed(Some(number)), _) => {
                 self.ledger.lock().removed.insert((row, *number), true);

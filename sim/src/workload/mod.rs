@@ -16,9 +16,12 @@ mod session;
 mod sets;
 mod skew;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use basalt_base::Key;
@@ -41,12 +44,12 @@ pub use session::{Ended, transact};
 pub use sets::Sets;
 pub use skew::Skew;
 
-use crate::{Mix, Parameters, Reached, Violations, node::Node, trace::Trace};
+use crate::{Mix, Parameters, Reached, Violations, cluster::Cluster, trace::Trace};
 
 /// What every client has.
 #[derive(Clone)]
 pub struct Context {
-    pub node: Node,
+    pub cluster: Cluster,
     pub parameters: Arc<Parameters>,
     pub violations: Violations,
     pub trace: Trace,
@@ -163,6 +166,7 @@ pub fn options(parameters: &Parameters) -> TxnOptions {
         buffer_bytes_max: parameters.buffer_bytes_max,
         batch_bytes_max: parameters.batch_bytes_max,
         footprint_keys_max: parameters.footprint_keys_max,
+        clock_offset_max: if parameters.nodes > 1 { parameters.clock_offset_max } else { Duration::ZERO },
         ..TxnOptions::default()
     }
 }

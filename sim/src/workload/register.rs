@@ -43,7 +43,7 @@ impl Register {
             Ok(seen.and_then(|value| row_number(&value)))
         };
         let config = TxnConfig::default();
-        let ended = transact(&context.node, &context.violations, config, body).await;
+        let ended = transact(&context.cluster, &context.violations, config, body).await;
         let completed = context.event();
         let (seen, completed) = match &ended {
             Ended::Committed(seen, _) => (Some(*seen), Some(completed)),

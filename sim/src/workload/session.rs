@@ -1,9 +1,9 @@
-//! One transaction as a client of the node sees it.
+//! One transaction as a client of the cluster sees it.
 
 use basalt_base::{ErrorKind, Timestamp};
 use basalt_txn::{Error, Result, Txn, TxnConfig};
 
-use crate::{Violations, node::Node};
+use crate::{Violations, cluster::Cluster};
 
 /// How a transaction ended, as far as the client can tell.
 #[derive(Clone, Debug)]
@@ -20,9 +20,9 @@ pub enum Ended<T> {
 /// Attempts after conflicts, in a new epoch or as a new transaction, as the error says.
 const ATTEMPTS_MAX: u32 = 4;
 
-/// Runs `body` and a commit as a session on the node. A crash ends it wherever it is.
+/// Runs `body` and a commit as a session on one of the nodes. A crash ends it wherever it is.
 pub async fn transact<T, F>(
-    node: &Node,
+    cluster: &Cluster,
     violations: &Violations,
     config: TxnConfig,
     body: impl Fn(Txn) -> F + Send + Sync + 'static,
@@ -35,7 +35,7 @@ where
     let noted = before_commit.clone();
     let unknown = std::sync::Arc::new(parking_lot::Mutex::new(None::<String>));
     let open = unknown.clone();
-    let session = node.session(move |client| {
+    let session = cluster.session(move |client| {
         Box::pin(async move {
             let txn = match client.begin(config) {
                 Ok(txn) => txn,

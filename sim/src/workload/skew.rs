@@ -37,7 +37,7 @@ impl Skew {
             Ok((first, second))
         };
         let config = TxnConfig::default();
-        let ended = transact(&context.node, &context.violations, config, body).await;
+        let ended = transact(&context.cluster, &context.violations, config, body).await;
         if let Ended::Committed((false, false), timestamp) = &ended {
             context.violations.report(format!("skew: no row of pair {pair} is set at {timestamp}"));
         }

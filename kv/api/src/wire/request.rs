@@ -55,4 +55,5 @@ wire_enum!(Request {
     14 => AdminSplit { key },
     15 => Increment { key, by },
     16 => PutMeta { key, generation, descriptor },
+    17 => AdminTransferLease { key, to },
 });

@@ -27,6 +27,7 @@ wire_enum!(Response {
     14 => AdminSplit,
     15 => Increment { sum },
     16 => PutMeta,
+    17 => AdminTransferLease,
 });
 
 /// Two lengths.

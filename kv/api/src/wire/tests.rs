@@ -121,6 +121,7 @@ fn requests() -> Vec<Request> {
         Request::AdminSplit { key: key("g") },
         Request::Increment { key: key("n"), by: 16 },
         Request::PutMeta { key: key("m"), generation: 3, descriptor: key("d") },
+        Request::AdminTransferLease { key: key("t"), to: basalt_base::NodeId(2) },
     ]
 }
 
@@ -144,6 +145,7 @@ fn responses() -> Vec<Response> {
         Response::AdminSplit,
         Response::Increment { sum: 17 },
         Response::PutMeta,
+        Response::AdminTransferLease,
     ]
 }
 
