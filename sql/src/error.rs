@@ -44,7 +44,7 @@ fn store_error(error: kv::Error) -> SqlError {
         Error::BelowGcThreshold { .. } => {
             SqlError::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, error.to_string())
         }
-        Error::RangeMismatch | Error::NotLeaseholder | Error::Unavailable(_) => {
+        Error::RangeMismatch | Error::NotLeaseholder | Error::RangeNotFound | Error::Unavailable(_) => {
             SqlError::new(SqlState::CANNOT_CONNECT_NOW, error.to_string())
         }
         Error::Ambiguous { reason } => {

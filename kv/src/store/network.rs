@@ -96,7 +96,10 @@ impl RaftWires {
         let (range_id, replica_id) = (envelope.range_id, envelope.to);
         let peers = Arc::clone(&self.peers);
         let task = async move {
-            let arrived = peers.call_as(Class::Snapshot, to, request).await.is_ok_and(|reply| reply.first() == Some(&1));
+            let arrived = peers
+                .call_as(Class::Snapshot, to, request)
+                .await
+                .is_ok_and(|reply| reply.first() == Some(&1));
             store.raft().report_snapshot(range_id, replica_id, arrived);
         };
         self.spawner.spawn("kv snapshot", Box::pin(task));
