@@ -4,7 +4,7 @@
 //! A node therefore behaves the same on an operating system and inside the simulator, and a seed replays a run.
 //! A lint (`clippy.toml` at the workspace root) forbids the direct calls everywhere but here.
 //!
-//! Caveats: traffic between nodes will get its own trait here when a store has peers.
+//! Traffic between nodes has its trait where it is used; [`sim::SimNetwork`] is what carries it in the simulator.
 
 pub mod os;
 mod planted;

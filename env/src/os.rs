@@ -1,5 +1,9 @@
 //! The operating system behind the traits of this crate.
 
+mod clock;
+
+pub use clock::OsClock;
+
 use std::{
     ffi::CString,
     fs,
@@ -7,47 +11,31 @@ use std::{
     os::{fd::AsRawFd, unix::fs::FileExt},
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use parking_lot::Mutex;
 
-use crate::{BoxFuture, Clock, Disk, DiskLock, Env, File, OpenMode, Rng, Spawner};
+use crate::{BoxFuture, Disk, DiskLock, Env, File, OpenMode, Rng, Spawner};
 
 /// An environment rooted at `store_dir`, running tasks on the current tokio runtime.
 ///
 /// # Panics
 /// Outside a tokio runtime.
 pub fn os_env(store_dir: impl Into<PathBuf>) -> Env {
+    os_env_with_clock_file(store_dir, None)
+}
+
+/// The same, with a wall clock that is off by what a file says; see [`OsClock::with_file`].
+///
+/// # Panics
+/// Outside a tokio runtime.
+pub fn os_env_with_clock_file(store_dir: impl Into<PathBuf>, clock_file: Option<PathBuf>) -> Env {
     Env {
-        clock: Arc::new(OsClock::default()),
+        clock: Arc::new(OsClock::with_file(clock_file)),
         rng: Arc::new(OsRng::default()),
         disk: Arc::new(OsDisk { root: store_dir.into() }),
         spawner: Arc::new(TokioSpawner { handle: tokio::runtime::Handle::current() }),
-    }
-}
-
-/// `CLOCK_REALTIME` and `CLOCK_MONOTONIC`.
-pub struct OsClock {
-    origin: Instant,
-}
-
-impl Default for OsClock {
-    fn default() -> Self {
-        Self { origin: Instant::now() }
-    }
-}
-
-impl Clock for OsClock {
-    fn wall_micros(&self) -> i64 {
-        match SystemTime::now().duration_since(UNIX_EPOCH) {
-            Ok(since) => i64::try_from(since.as_micros()).unwrap_or(i64::MAX),
-            Err(before) => -i64::try_from(before.duration().as_micros()).unwrap_or(i64::MAX),
-        }
-    }
-
-    fn monotonic(&self) -> Duration {
-        self.origin.elapsed()
     }
 }
 
