@@ -66,7 +66,7 @@ pub fn search(history: &[Transaction], graph: &Graph, level: Level, findings: &m
     for node in all.into_iter().flatten() {
         included[node] = true;
     }
-    let mut search = Search { graph, included, inside: Inside::new(graph.len()), budget: EDGES_VISITED_MAX };
+    let mut search = Search { graph, included, budget: EDGES_VISITED_MAX };
     if level >= Level::Snapshot {
         search.same_item_pairs(history, findings);
     }
@@ -109,7 +109,6 @@ fn shape(kind: Kind, cycle: &Cycle) -> Kind {
 struct Search<'a> {
     graph: &'a Graph,
     included: Vec<bool>,
-    inside: Inside,
     budget: usize,
 }
 
@@ -149,92 +148,105 @@ impl Search<'_> {
 
     /// The shortest cycle of a class that was met in a component.
     fn cycle(&mut self, component: &[usize], class: &Class) -> Option<Cycle> {
-        self.inside.set_members(component, true);
-        let best = self.shortest(component, class);
-        self.inside.set_members(component, false);
-        best
-    }
-
-    fn shortest(&mut self, component: &[usize], class: &Class) -> Option<Cycle> {
+        let part = Part::new(self.graph, component, class);
+        // Every required edge lies on a cycle of such a class.
         let certain = class.required & class.allowed != 0 && !class.nonadjacent;
         let mut best: Option<Cycle> = None;
-        let mut tries = 0;
-        for &from in component {
-            for edge in self.graph.from(from) {
-                if edge.dependency.bit() & class.required == 0 || !self.inside.member[edge.to] {
-                    continue;
-                }
-                tries += 1;
-                if let Some(cycle) = self.close(from, *edge, class)
-                    && best.as_ref().is_none_or(|best| cycle.len() < best.len())
-                {
-                    best = Some(cycle);
-                }
-                let enough = best.as_ref().is_some_and(|best| best.len() == 2 || tries >= TRIES_MAX);
-                if enough || self.budget == 0 || (certain && tries >= TRIES_MAX) {
-                    return best;
-                }
+        let mut paths = Paths::new(component.len());
+        for (tries, target) in part.targets().enumerate() {
+            if let Some(cycle) = part.close(target, class, &mut paths, &mut self.budget)
+                && best.as_ref().is_none_or(|best| cycle.len() < best.len())
+            {
+                best = Some(cycle);
+            }
+            let enough = best.as_ref().is_some_and(|best| best.len() == 2 || tries >= TRIES_MAX);
+            if enough || self.budget == 0 || (certain && tries >= TRIES_MAX) {
+                break;
             }
         }
         best
     }
+}
 
-    /// The shortest way back from the end of an edge to its origin, breadth first. When anti-dependencies must not be
-    /// adjacent, a node counts as two: reached by one, and not.
-    fn close(&mut self, from: usize, edge: Edge, class: &Class) -> Option<Cycle> {
-        let inside = &mut self.inside;
-        let after_anti = |edge: &Edge| class.nonadjacent && edge.dependency.bit() & (RW | PRW) != 0;
-        inside.reset();
-        let start = (edge.to, after_anti(&edge));
-        inside.reach(start, None);
-        let mut queue = VecDeque::from([start]);
-        while let Some((node, anti)) = queue.pop_front() {
-            for next in self.graph.from(node) {
-                self.budget = self.budget.saturating_sub(1);
-                let adjacent = anti && after_anti(next);
-                if next.dependency.bit() & class.allowed == 0 || !inside.member[next.to] || adjacent {
-                    continue;
+fn is_anti(edge: &Edge) -> bool {
+    edge.dependency.bit() & (RW | PRW) != 0
+}
+
+/// A component as a class sees it. Nodes are positions in the component.
+struct Part<'a> {
+    nodes: &'a [usize],
+    allowed: Vec<Vec<(usize, Edge)>>,
+    /// Required edges by their target, sorted by their origin.
+    required: Vec<Vec<(usize, Edge)>>,
+}
+
+impl<'a> Part<'a> {
+    fn new(graph: &Graph, nodes: &'a [usize], class: &Class) -> Self {
+        let mut part =
+            Self { nodes, allowed: vec![Vec::new(); nodes.len()], required: vec![Vec::new(); nodes.len()] };
+        for (from, node) in nodes.iter().enumerate() {
+            for edge in graph.from(*node) {
+                let Ok(to) = nodes.binary_search(&edge.to) else { continue };
+                if edge.dependency.bit() & class.allowed != 0 {
+                    part.allowed[from].push((to, *edge));
                 }
-                let state = (next.to, after_anti(next));
-                if next.to == from {
-                    // The required edge follows.
-                    if !(state.1 && after_anti(&edge)) {
-                        let mut cycle = inside.path(node, anti);
-                        cycle.insert(0, (from, edge));
-                        cycle.push((node, *next));
-                        return Some(cycle);
-                    }
-                } else if !inside.reached(state) {
-                    inside.reach(state, Some((node, anti, *next)));
-                    queue.push_back(state);
+                if edge.dependency.bit() & class.required != 0 {
+                    part.required[to].push((from, *edge));
                 }
             }
-            if self.budget == 0 {
-                return None;
+        }
+        part
+    }
+
+    fn targets(&self) -> impl Iterator<Item = usize> + '_ {
+        (0..self.nodes.len()).filter(|node| !self.required[*node].is_empty())
+    }
+
+    /// The shortest way from the target of required edges to the origin of one of them, breadth first. When
+    /// anti-dependencies must not be adjacent, a node counts as two: reached by one, and not.
+    fn close(&self, target: usize, class: &Class, paths: &mut Paths, budget: &mut usize) -> Option<Cycle> {
+        let anti = |edge: &Edge| class.nonadjacent && is_anti(edge);
+        paths.reset();
+        let start = (target, class.nonadjacent);
+        paths.reach(start, None);
+        let mut queue = VecDeque::from([start]);
+        while let Some(state) = queue.pop_front() {
+            for (to, edge) in &self.allowed[state.0] {
+                *budget = budget.checked_sub(1)?;
+                let next = (*to, anti(edge));
+                if (state.1 && next.1) || paths.reached(next) {
+                    continue;
+                }
+                paths.reach(next, Some((state, *edge)));
+                queue.push_back(next);
+                let required = &self.required[target];
+                if let Ok(found) = required.binary_search_by_key(to, |(from, _)| *from)
+                    && !(next.1 && anti(&required[found].1))
+                {
+                    let (from, required) = &required[found];
+                    let mut cycle = vec![(self.nodes[*from], *required)];
+                    let path = paths.to(next).into_iter();
+                    cycle.extend(path.map(|(node, edge)| (self.nodes[node], edge)));
+                    return Some(cycle);
+                }
             }
         }
         None
     }
 }
 
+/// A node, and whether an anti-dependency led to it.
 type State = (usize, bool);
 
-/// The nodes of one component, and how a search came to them.
-struct Inside {
-    member: Vec<bool>,
-    came_from: Vec<[Option<Option<(usize, bool, Edge)>>; 2]>,
+/// How a search came to each state.
+struct Paths {
+    came_from: Vec<[Option<Option<(State, Edge)>>; 2]>,
     touched: Vec<usize>,
 }
 
-impl Inside {
+impl Paths {
     fn new(nodes: usize) -> Self {
-        Self { member: vec![false; nodes], came_from: vec![[None, None]; nodes], touched: Vec::new() }
-    }
-
-    fn set_members(&mut self, component: &[usize], member: bool) {
-        for node in component {
-            self.member[*node] = member;
-        }
+        Self { came_from: vec![[None, None]; nodes], touched: Vec::new() }
     }
 
     fn reset(&mut self) {
@@ -247,18 +259,17 @@ impl Inside {
         self.came_from[node][usize::from(anti)].is_some()
     }
 
-    fn reach(&mut self, (node, anti): State, over: Option<(usize, bool, Edge)>) {
+    fn reach(&mut self, (node, anti): State, over: Option<(State, Edge)>) {
         self.came_from[node][usize::from(anti)] = Some(over);
         self.touched.push(node);
     }
 
     /// From the start of the search to a state.
-    fn path(&self, node: usize, anti: bool) -> Cycle {
+    fn to(&self, mut state: State) -> Vec<(usize, Edge)> {
         let mut path = Vec::new();
-        let mut state = (node, anti);
-        while let Some(Some((previous, anti, edge))) = self.came_from[state.0][usize::from(state.1)] {
-            path.push((previous, edge));
-            state = (previous, anti);
+        while let Some(Some((before, edge))) = self.came_from[state.0][usize::from(state.1)] {
+            path.push((before.0, edge));
+            state = before;
         }
         path.reverse();
         path
