@@ -37,7 +37,7 @@ impl Recorded {
     {
         let context = &self.context;
         let started = context.event();
-        let ended = transact(&context.node, &context.violations, TxnConfig::default(), body).await;
+        let ended = transact(&context.cluster, &context.violations, TxnConfig::default(), body).await;
         let now = context.event();
         let (outcome, operations, known) = match &ended {
             Ended::Committed(operations, _) => (Outcome::Committed, operations.clone(), Some(now)),
@@ -128,19 +128,19 @@ mod tests {
     use super::*;
     use crate::{
         Parameters, Reached, Violations,
-        node::Node,
+        cluster::Cluster,
         trace::Trace,
         workload::{ListAppend, LongFork, Predicate, RwRegister, Sets},
     };
 
+    const NODES: u64 = 1;
     const CLIENTS: usize = 6;
     /// Virtual time between crashes.
     const QUIET: Duration = Duration::from_millis(150);
 
     /// Clients of all recorded workloads on one node that crashes twice.
     async fn work(context: Context, executor: SimExecutor) {
-        context.node.start();
-        context.node.until_up().await;
+        context.cluster.found().await;
         let lists = ListAppend::new(context.clone());
         let registers = RwRegister::new(context.clone());
         let predicates = Predicate::new(context.clone());
@@ -160,7 +160,7 @@ mod tests {
                         3 => sets.step(client).await,
                         _ => forks.step(client).await,
                     }
-                    context.node.executor().sleep(Duration::from_micros(context.below(400) + 50)).await;
+                    context.cluster.executor().sleep(Duration::from_micros(context.below(400) + 50)).await;
                 }
                 left.fetch_sub(1, Ordering::SeqCst);
             };
@@ -168,18 +168,19 @@ mod tests {
         }
         for _ in 0..2 {
             executor.sleep(QUIET).await;
-            context.node.crash(&context);
-            context.node.start();
-            context.node.until_up().await;
+            let node = context.cluster.any();
+            node.crash(&context);
+            node.start();
+            node.until_up().await;
         }
         executor.sleep(QUIET).await;
         stopped.store(true, Ordering::SeqCst);
         while left.load(Ordering::SeqCst) > 0 {
-            context.node.pause().await;
+            context.cluster.pause().await;
         }
         let all = (lists.clone(), registers.clone(), predicates.clone(), sets.clone(), forks.clone());
         let config = TxnConfig { read_only: true, ..TxnConfig::default() };
-        let ended = transact(&context.node, &context.violations, config, move |txn| {
+        let ended = transact(&context.cluster, &context.violations, config, move |txn| {
             let (lists, registers, predicates, sets, forks) = all.clone();
             async move {
                 lists.check(&txn).await?;
@@ -203,13 +204,13 @@ mod tests {
     #[test]
     fn sound_nodes_pass() {
         for seed in 1..4 {
-            let mut parameters = Parameters::from_seed(seed, None, None);
+            let mut parameters = Parameters::from_seed(seed, NODES, None, None);
             (parameters.stall_one_in, parameters.clock_jump_every) = (u64::MAX, None);
             let parameters = Arc::new(parameters);
             let (trace, violations) = (Trace::new(false), Violations::default());
             let executor = SimExecutor::new(seed);
             let context = Context {
-                node: Node::new(executor.clone(), parameters.clone(), trace.clone(), violations.clone()),
+                cluster: Cluster::new(executor.clone(), &parameters, &trace, &violations),
                 parameters,
                 violations: violations.clone(),
                 trace,
@@ -218,7 +219,7 @@ mod tests {
                 reached: Reached::default(),
             };
             executor.run(work(context.clone(), executor.clone()));
-            context.node.stop();
+            context.cluster.stop();
             executor.clear();
             assert_eq!(violations.take(), Vec::<String>::new(), "seed {seed}");
         }
