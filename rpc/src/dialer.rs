@@ -7,7 +7,7 @@
 use std::{io, sync::Arc, time::Duration};
 
 use basalt_kv_api::Class;
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use tokio::io::{AsyncWrite, AsyncWriteExt, ReadHalf};
 
@@ -103,8 +103,7 @@ impl Dialer {
             class: class_index(self.class) as u32,
             ..core.hello(PURPOSE_MESSAGES)
         };
-        let timeout = core.options.handshake_timeout;
-        let mut opened = handshake::open(&core.env, &core.security, &address, &hello, timeout).await?;
+        let mut opened = handshake::open(&core.env, &core.security, &core.options, &address, &hello).await?;
         core.identity.check_answer(&opened, &address, Some(peer))?;
         let now = core.now();
         for record in std::mem::take(&mut opened.answer.records) {
@@ -153,7 +152,6 @@ impl Dialer {
 
     async fn send(&self, writer: &mut (impl AsyncWrite + Unpin)) -> io::Error {
         let mut buffer = BytesMut::new();
-        let mut pings = 0;
         loop {
             let mut tick = self.core.env.spawner.sleep(self.core.options.alive_interval);
             loop {
@@ -167,20 +165,51 @@ impl Dialer {
                     }
                 }
             }
-            pings += 1;
-            self.ping.lock().get_or_insert((pings, self.core.now()));
-            put_frame(&mut buffer, &Packet { ping: pings, ..Packet::default() });
-            if let Err(error) = flush(writer, &mut buffer).await {
+            if let Err(error) = self.ping(writer, &mut buffer).await {
                 return error;
             }
         }
+    }
+
+    async fn ping(&self, writer: &mut (impl AsyncWrite + Unpin), buffer: &mut BytesMut) -> io::Result<()> {
+        let number = {
+            let mut ping = self.ping.lock();
+            // While one is on its way, the next ones only show life.
+            let (number, _) = *ping.get_or_insert((self.core.env.rng.next_u64() | 1, self.core.now()));
+            number
+        };
+        put_frame(buffer, &Packet { ping: number, ..Packet::default() });
+        flush(writer, buffer).await
+    }
+
+    /// Waits until `bytes` of a snapshot may go, and shows life meanwhile.
+    async fn hold_back(
+        &self,
+        writer: &mut (impl AsyncWrite + Unpin),
+        buffer: &mut BytesMut,
+        bytes: usize,
+    ) -> io::Result<()> {
+        if self.class != Class::Snapshot {
+            return Ok(());
+        }
+        let interval = self.core.options.alive_interval;
+        let mut wait = self.core.throttle.reserve(self.core.now(), bytes);
+        while wait > interval {
+            self.core.env.spawner.sleep(interval).await;
+            self.ping(writer, buffer).await?;
+            wait -= interval;
+        }
+        if !wait.is_zero() {
+            self.core.env.spawner.sleep(wait).await;
+        }
+        Ok(())
     }
 
     async fn write(
         &self,
         writer: &mut (impl AsyncWrite + Unpin),
         buffer: &mut BytesMut,
-        mut load: Load<'_>,
+        load: Load<'_>,
     ) -> io::Result<()> {
         for records in load.records.chunks(RECORDS_PER_FRAME) {
             put_frame(buffer, &Packet { records: records.to_vec(), ..Packet::default() });
@@ -191,9 +220,7 @@ impl Dialer {
             && long.len() > PIECE_BYTES
         {
             for piece in cut(long.clone()) {
-                if self.class == Class::Snapshot {
-                    self.core.throttle.pass(&self.core.env, piece.body.len()).await;
-                }
+                self.hold_back(writer, buffer, piece.body.len()).await?;
                 put_frame(buffer, &Packet { pieces: vec![piece], ..Packet::default() });
                 flush(writer, buffer).await?;
             }
@@ -202,11 +229,8 @@ impl Dialer {
         if load.messages.is_empty() {
             return Ok(());
         }
-        if self.class == Class::Snapshot {
-            let bytes = load.messages.iter().map(bytes::Bytes::len).sum();
-            self.core.throttle.pass(&self.core.env, bytes).await;
-        }
-        let pieces = load.messages.iter_mut().flat_map(|message| cut(message.clone())).collect();
+        self.hold_back(writer, buffer, load.messages.iter().map(Bytes::len).sum()).await?;
+        let pieces = load.messages.iter().flat_map(|message| cut(message.clone())).collect();
         put_frame(buffer, &Packet { pieces, ..Packet::default() });
         flush(writer, buffer).await
     }

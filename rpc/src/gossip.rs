@@ -15,14 +15,22 @@ use tokio::sync::Notify;
 use crate::{address_book, core::Core, join, message::Book, options::class_index, wire::peer_of};
 
 /// Tells the others of this node until the wire is closed. The first `saved` changes are in the book already.
-pub(crate) async fn gossip(core: Arc<Core>, seeds: Vec<String>, book: Arc<Notify>, mut saved: u64) {
+pub(crate) async fn gossip(core: Arc<Core>, book: Arc<Notify>, mut saved: u64) {
     loop {
         tell(&core);
+        if core.nodes.take_outbid() {
+            let node = core.identity.node_id;
+            core.complaints.note(
+                core.now(),
+                format!(
+                    "somebody else speaks as node {node}: its store runs twice, or was set back to a copy"
+                ),
+            );
+        }
         if core.nodes.changes() != saved {
             saved = core.nodes.changes();
             book.notify_one();
         }
-        find_others(&core, &seeds).await;
         tokio::select! {
             biased;
             () = core.closed() => return,
@@ -49,24 +57,25 @@ fn tell(core: &Arc<Core>) {
 }
 
 /// A node that hears nobody asks the addresses it was started with: all others may have moved.
-async fn find_others(core: &Core, seeds: &[String]) {
+pub(crate) async fn find_others(core: Arc<Core>, seeds: Vec<String>) {
     let own = core.nodes.own_record().rpc_address;
-    let seeds: Vec<_> = seeds.iter().filter(|seed| **seed != own).collect();
-    let silent = core
-        .nodes
-        .last_heard()
-        .is_none_or(|heard| core.now().saturating_sub(heard) > core.options.silence_max);
-    if seeds.is_empty() || !silent {
-        return;
-    }
-    let seed = seeds[core.env.rng.next_u64() as usize % seeds.len()];
-    let introduced = tokio::select! {
-        biased;
-        () = core.closed() => return,
-        introduced = join::introduce(core, seed) => introduced,
+    let seeds: Vec<_> = seeds.into_iter().filter(|seed| *seed != own).collect();
+    let asking = async {
+        while !seeds.is_empty() {
+            let silent_for = core.nodes.last_heard().map(|heard| core.now().saturating_sub(heard));
+            if silent_for.is_none_or(|silent_for| silent_for > core.options.silence_max) {
+                let seed = &seeds[core.env.rng.next_u64() as usize % seeds.len()];
+                if let Err(error) = join::introduce(&core, seed).await {
+                    core.note_failure(&error);
+                }
+            }
+            core.env.spawner.sleep(core.options.gossip_interval).await;
+        }
     };
-    if let Err(error) = introduced {
-        core.note_failure(&error);
+    tokio::select! {
+        biased;
+        () = core.closed() => {}
+        () = asking => {}
     }
 }
 

@@ -4,16 +4,19 @@
 //! which welcomes or says why not. The fixed bytes end like a line of text, so that a server of another kind answers
 //! or hangs up at once, and what it says tells what it is. The same sentence is the reason on both sides.
 
-use std::{fmt, io, time::Duration};
+use std::{fmt, future::Future, io, time::Duration};
 
 use basalt_base::NodeId;
 use basalt_env::Env;
 use bytes::{Bytes, BytesMut};
 use prost::Message;
-use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::{
+    io::{AsyncWriteExt, ReadHalf, WriteHalf},
+    net::TcpStream,
+};
 
 use crate::{
-    Refusal, RefusalKind, RpcError, Security,
+    Refusal, RefusalKind, RpcError, Security, WireOptions,
     frame::{FrameReader, put_frame},
     message::{Answer, Hello},
     options::ANSWER_BYTES_MAX,
@@ -40,51 +43,61 @@ pub(crate) struct Opened {
     pub(crate) holder: Option<Holder>,
 }
 
-/// Connects, says `hello` and waits for the answer, all within `timeout`.
+/// Connects, says `hello` and waits for the answer, all in the time that `options` give.
 pub(crate) async fn open(
     env: &Env,
     security: &Security,
+    options: &WireOptions,
     address: &str,
     hello: &Hello,
-    timeout: Duration,
 ) -> Result<Opened, RpcError> {
+    let timeout = options.handshake_timeout;
+    let unreachable = |cause: String| RpcError::Unreachable { address: address.to_owned(), cause };
+    let opening = async {
+        let dialling = options.connect_timeout.min(timeout);
+        let stream = within(env, dialling, dial(address, security)).await;
+        let late = || Err(unreachable(format!("no connection in {} s", dialling.as_secs_f32())));
+        greet(security, address, hello, stream.unwrap_or_else(late)?).await
+    };
+    within(env, timeout, opening).await.unwrap_or_else(|| {
+        let seconds = timeout.as_secs_f32();
+        Err(unreachable(format!(
+            "no answer to the handshake in {seconds} s: it is not a Basalt node, or it hangs"
+        )))
+    })
+}
+
+async fn within<T>(env: &Env, timeout: Duration, future: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        value = future => Some(value),
+        () = env.spawner.sleep(timeout) => None,
+    }
+}
+
+async fn greet(
+    security: &Security,
+    address: &str,
+    hello: &Hello,
+    stream: TcpStream,
+) -> Result<Opened, RpcError> {
+    let broken = |error: io::Error| no_answer(address, &error);
+    let (stream, holder) = security.connect(stream).await.map_err(broken)?;
+    let (reader, mut writer) = tokio::io::split(stream);
+    let mut request = BytesMut::from(&MAGIC[..]);
+    put_frame(&mut request, hello);
+    writer.write_all(&request).await.map_err(broken)?;
+    writer.flush().await.map_err(broken)?;
+    let mut reader = FrameReader::new(reader, ANSWER_BYTES_MAX);
+    let prefix = reader.prefix(MAGIC.len()).await.map_err(broken)?;
+    if prefix[..] != MAGIC {
+        return Err(RpcError::NotBasalt { address: address.to_owned(), found: describe(&prefix) });
+    }
     let unreachable =
         |cause: &str| RpcError::Unreachable { address: address.to_owned(), cause: cause.to_owned() };
-    let deadline = env.spawner.sleep(timeout);
-    let mut connected = false;
-    let opening = async {
-        let stream = dial(address, security).await?;
-        connected = true;
-        let (stream, holder) = security.connect(stream).await.map_err(|error| no_answer(address, &error))?;
-        let (reader, mut writer) = tokio::io::split(stream);
-        let mut request = BytesMut::from(&MAGIC[..]);
-        put_frame(&mut request, hello);
-        writer.write_all(&request).await.map_err(|error| no_answer(address, &error))?;
-        writer.flush().await.map_err(|error| no_answer(address, &error))?;
-        let mut reader = FrameReader::new(reader, ANSWER_BYTES_MAX);
-        let prefix = reader.prefix(MAGIC.len()).await.map_err(|error| no_answer(address, &error))?;
-        if prefix[..] != MAGIC {
-            return Err(RpcError::NotBasalt { address: address.to_owned(), found: describe(&prefix) });
-        }
-        let answer = reader.next::<Answer>().await.map_err(|error| unreachable(&error.to_string()))?;
-        let (answer, _) = answer.ok_or_else(|| unreachable("it hung up in the handshake"))?;
-        Ok(Opened { reader, writer, answer, holder })
-    };
-    let opened = tokio::select! {
-        biased;
-        opened = opening => Some(opened),
-        () = deadline => None,
-    };
-    let seconds = timeout.as_secs_f32();
-    opened.unwrap_or_else(|| {
-        Err(if connected {
-            unreachable(&format!(
-                "no answer to the handshake in {seconds} s: it is not a Basalt node, or it hangs"
-            ))
-        } else {
-            unreachable(&format!("no connection in {seconds} s"))
-        })
-    })
+    let answer = reader.next::<Answer>().await.map_err(|error| unreachable(&error.to_string()))?;
+    let (answer, _) = answer.ok_or_else(|| unreachable("it hung up in the handshake"))?;
+    Ok(Opened { reader, writer, answer, holder })
 }
 
 /// The other side ended the connection, or TLS did.

@@ -72,10 +72,12 @@ pub async fn join(
 ) -> Result<Joined, RpcError> {
     let mut backoff = Backoff::new(options.backoff_min, options.backoff_max);
     let mut problems = Vec::new();
+    // One list may serve all nodes.
+    let addresses: Vec<_> = addresses.iter().filter(|address| **address != local.rpc_address).collect();
     for _ in 0..attempts_max.max(1) {
         problems.clear();
         let mut all_refuse = !addresses.is_empty();
-        for address in addresses {
+        for address in &addresses {
             let error = match ask(env, security, options, address, joiner, local).await {
                 Ok(joined) => return Ok(joined),
                 Err(error) => error,
@@ -126,7 +128,7 @@ async fn ask(
         }],
         ..Hello::default()
     };
-    let opened = handshake::open(env, security, address, &hello, options.handshake_timeout).await?;
+    let opened = handshake::open(env, security, options, address, &hello).await?;
     let answer = &opened.answer;
     check_refusal(answer, address)?;
     let refused = |refusal| RpcError::Refused { address: address.to_owned(), refusal };
@@ -187,8 +189,7 @@ pub(crate) async fn answer(core: &Core, hello: &Hello, holder: Option<&Holder>) 
 /// Asks the node at `address` which nodes there are: of a node that has an id, and has lost sight of the others.
 pub(crate) async fn introduce(core: &Core, address: &str) -> Result<(), RpcError> {
     let hello = core.hello(PURPOSE_INTRODUCE);
-    let timeout = core.options.handshake_timeout;
-    let opened = handshake::open(&core.env, &core.security, address, &hello, timeout).await?;
+    let opened = handshake::open(&core.env, &core.security, &core.options, address, &hello).await?;
     let peer = core.identity.check_answer(&opened, address, None)?;
     let now = core.now();
     for record in opened.answer.records {

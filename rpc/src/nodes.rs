@@ -57,6 +57,8 @@ struct State {
     changes: u64,
     /// A node was removed, and not everybody was told.
     news: bool,
+    /// A newer version of this node's record was met than it wrote.
+    outbid: bool,
 }
 
 struct Known {
@@ -90,7 +92,7 @@ impl Nodes {
             ..Record::default()
         };
         let known = BTreeMap::from([(own, Known { record, heard: None })]);
-        Self { own, state: Mutex::new(State { known, changes: 0, news: false }) }
+        Self { own, state: Mutex::new(State { known, changes: 0, news: false, outbid: false }) }
     }
 
     /// Takes over what is newer than what is known. `heard` if the record comes from its node.
@@ -119,6 +121,7 @@ impl Nodes {
         if node == self.own {
             if newer {
                 known.record.incarnation = record.incarnation.saturating_add(1);
+                state.outbid = true;
                 changed = true;
             }
         } else {
@@ -213,6 +216,11 @@ impl Nodes {
         std::mem::take(&mut self.state.lock().news)
     }
 
+    /// Whether somebody else seems to write this node's record; asks once.
+    pub(crate) fn take_outbid(&self) -> bool {
+        std::mem::take(&mut self.state.lock().outbid)
+    }
+
     pub(crate) fn infos(&self) -> Vec<NodeInfo> {
         let state = self.state.lock();
         let there = state.known.values().map(|known| &known.record).filter(|record| !record.removed);
@@ -301,6 +309,7 @@ mod tests {
         nodes.merge(record(1, 99, 5, "old"), None);
         let own = nodes.own_record();
         assert_eq!((own.incarnation, own.rpc_address.as_str()), (100, "one"));
+        assert!(nodes.take_outbid() && !nodes.take_outbid());
     }
 
     #[test]

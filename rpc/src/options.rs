@@ -46,6 +46,8 @@ pub struct WireOptions {
     pub alive_interval: Duration,
     /// … and a connection that has been silent for this long is given up.
     pub silence_max: Duration,
+    /// Until TCP has connected. A network that comes back is noticed after this time at the latest.
+    pub connect_timeout: Duration,
     /// From dialling, or accepting, to the end of the handshake.
     pub handshake_timeout: Duration,
     /// The pause after the first failure; it doubles with each one.
@@ -71,6 +73,7 @@ impl Default for WireOptions {
             assembly_bytes: megabytes(1024),
             alive_interval: Duration::from_secs(1),
             silence_max: Duration::from_secs(5),
+            connect_timeout: Duration::from_secs(2),
             handshake_timeout: Duration::from_secs(5),
             backoff_min: Duration::from_millis(50),
             backoff_max: Duration::from_secs(2),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use basalt_env::{Env, Rng};
+use basalt_env::Rng;
 use parking_lot::Mutex;
 
 use crate::options::PIECE_BYTES;
@@ -27,15 +27,8 @@ impl Throttle {
         }
     }
 
-    /// Returns when `bytes` may go.
-    pub(crate) async fn pass(&self, env: &Env, bytes: usize) {
-        let wait = self.reserve(env.clock.monotonic(), bytes);
-        if !wait.is_zero() {
-            env.spawner.sleep(wait).await;
-        }
-    }
-
-    fn reserve(&self, now: Duration, bytes: usize) -> Duration {
+    /// Takes part of the rate; returns how long to wait before `bytes` may go.
+    pub(crate) fn reserve(&self, now: Duration, bytes: usize) -> Duration {
         let takes = u128::from(self.nanos_per_piece) * bytes as u128 / PIECE_BYTES as u128;
         let takes = Duration::from_nanos(u64::try_from(takes).unwrap_or(u64::MAX));
         let mut free_at = self.free_at.lock();

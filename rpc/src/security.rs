@@ -16,6 +16,7 @@ use tokio_rustls::{
     TlsAcceptor, TlsConnector,
     rustls::{
         self, AlertDescription, CertificateError, ClientConfig, RootCertStore, ServerConfig,
+        client::Resumption,
         crypto::ring::default_provider,
         pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
         server::WebPkiClientVerifier,
@@ -99,10 +100,12 @@ impl Security {
                 builder.with_client_cert_verifier(verifier).with_single_cert(chain.clone(), key.clone_key())
             })
             .map_err(|cause| wrong(&folder, &cause))?;
-        let client = ClientConfig::builder_with_details(provider, time)
+        let mut client = ClientConfig::builder_with_details(provider, time)
             .with_protocol_versions(&[&TLS13])
             .and_then(|builder| builder.with_root_certificates(roots).with_client_auth_cert(chain, key))
             .map_err(|cause| wrong(&folder, &cause))?;
+        // Each connection is judged by its certificates anew.
+        client.resumption = Resumption::disabled();
         Ok(Self::Certificates(Certificates {
             connector: TlsConnector::from(Arc::new(client)),
             acceptor: TlsAcceptor::from(Arc::new(server)),

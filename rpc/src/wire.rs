@@ -15,7 +15,7 @@ use crate::{
     assembly::Budget,
     core::{Complaints, Core, Peer},
     dialer::Dialer,
-    gossip::{gossip, keep_book},
+    gossip::{find_others, gossip, keep_book},
     handshake::Identity,
     message::{Book, Record},
     nodes::{Nodes, is_proper},
@@ -91,7 +91,8 @@ impl Wire {
         let changed = Arc::new(Notify::new());
         let spawner = &core.env.spawner;
         spawner.spawn("rpc accept", Box::pin(accept(core.clone(), listener.socket)));
-        spawner.spawn("rpc gossip", Box::pin(gossip(core.clone(), config.seeds, changed.clone(), saved)));
+        spawner.spawn("rpc gossip", Box::pin(gossip(core.clone(), changed.clone(), saved)));
+        spawner.spawn("rpc seeds", Box::pin(find_others(core.clone(), config.seeds)));
         spawner.spawn_blocking_loop("address book", Box::pin(keep_book(core.clone(), changed)));
         Ok(Self { core })
     }

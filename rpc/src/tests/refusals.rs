@@ -91,7 +91,7 @@ async fn a_removed_node_is_told_so() {
     };
     let hello = identity.hello("127.0.0.1:1", PURPOSE_MESSAGES);
     let (env, address) = (os_env(""), &nodes[0].address);
-    let opened = handshake::open(&env, &Security::Insecure, address, &hello, PATIENCE).await.ok().unwrap();
+    let opened = handshake::open(&env, &Security::Insecure, &quick(), address, &hello).await.ok().unwrap();
     let error = identity.check_answer(&opened, address, Some(NodeId(1))).unwrap_err();
     assert!(
         matches!(&error, RpcError::Refused { refusal, .. } if refusal.kind == RefusalKind::Removed),

@@ -92,3 +92,24 @@ async fn a_quiet_connection_lives() {
     assert!(nodes[0].wire.is_connected(NodeId(2), Class::Snapshot));
     until("a round trip", || nodes[0].wire.statuses()[1].round_trip.is_some()).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_throttled_snapshot_does_not_look_dead() {
+    let mut seat = Seat::new(1);
+    // The least there is, and two that share it: a piece every half second to each.
+    seat.options.snapshot_bytes_per_second = 1;
+    seat.options.silence_max = Duration::from_millis(400);
+    let mut others: Vec<_> = (2..=3).map(Seat::new).collect();
+    for other in &mut others {
+        other.options.silence_max = Duration::from_millis(400);
+    }
+    others.insert(0, seat);
+    let nodes = start_all(others).await;
+    let message = Bytes::from(vec![1; 1 << 20]);
+    for node in [2, 3] {
+        assert!(nodes[0].wire.send(NodeId(node), Class::Snapshot, message.clone()));
+    }
+    for node in &nodes[1..] {
+        assert_eq!(node.inbox.wait(NodeId(1), Class::Snapshot, 1).await[0], message);
+    }
+}
