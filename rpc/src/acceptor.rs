@@ -40,6 +40,8 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
 /// What it may still send until then.
 const GOODBYE_BYTES_MAX: usize = 64 << 10;
+/// A connection that always has more to read lets others go first after so much: its own signs of life, too.
+const TURN_BYTES: usize = 1 << 20;
 
 /// Serves `listener` until the wire is closed.
 pub(crate) async fn accept(core: Arc<Core>, listener: TcpListener) {
@@ -268,8 +270,14 @@ impl Receiving<'_> {
     async fn run(&self, reader: &mut FrameReader<ReadHalf<Stream>>) -> io::Result<()> {
         let message_bytes_max = self.core.options.limits(self.class).message_bytes;
         let mut assembly = Assembly::new(self.core.assembly.clone(), message_bytes_max);
-        while let Some((packet, _)) = reader.next::<Packet>().await? {
+        let mut turn = 0;
+        while let Some((packet, bytes)) = reader.next::<Packet>().await? {
             self.pulse.beat();
+            turn += bytes;
+            if turn >= TURN_BYTES {
+                turn = 0;
+                tokio::task::yield_now().await;
+            }
             if packet.ping != 0 {
                 self.pong.number.store(packet.ping, Ordering::Relaxed);
                 self.pong.due.notify_one();

@@ -221,6 +221,7 @@ impl Dialer {
         {
             for piece in cut(long.clone()) {
                 self.hold_back(writer, buffer, piece.body.len()).await?;
+                tokio::task::yield_now().await;
                 put_frame(buffer, &Packet { pieces: vec![piece], ..Packet::default() });
                 flush(writer, buffer).await?;
             }

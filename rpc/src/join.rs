@@ -54,6 +54,15 @@ pub struct Joined {
 pub struct KnownNodes(pub(crate) Vec<Record>);
 
 impl KnownNodes {
+    pub fn new(addresses: impl IntoIterator<Item = (NodeId, String)>) -> Self {
+        let record = |(node, rpc_address): (NodeId, String)| Record {
+            node_id: node.0,
+            rpc_address,
+            ..Record::default()
+        };
+        Self(addresses.into_iter().map(record).collect())
+    }
+
     /// The ids and addresses.
     pub fn addresses(&self) -> Vec<(NodeId, String)> {
         self.0.iter().map(|record| (NodeId(record.node_id), record.rpc_address.clone())).collect()

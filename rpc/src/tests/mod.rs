@@ -8,7 +8,7 @@ mod stalls;
 mod strangers;
 mod tls;
 
-use std::{future::Future, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, future::Future, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use basalt_base::NodeId;
 use basalt_env::{Env, os::os_env};
@@ -20,7 +20,6 @@ use tokio::sync::Notify;
 
 use crate::{
     JoinHandler, KnownNodes, Listener, LocalNode, QueueLimits, Security, Wire, WireConfig, WireOptions,
-    message::Record,
 };
 
 const CLUSTER: u128 = 0xC1;
@@ -31,36 +30,39 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Keeps what arrives.
 #[derive(Default)]
 pub(super) struct Inbox {
-    got: Mutex<Vec<(NodeId, Class, Bytes)>>,
+    got: Mutex<BTreeMap<(NodeId, Class), Vec<Bytes>>>,
     more: Notify,
 }
 
 impl Receiver for Inbox {
     fn receive(&self, from: NodeId, class: Class, message: Bytes) {
-        self.got.lock().push((from, class, message));
+        self.got.lock().entry((from, class)).or_default().push(message);
         self.more.notify_waiters();
     }
 }
 
 impl Inbox {
-    /// What one node sent in one class, once it is that many messages.
-    async fn wait(&self, from: NodeId, class: Class, count: usize) -> Vec<Bytes> {
-        let arrived = || {
-            let got = self.got.lock();
-            let matching = got.iter().filter(|(sender, of, _)| *sender == from && *of == class);
-            matching.map(|(_, _, message)| message.clone()).collect::<Vec<_>>()
-        };
+    fn count(&self, from: NodeId, class: Class) -> usize {
+        self.got.lock().get(&(from, class)).map_or(0, Vec::len)
+    }
+
+    async fn reach(&self, from: NodeId, class: Class, count: usize) {
         in_time("messages", async {
             loop {
                 let more = self.more.notified();
-                let messages = arrived();
-                if messages.len() >= count {
-                    return messages;
+                if self.count(from, class) >= count {
+                    return;
                 }
                 more.await;
             }
         })
         .await
+    }
+
+    /// What one node sent in one class, once it is that many messages.
+    async fn wait(&self, from: NodeId, class: Class, count: usize) -> Vec<Bytes> {
+        self.reach(from, class, count).await;
+        self.got.lock().get(&(from, class)).cloned().unwrap_or_default()
     }
 }
 
@@ -165,18 +167,13 @@ impl Seat {
     async fn start(self, known: &[(NodeId, String)]) -> Node {
         let (node_id, address) = (self.node_id, self.address());
         let local = self.local();
-        let record = |(node, address): &(NodeId, String)| Record {
-            node_id: node.0,
-            rpc_address: address.clone(),
-            ..Record::default()
-        };
         let config = WireConfig {
             cluster_id: self.cluster_id,
             node_id,
             offset_max: self.offset_max,
             security: self.security,
             local,
-            known: KnownNodes(known.iter().map(record).collect()),
+            known: KnownNodes::new(known.iter().cloned()),
             seeds: self.seeds,
             join_handler: self.join_handler,
             options: self.options,
