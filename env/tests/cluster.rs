@@ -226,6 +226,7 @@ fn a_seed_fixes_everything_and_every_fault_bites() {
                 misdirected_writes,
                 lying_syncs,
                 flipped_bits: _,
+                truncations: _,
                 delayed_syncs,
                 full,
             } = *counts;

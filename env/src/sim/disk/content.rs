@@ -178,4 +178,10 @@ impl Content {
             *byte ^= mask;
         }
     }
+
+    /// Cuts the file off, durably. What is on its way to the medium still arrives.
+    pub(super) fn truncate(&mut self, len: usize) {
+        self.current.truncate(len);
+        self.durable.truncate(len);
+    }
 }

@@ -228,27 +228,35 @@ impl SimDisk {
     /// empty.
     pub fn flip_bit(&self, rng: &SimRng, choose: impl Fn(&str) -> bool) -> Option<(String, usize)> {
         let mut state = self.state.lock();
-        let bytes = |content: &Shared| content.lock().current.len();
-        let chosen = state.names.iter().filter(|(path, _)| choose(path));
-        let total: usize = chosen.clone().map(|(_, content)| bytes(content)).sum();
-        if total == 0 {
-            return None;
-        }
-        // Every byte is as likely as every other, whatever file it is in.
-        let mut offset = rng.below(total);
-        let mut hit = None;
-        for (path, content) in chosen {
-            let len = bytes(content);
-            if offset < len {
-                content.lock().flip(offset, 1 << rng.below(8));
-                hit = Some((path.clone(), offset));
-                break;
-            }
-            offset -= len;
-        }
+        let (path, content, offset) = any_byte(&state.names, rng, choose)?;
+        content.lock().flip(offset, 1 << rng.below(8));
         state.faults.counts.flipped_bits += 1;
-        hit
+        Some((path, offset))
     }
+
+    /// Cuts a file off at rest, before a byte of it. Otherwise as [`SimDisk::flip_bit`].
+    pub fn truncate(&self, rng: &SimRng, choose: impl Fn(&str) -> bool) -> Option<(String, usize)> {
+        let mut state = self.state.lock();
+        let (path, content, len) = any_byte(&state.names, rng, choose)?;
+        content.lock().truncate(len);
+        state.faults.counts.truncations += 1;
+        Some((path, len))
+    }
+}
+
+/// A byte of a file whose path satisfies `choose`; each byte is as likely as every other, whatever file it is in.
+fn any_byte(names: &Names, rng: &SimRng, choose: impl Fn(&str) -> bool) -> Option<(String, Shared, usize)> {
+    let len = |content: &Shared| content.lock().current.len();
+    let chosen = names.iter().filter(|(path, _)| choose(path));
+    let total: usize = chosen.clone().map(|(_, content)| len(content)).sum();
+    let mut offset = if total == 0 { return None } else { rng.below(total) };
+    for (path, content) in chosen {
+        if offset < len(content) {
+            return Some((path.clone(), content.clone(), offset));
+        }
+        offset -= len(content);
+    }
+    None
 }
 
 /// What every operation passes first.

@@ -133,6 +133,8 @@ pub struct DiskFaultCounts {
     pub misdirected_writes: u64,
     pub lying_syncs: u64,
     pub flipped_bits: u64,
+    /// Files cut off at rest.
+    pub truncations: u64,
     /// Syncs that had to wait.
     pub delayed_syncs: u64,
     /// Operations refused for lack of room.

@@ -270,3 +270,16 @@ fn waits_and_refusals_are_counted() {
     let counts = disk.fault_counts();
     assert_eq!((counts.delayed_syncs, counts.full), (1, 1));
 }
+
+#[test]
+fn a_file_is_cut_off_at_rest() {
+    let disk = SimDisk::new();
+    file(&disk, "a", 1);
+    file(&disk, "b", 1);
+    let (path, len) = disk.truncate(&SimRng::new(1), |path| path == "a").unwrap();
+    assert!(path == "a" && len < 4 * BLOCK);
+    assert_eq!(read(&disk, "a").unwrap().len(), len);
+    let disk = disk.crash(Tear::Lose);
+    assert_eq!((read(&disk, "a").unwrap().len(), read(&disk, "b").unwrap().len()), (len, 4 * BLOCK));
+    assert_eq!(disk.fault_counts().truncations, 1);
+}

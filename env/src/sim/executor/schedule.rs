@@ -233,7 +233,8 @@ impl SimExecutor {
                 let before = self.now();
                 let fired = self.advance();
                 assert!(fired > 0, "the simulation is stuck: every task waits and no timer is set");
-                events = if self.now() > before { 0 } else { events + fired };
+                events = fired + if self.now() > before { 0 } else { events };
+                assert!(events < POLLS_PER_INSTANT_MAX, "the simulation loops without time passing");
                 continue;
             };
             events += 1;
@@ -293,16 +294,18 @@ impl SimExecutor {
 
     /// Moves time to the next timer and fires all that are due then. Returns their number.
     fn advance(&self) -> u64 {
-        let mut state = self.shared.lock();
-        let Some((at, mut id, mut due)) = state.timers.pop() else { return 0 };
-        let now = at.max(self.now());
-        self.shared.now.store(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
-        drop(state);
         let mut fired = 0;
         loop {
-            fired += 1;
-            // A call may set a timer for this instant, and so without end.
-            assert!(fired < POLLS_PER_INSTANT_MAX, "the simulation loops without time passing");
+            let mut state = self.shared.lock();
+            // What was due may be so no more after a call.
+            if fired > 0 && !state.timers.is_due(self.now()) {
+                return fired;
+            }
+            let Some((at, id, due)) = state.timers.pop() else { return fired };
+            let now = at.max(self.now());
+            self.shared.now.store(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+            let is_last = !state.timers.is_due(now);
+            drop(state);
             match due {
                 Due::Wake(waker) => waker.wake(),
                 Due::Call(name, call) => {
@@ -310,8 +313,11 @@ impl SimExecutor {
                     call();
                 }
             }
-            let Some(next) = self.shared.lock().timers.pop_until(now) else { return fired };
-            (id, due) = next;
+            fired += 1;
+            // A call may set a timer for this instant, and so without end.
+            if is_last || fired >= POLLS_PER_INSTANT_MAX {
+                return fired;
+            }
         }
     }
 

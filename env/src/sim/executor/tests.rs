@@ -207,3 +207,24 @@ fn steps_count_the_polls_of_others() {
         assert_eq!(executor.now(), now + SECOND / 10);
     });
 }
+
+#[test]
+fn given_up_timers_do_not_move_time() {
+    let executor = SimExecutor::new(1);
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let (early, log_of_early) = (executor.sleep(SECOND), log.clone());
+    let mut given_up = executor.sleep(SECOND);
+    let clock = executor.clone();
+    spawn(&executor, 1, async move {
+        std::future::poll_fn(|context| {
+            assert!(given_up.as_mut().poll(context).is_pending());
+            std::task::Poll::Ready(())
+        })
+        .await;
+        drop(given_up);
+        early.await;
+        log_of_early.lock().push(clock.now());
+    });
+    pass(&executor, 2 * SECOND);
+    assert_eq!(*log.lock(), [SECOND]);
+}

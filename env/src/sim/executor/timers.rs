@@ -93,16 +93,18 @@ impl Timers {
         None
     }
 
-    /// Takes the timer that is due first, if that is by `now`.
-    pub(super) fn pop_until(&mut self, now: Duration) -> Option<(u64, Due)> {
-        while self.heap.peek().is_some_and(|Reverse((at, _))| *at <= now) {
-            let Reverse((_, key)) = self.heap.pop()?;
-            match self.take(key) {
-                Some(due) => return Some((key.id, due)),
-                None => self.given_up = self.given_up.saturating_sub(1),
+    /// Whether a timer is due by `now`.
+    pub(super) fn is_due(&mut self, now: Duration) -> bool {
+        while let Some(Reverse((at, key))) = self.heap.peek().copied()
+            && at <= now
+        {
+            if self.due_mut(key).is_some() {
+                return true;
             }
+            self.heap.pop();
+            self.given_up = self.given_up.saturating_sub(1);
         }
-        None
+        false
     }
 
     /// Gives all timers up, in the order in which they were set.
