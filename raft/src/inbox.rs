@@ -144,12 +144,17 @@ impl Inbox {
         }
         for message in messages {
             let bytes = message.message.len();
-            let first = queue.batch.messages.is_empty();
-            if first
+            // A snapshot may be larger than the limit: one at a time has room all the same.
+            let alone = if message.is_snapshot {
+                !queue.batch.messages.iter().any(|queued| queued.is_snapshot)
+            } else {
+                queue.batch.messages.is_empty()
+            };
+            if alone
                 || (queue.batch.messages.len() < self.count_max
                     && queue.message_bytes + bytes <= self.bytes_max)
             {
-                queue.message_bytes += bytes;
+                queue.message_bytes += if message.is_snapshot { 0 } else { bytes };
                 queue.batch.messages.push(message);
             }
         }

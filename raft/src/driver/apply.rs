@@ -9,7 +9,9 @@ use super::{
     replica::{Committed, ID_BYTES, Replica},
     run::Driver,
 };
-use crate::{Applied, Effect, Error, LogEntry, Membership, Result, counts::Counters, inbox::Answer};
+use crate::{
+    Applied, Effect, Error, LogEntry, Membership, Result, counts::Counters, inbox::Answer, log::HardState,
+};
 
 impl Driver {
     /// Applies `committed` after what an earlier turn could not apply.
@@ -31,6 +33,7 @@ impl Driver {
             let committed = understand(replica, entry)?;
             replica.unapplied.push(committed);
         }
+        replica.hand_over_if_removed();
         if replica.unapplied.is_empty() || replica.installing.is_some() {
             return Ok(());
         }
@@ -48,7 +51,7 @@ impl Driver {
             }
             Err(Error::DiskFull) => {
                 // They are committed and will be applied when there is room; nobody can wait that long.
-                replica.give_up_waiting(last, "no space left to apply a committed command");
+                replica.give_up_waiting(..=last, "no space left to apply a committed command");
                 self.stalled.insert(range_id);
                 self.retry_at = self.env.clock.monotonic() + self.options.disk_full_retry;
                 return Ok(());
@@ -80,6 +83,7 @@ impl Driver {
             match effect {
                 Effect::NewGroup(descriptor) => {
                     let new = descriptor.range_id;
+                    self.keep_commit(range_id);
                     self.add_split_off(descriptor)?;
                     self.lead_alone(new);
                     if leads {
@@ -89,6 +93,15 @@ impl Driver {
             }
         }
         Ok(())
+    }
+
+    /// The right side's log must not outlive a crash without the knowledge that the split is committed: the replay of the
+    /// left side, which makes the right side's state again, could wait for a leader then, and for ever.
+    fn keep_commit(&mut self, range_id: RangeId) {
+        let Some(replica) = self.replicas.get(&range_id) else { return };
+        let state = replica.log.lock().hard_state;
+        let commit = state.commit.max(replica.applied);
+        self.batch.hard_state(range_id, HardState { commit, ..state });
     }
 
     /// Groups with other members need the passing of time unless they sleep, others must not have it.

@@ -4,7 +4,9 @@
 //! other times. What a crash left of one without the other is told apart by three rules.
 //!
 //! * A tombstone, or a group in the log of a newer replica that waits for its state, condemns state of an older replica.
-//! * A log that begins where new groups begin, without state, waits for the split that makes the state again.
+//! * A log that begins where new groups begin, without state, waits for the split that makes the state again. That the
+//!   split is committed was written with the log's first record, so that nobody is needed for its replay; until it has
+//!   happened, no other replica's log may go, by removal or by a snapshot.
 //! * State of a new group at its very beginning, with an empty log, gets the log that belongs to it; term and vote of a
 //!   blank replica that was in its place are kept.
 
@@ -90,7 +92,10 @@ impl Driver {
             // Waits for a snapshot, and may have promised votes.
             0 => self.add_replica(GroupDescriptor::blank(range_id, replica_id)),
             // The split that made it was not flushed: replaying the left side's log makes it again.
-            INITIAL_LOG_INDEX => Ok(()),
+            INITIAL_LOG_INDEX => {
+                self.awaiting_split.insert(range_id);
+                Ok(())
+            }
             _ => Err(Error::Corruption(format!(
                 "range {range_id}: the log begins behind entry {start}, but the state up to there is missing"
             ))),
@@ -113,7 +118,7 @@ impl Driver {
             }
             Some((_, blank)) if descriptor.is_blank() || !blank => return Ok(()),
             Some(_) => {}
-            None if descriptor.is_blank() && self.waits_for_split(range_id) => {
+            None if descriptor.is_blank() && self.awaiting_split.contains(&range_id) => {
                 return Err(Error::Unavailable(format!("range {range_id} waits for a split to be replayed")));
             }
             None => {}
@@ -147,11 +152,6 @@ impl Driver {
     fn least_replica_id(&self, range_id: RangeId) -> ReplicaId {
         let here = self.replicas.get(&range_id).map(|replica| replica.replica_id);
         self.log.tombstone(range_id).max(here.unwrap_or_default())
-    }
-
-    /// Whether the range has a log here without a replica.
-    pub(super) fn waits_for_split(&self, range_id: RangeId) -> bool {
-        !self.replicas.contains_key(&range_id) && self.log.group(range_id).is_some()
     }
 
     /// Starts a group, in the place of a blank replica if there is one. Its log is made when there is none; term and
@@ -218,6 +218,7 @@ impl Driver {
             self.start_ticking(range_id);
         }
         self.replicas.insert(range_id, replica);
+        self.awaiting_split.remove(&range_id);
         self.dirty.insert(range_id);
         Ok(())
     }

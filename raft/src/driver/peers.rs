@@ -6,7 +6,7 @@ use super::{run::Driver, sleep::is_stale_answer};
 use crate::{Envelope, Membership, MessageKind, SnapshotData, StateMachine};
 
 /// Snapshots that wait for their turn, in memory.
-const SNAPSHOTS_WAITING_MAX: usize = 4;
+const SNAPSHOTS_WAITING_MAX: usize = 2;
 
 impl Driver {
     pub(super) fn step(&mut self, messages: Vec<Envelope>) {
@@ -45,7 +45,11 @@ impl Driver {
         if message.get_msg_type() == MessageType::MsgPropose {
             return false;
         }
-        if envelope.kind == MessageKind::Snapshot && !accepts(&*self.state_machine, envelope, &message) {
+        let acceptable = |message| {
+            (self.awaiting_split.is_empty() || replica.is_blank())
+                && accepts(&*self.state_machine, envelope, message)
+        };
+        if envelope.kind == MessageKind::Snapshot && !acceptable(&message) {
             tracing::info!(range = %range_id, from = %envelope.from, "a snapshot was refused");
             return false;
         }
@@ -73,7 +77,7 @@ impl Driver {
         let possible = envelope.kind.may_create_replica()
             && envelope.to >= self.log.tombstone(range_id)
             && !self.is_removing(range_id)
-            && !self.waits_for_split(range_id);
+            && !self.awaiting_split.contains(&range_id);
         if possible {
             self.observer.on_unknown_range(envelope);
         }

@@ -55,6 +55,9 @@ impl Driver {
             Some((here, _)) if here >= next_replica_id => Some(Error::Invalid(format!(
                 "replica {here} of range {range_id} is not below {next_replica_id}"
             ))),
+            Some((_, applied)) if applied > 0 && !self.awaiting_split.is_empty() => {
+                Some(Error::Unavailable("splits are still to be replayed".to_owned()))
+            }
             None if self.is_removing(range_id) => {
                 Some(Error::Unavailable(format!("range {range_id} is being removed")))
             }
@@ -70,6 +73,7 @@ impl Driver {
         self.dirty.remove(&range_id);
         self.ticking.remove(&range_id);
         self.stalled.remove(&range_id);
+        self.awaiting_split.remove(&range_id);
         self.installing.remove(&range_id);
         self.settle_snapshots(range_id);
         self.shared.status.write().remove(&range_id);

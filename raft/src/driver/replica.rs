@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    ops::RangeBounds,
     sync::Arc,
 };
 
@@ -43,6 +44,17 @@ pub(super) struct Committed {
 /// Bytes of the proposal id at the start of an entry's context.
 pub(super) const ID_BYTES: usize = 8;
 
+/// How often a successor is asked, once a tick.
+const SUCCESSOR_ASKED_MAX: u32 = 3;
+
+/// Whom a leader that was removed asks to take over.
+struct Successor {
+    next: ReplicaId,
+    /// In which it led.
+    term: Term,
+    asked: u32,
+}
+
 pub(super) struct Replica {
     pub range_id: RangeId,
     pub replica_id: ReplicaId,
@@ -58,8 +70,7 @@ pub(super) struct Replica {
     pub idle_ticks: u64,
     /// Ticks in all.
     ticks: u64,
-    /// Ticks in which it led although it was no voter.
-    removed_ticks: usize,
+    successor: Option<Successor>,
     /// When, in ticks, a message of another replica came last.
     heard: BTreeMap<ReplicaId, u64>,
     /// The number of the last flush that began before the replica was here.
@@ -113,7 +124,7 @@ impl Replica {
             is_quiescent: false,
             idle_ticks: 0,
             ticks: 0,
-            removed_ticks: 0,
+            successor: None,
             heard: BTreeMap::new(),
             born_at_flush: 0,
             waiting: VecDeque::new(),
@@ -142,28 +153,40 @@ impl Replica {
         self.ticks += 1;
         self.idle_ticks += 1;
         let ready = self.node.tick();
-        self.hand_over_if_removed();
+        self.ask_successor();
         ready || self.node.has_ready()
     }
 
-    /// A leader that is no voter any more takes no proposals, but its heartbeats keep the others from electing one:
-    /// Raft leaves it in office. It hands over to the member that has most of the log; if nobody takes over, it goes.
-    fn hand_over_if_removed(&mut self) {
-        if !self.is_leader() || self.node.raft.promotable() {
-            self.removed_ticks = 0;
+    /// A member that has not applied the removal yet can't take over, so it is asked again.
+    fn ask_successor(&mut self) {
+        let Some(Successor { next, term, asked }) = &mut self.successor else { return };
+        let raft = &mut self.node.raft;
+        if *asked == SUCCESSOR_ASKED_MAX || raft.term != *term || raft.leader_id != raft::INVALID_ID {
+            self.successor = None;
             return;
         }
-        self.removed_ticks += 1;
-        if self.removed_ticks > 2 * self.election_ticks {
-            let term = self.node.raft.term;
-            self.node.raft.become_follower(term, raft::INVALID_ID);
-        } else if self.node.raft.lead_transferee.is_none() {
-            let matched =
-                |voter: &&ReplicaId| self.node.raft.prs().get(voter.0).map(|progress| progress.matched);
-            if let Some(next) = self.membership.voters.iter().max_by_key(matched) {
-                self.node.transfer_leader(next.0);
-            }
+        *asked += 1;
+        let mut message = Message::default();
+        message.set_msg_type(MessageType::MsgTimeoutNow);
+        (message.from, message.to, message.term) = (self.replica_id.0, next.0, *term);
+        raft.msgs.push(message);
+    }
+
+    /// A leader that applies its own removal, or demotion, goes at once, and the member with most of the log is asked to
+    /// take over. Raft would leave it in office: it takes no proposals, its heartbeats keep the others from electing one, and
+    /// the next entry that it commits makes it panic.
+    pub fn hand_over_if_removed(&mut self) {
+        if !self.is_leader() || self.node.raft.promotable() {
+            return;
         }
+        let matched = |voter: &&ReplicaId| self.node.raft.prs().get(voter.0).map(|progress| progress.matched);
+        let next = self.membership.voters.iter().max_by_key(matched).copied();
+        let term = self.node.raft.term;
+        self.node.raft.become_follower(term, raft::INVALID_ID);
+        self.successor = next.map(|next| Successor { next, term, asked: 0 });
+        // Nobody tells it what becomes of its proposals.
+        let committed = self.node.raft.raft_log.committed;
+        self.give_up_waiting(committed + 1.., "the leader was removed from its range");
     }
 
     /// Notes a message from another member.
@@ -189,9 +212,11 @@ impl Replica {
         self.settle(rng);
     }
 
-    /// Whether the passing of time matters to this replica.
+    /// Whether the passing of time matters to this replica: it may have to call an election, or it leads others.
     pub fn needs_ticks(&self) -> bool {
-        !self.membership.is_alone(self.replica_id)
+        let Membership { voters, voters_outgoing, .. } = &self.membership;
+        let votes = voters.contains(&self.replica_id) || voters_outgoing.contains(&self.replica_id);
+        !self.membership.is_alone(self.replica_id) && (votes || self.is_leader() || self.successor.is_some())
     }
 
     /// To be called after whatever may have changed term or role: raft-rs has then drawn an election timeout from a
@@ -314,10 +339,11 @@ impl Replica {
         }
     }
 
-    /// Tells everybody who waits for entries up to `through` that the outcome is unknown for now. They still get it,
-    /// late: until then, what the command will change must stay protected.
-    pub fn give_up_waiting(&mut self, through: LogIndex, why: &str) {
-        for waiting in self.waiting.iter_mut().filter(|waiting| waiting.index <= through && !waiting.late) {
+    /// Tells everybody who waits for these entries that the outcome is unknown for now. They still get it, late: until
+    /// then, what the command will change must stay protected.
+    pub fn give_up_waiting(&mut self, indexes: impl RangeBounds<LogIndex>, why: &str) {
+        let given_up = |waiting: &&mut Waiting| indexes.contains(&waiting.index) && !waiting.late;
+        for waiting in self.waiting.iter_mut().filter(given_up) {
             let (reply, outcome) = oneshot::channel();
             let early = std::mem::replace(&mut waiting.reply, reply);
             waiting.late = true;

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 
 use super::{maintenance::Stopped, removal::Removal, replica::Replica};
 use crate::{
-    Envelope, Error, LogIndex, Observer, Options, Result, StateMachine, Transport,
+    Envelope, Error, Observer, Options, Result, StateMachine, Transport,
     counts::Counters,
     handle::Shared,
     inbox::{Control, Reply, refuse},
@@ -75,6 +75,9 @@ pub(crate) struct Driver {
     pub(super) waiting_snapshots: VecDeque<Envelope>,
     /// Of snapshots on their way to others.
     pub(super) slots: Arc<SnapshotSlots>,
+    /// Groups in the log whose state comes when the log of the range that they were split from is replayed. As long as
+    /// there are any, no log of a replica with state may go.
+    pub(super) awaiting_split: BTreeSet<RangeId>,
     /// Replicas on their way out.
     pub(super) removing: Vec<Removal>,
     /// The number of the last flush begun, and of the last one that succeeded.
@@ -120,6 +123,7 @@ impl Driver {
             installing: BTreeSet::new(),
             waiting_snapshots: VecDeque::new(),
             slots,
+            awaiting_split: BTreeSet::new(),
             removing: Vec::new(),
             flush_started: 0,
             flush_done: 0,
@@ -150,7 +154,7 @@ impl Driver {
         });
         refuse(left.all_proposals(), &self.shared.inbox.closed().unwrap_or(Error::Stopped));
         for replica in self.replicas.values_mut() {
-            replica.give_up_waiting(LogIndex::MAX, &reason.to_string());
+            replica.give_up_waiting(.., &reason.to_string());
         }
         // Whoever waits for durability or a flush hears from the dropped channel.
         if reason != Error::Stopped {
@@ -229,17 +233,23 @@ impl Driver {
         // A loop that was held up does not make up for lost ticks: that would start elections.
         self.next_tick = now + self.options.tick_interval;
         Counters::add(&self.counters.ticks, 1);
-        let mut idle = Vec::new();
+        let (mut idle, mut timeless) = (Vec::new(), Vec::new());
         for range_id in &self.ticking {
             let Some(replica) = self.replicas.get_mut(range_id) else { continue };
             if replica.tick() {
                 self.dirty.insert(*range_id);
             }
             replica.settle(&*self.env.rng);
+            if !replica.needs_ticks() {
+                timeless.push(*range_id);
+            }
             let after = self.options.quiesce_after_ticks;
             if after > 0 && replica.is_leader() && replica.idle_ticks >= after {
                 idle.push(*range_id);
             }
+        }
+        for range_id in timeless {
+            self.ticking.remove(&range_id);
         }
         self.put_to_sleep(idle);
         self.give_up_snapshots(now);

@@ -42,8 +42,7 @@ impl Driver {
         let agrees = raft.state == StateRole::Follower
             && (raft.term, raft.leader_id) == (heartbeat.term, heartbeat.from)
             && (log.last_index(), log.last_term()) == (heartbeat.index, heartbeat.log_term)
-            && log.committed == heartbeat.index
-            && replica.needs_ticks();
+            && log.committed == heartbeat.index;
         if agrees {
             let raft = &mut replica.node.raft;
             raft.msgs.retain(|message| message.get_msg_type() != MessageType::MsgHeartbeatResponse);

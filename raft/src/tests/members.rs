@@ -3,11 +3,11 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use basalt_base::ReplicaId;
-use basalt_env::sim::SimExecutor;
+use basalt_env::sim::{SimExecutor, SimRng, Tear};
 use bytes::Bytes;
 
-use super::cluster::{Cluster, RANGE, write};
-use crate::{Error, MembershipChange};
+use super::cluster::{Cluster, RANGE, options, write};
+use crate::{Error, MembershipChange, Role};
 
 #[test]
 fn a_lone_voter_gains_two_that_catch_up() {
@@ -123,5 +123,155 @@ fn a_snapshot_whose_installation_was_cut_off_is_installed_again() {
             cluster.restart(2).await;
             cluster.agree(&[1, 2]).await;
         });
+    }
+}
+
+#[test]
+fn a_transfer_refuses_proposals_and_one_that_fails_is_given_up() {
+    let executor = SimExecutor::new(6);
+    executor.run(async {
+        let cluster = Cluster::new(&executor, 3).await;
+        cluster.grow().await;
+        cluster.agree(&[1, 2, 3]).await;
+        let handle = &cluster.store(1).handle;
+        // To a member that does not answer.
+        cluster.network.cut(3);
+        handle.transfer_leader(RANGE, ReplicaId(3)).unwrap();
+        let started = executor.now();
+        assert!(matches!(write(handle, 1, "refused").await, Err(Error::Unavailable(_))));
+        assert_eq!(executor.now(), started, "at once");
+        assert!(handle.status(RANGE).unwrap().is_transferring);
+        let timeout = options().tick_interval * (options().election_ticks as u32 + 1);
+        executor.sleep(timeout).await;
+        write(handle, 1, "a").await.unwrap();
+        // To a member that takes over, faster than by an election.
+        let started = executor.now();
+        handle.transfer_leader(RANGE, ReplicaId(2)).unwrap();
+        assert_eq!(cluster.leader_among(&[2]).await, 2);
+        assert!(executor.now() - started < options().tick_interval);
+        write(&cluster.store(2).handle, 1, "b").await.unwrap();
+        cluster.network.heal(3);
+        cluster.agree(&[1, 2, 3]).await;
+        assert!(!cluster.store(1).toy.commands(1).contains(&"refused".to_owned()));
+    });
+    executor.clear();
+}
+
+#[test]
+fn a_learner_neither_leads_nor_counts() {
+    let executor = SimExecutor::new(7);
+    executor.run(async {
+        let cluster = Cluster::new(&executor, 4).await;
+        cluster.grow().await;
+        cluster.change(1, &[MembershipChange::AddLearner(ReplicaId(4))]).await;
+        cluster.agree(&[1, 2, 3, 4]).await;
+        let term = cluster.store(1).handle.status(RANGE).unwrap().term;
+        cluster.store(4).handle.campaign(RANGE).unwrap();
+        executor.sleep(10 * options().tick_interval).await;
+        let status = cluster.store(4).handle.status(RANGE).unwrap();
+        assert_eq!((status.role, status.term), (Role::Follower, term));
+        let progress = cluster.store(1).handle.progress(RANGE).unwrap();
+        let learners: Vec<_> =
+            progress.iter().filter(|member| member.is_learner).map(|member| member.replica_id).collect();
+        assert_eq!((progress.len(), learners), (4, vec![ReplicaId(4)]));
+        // The leader and the learner have it: that is one vote.
+        cluster.network.cut(2);
+        cluster.network.cut(3);
+        let alone = cluster.store(1).handle.propose(RANGE, Bytes::from_static(b"alone"));
+        executor.sleep(5 * options().tick_interval).await;
+        let (leader, learner) =
+            (cluster.store(1).handle.status(RANGE), cluster.store(4).handle.status(RANGE));
+        let (leader, learner) = (leader.unwrap(), learner.unwrap());
+        assert_eq!(learner.last_index, leader.last_index);
+        assert!(leader.committed < leader.last_index);
+        cluster.network.heal(2);
+        alone.await.unwrap();
+        cluster.network.heal(3);
+        cluster.agree(&[1, 2, 3, 4]).await;
+    });
+    executor.clear();
+}
+
+#[test]
+fn a_leader_that_removes_itself_hands_over() {
+    for seed in 0..10 {
+        let executor = SimExecutor::new(seed);
+        executor.run(async {
+            let cluster = Cluster::new(&executor, 3).await;
+            cluster.grow().await;
+            cluster.agree(&[1, 2, 3]).await;
+            let started = executor.now();
+            cluster.change(1, &[MembershipChange::Remove(ReplicaId(1))]).await;
+            let leader = cluster.leader_among(&[2, 3]).await;
+            assert!(executor.now() - started < 5 * options().tick_interval, "no election timeout passed");
+            write(&cluster.store(leader).handle, 1, "a").await.unwrap();
+            cluster.agree(&[2, 3]).await;
+            executor.sleep(Duration::from_secs(60)).await;
+            assert_ne!(cluster.store(1).handle.status(RANGE).unwrap().role, Role::Leader);
+            assert!(cluster.store(leader).handle.status(RANGE).unwrap().is_quiescent);
+            let ticks = cluster.store(1).handle.counts().ticks;
+            executor.sleep(Duration::from_secs(60)).await;
+            assert_eq!(cluster.store(1).handle.counts().ticks, ticks, "time means nothing to who is out");
+        });
+        executor.clear();
+    }
+}
+
+#[test]
+fn an_impossible_change_carries_nothing() {
+    let executor = SimExecutor::new(8);
+    executor.run(async {
+        let cluster = Cluster::with(&executor, 1, options(), false).await;
+        let handle = &cluster.store(1).handle;
+        // The last voter.
+        let change = vec![MembershipChange::Remove(ReplicaId(1))];
+        let outcome = handle.change_membership(RANGE, change, Bytes::from_static(b"carried")).await;
+        assert_eq!(outcome.err(), Some(Error::Dropped));
+        write(handle, 1, "a").await.unwrap();
+        assert_eq!(cluster.store(1).toy.commands(1), ["a"]);
+    });
+    executor.clear();
+}
+
+/// A follower truncates by itself, behind its own flushed state, whenever the power goes.
+#[test]
+fn a_follower_that_truncates_survives_power_cuts() {
+    for eager in [false, true] {
+        for point in 0.. {
+            let executor = SimExecutor::new(point);
+            let finished = executor.run(async {
+                let mut cluster = Cluster::new(&executor, 3).await;
+                cluster.grow().await;
+                cluster.agree(&[1, 2, 3]).await;
+                cluster.store(3).toy.eager.store(eager, Ordering::SeqCst);
+                cluster.store(3).disk.stop_at_sync(point);
+                for turn in 0..12 {
+                    let command = format!("{turn} {}", "x".repeat(2500));
+                    write(&cluster.store(1).handle, 1, &command).await.unwrap();
+                    executor.sleep(Duration::from_millis(5)).await;
+                    if turn % 3 == 2 {
+                        let handle = cluster.store(3).handle.clone();
+                        let truncate = async move { drop(handle.truncate_log().await) };
+                        executor.spawner(3).spawn("truncate", Box::pin(truncate));
+                    }
+                }
+                let finished = !cluster.store(3).disk.is_stopped();
+                let durable = cluster.store(3).toy.durable_index(1);
+                cluster.kill(3);
+                let rng = SimRng::new(point);
+                cluster.restart_torn(3, Tear::Random(&rng)).await.unwrap();
+                let status = cluster.store(3).handle.status(RANGE).unwrap();
+                assert!(status.first_index - 1 <= durable, "{status:?}, flushed up to {durable}");
+                assert!(status.committed >= status.applied && status.applied >= status.first_index - 1);
+                cluster.agree(&[1, 2, 3]).await;
+                assert!(!finished || status.first_index > 20, "nothing was truncated: {status:?}");
+                finished
+            });
+            executor.clear();
+            if finished {
+                assert!(point > 15, "only {point} crash points");
+                break;
+            }
+        }
     }
 }

@@ -443,3 +443,64 @@ fn a_split_over_a_blank_replica_survives_power_cuts() {
         }
     }
 }
+
+/// The right side's log survives, its state does not: the left side's log must make it again, and must not go before.
+#[test]
+fn a_split_is_replayed_without_anybodys_help_before_its_log_may_go() {
+    for point in 0.. {
+        let executor = SimExecutor::new(point);
+        let finished = executor.run(async {
+            let mut cluster = Cluster::with(&executor, 3, options(), true).await;
+            cluster.grow().await;
+            cluster.agree(&[1, 2, 3]).await;
+            cluster.store(3).disk.stop_at_sync(point);
+            write(&cluster.store(1).handle, 1, "split 19").await.unwrap();
+            eventually(&executor, "the right side has a leader", || {
+                let status = cluster.store(1).handle.status(RangeId(19));
+                status.is_some_and(|status| status.role == crate::Role::Leader)
+            })
+            .await;
+            write(&cluster.store(1).handle, 19, "a").await.unwrap();
+            executor.sleep(options().tick_interval / 2).await;
+            let finished = !cluster.store(3).disk.is_stopped();
+            cluster.kill(3);
+            cluster.network.cut_range(Some((RANGE, 3)));
+            cluster.restart(3).await;
+            executor.sleep(options().tick_interval).await;
+            // Here already, or not at all.
+            let blank = GroupDescriptor::blank(RangeId(19), ReplicaId(3));
+            assert_eq!(cluster.store(3).handle.create_group(blank).await, Ok(()), "point {point}");
+            finished
+        });
+        executor.clear();
+        if finished {
+            assert!(point > 3, "only {point} crash points");
+            break;
+        }
+    }
+}
+
+#[test]
+fn a_log_that_still_has_a_split_to_replay_does_not_go() {
+    let (executor, disk, toy) = (SimExecutor::new(1), SimDisk::new(), Toy::new(1, &[1], 1));
+    executor.run(async {
+        let handle = start(&executor, &disk, &toy).await.unwrap();
+        write(&handle, 1, "split 19").await.unwrap();
+        write(&handle, 19, "a").await.unwrap();
+        executor.kill(1);
+        let (disk, toy) = (disk.crash(Tear::Lose), toy.after_crash());
+        toy.full.store(true, Ordering::SeqCst);
+        let handle = start(&executor, &disk, &toy).await.unwrap();
+        let removal = handle.remove_group(RANGE, ReplicaId(2)).await;
+        assert!(matches!(removal, Err(Error::Unavailable(_))), "{removal:?}");
+        toy.full.store(false, Ordering::SeqCst);
+        eventually(&executor, "the split is replayed", || toy.commands(19) == ["a"]).await;
+        handle.remove_group(RANGE, ReplicaId(2)).await.unwrap();
+        executor.kill(1);
+        let (disk, toy) = (disk.crash(Tear::Lose), toy.after_crash());
+        let handle = start(&executor, &disk, &toy).await.unwrap();
+        write(&handle, 19, "b").await.unwrap();
+        assert_eq!((toy.commands(19), toy.ranges()), (vec!["a".to_owned(), "b".to_owned()], vec![19]));
+    });
+    executor.clear();
+}

@@ -136,6 +136,11 @@ impl Toy {
         self.durable.lock().get(&RangeId(range)).map(|range| range.descriptor.replica_id)
     }
 
+    /// Up to where the range is applied in what survives a crash.
+    pub fn durable_index(&self, range: u64) -> LogIndex {
+        self.durable.lock().get(&RangeId(range)).map_or(0, |range| range.descriptor.applied_index)
+    }
+
     pub fn ranges(&self) -> Vec<u64> {
         self.live.lock().keys().map(|range| range.0).collect()
     }
