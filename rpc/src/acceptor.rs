@@ -270,9 +270,11 @@ impl Receiving<'_> {
     async fn run(&self, reader: &mut FrameReader<ReadHalf<Stream>>) -> io::Result<()> {
         let message_bytes_max = self.core.options.limits(self.class).message_bytes;
         let mut assembly = Assembly::new(self.core.assembly.clone(), message_bytes_max);
+        let traffic = &self.core.traffic[class_index(self.class)];
         let mut turn = 0;
         while let Some((packet, bytes)) = reader.next::<Packet>().await? {
             self.pulse.beat();
+            traffic.bytes_received.add(bytes);
             turn += bytes;
             if turn >= TURN_BYTES {
                 turn = 0;
@@ -294,6 +296,7 @@ impl Receiving<'_> {
                 }
                 if let Some(message) = message {
                     self.check_newest()?;
+                    traffic.messages_received.add(1);
                     self.receiver.receive(self.peer, self.class, message);
                 }
             }

@@ -24,6 +24,7 @@ use crate::{
     options::RECORDS_PER_FRAME,
     outbox::Outbox,
     pacing::Throttle,
+    traffic::Traffic,
 };
 
 /// The same complaint is not repeated before.
@@ -42,6 +43,7 @@ pub(crate) struct Core {
     pub(crate) join_handler: Option<Arc<dyn JoinHandler>>,
     pub(crate) throttle: Throttle,
     pub(crate) assembly: Budget,
+    pub(crate) traffic: [Traffic; 3],
     pub(crate) complaints: Complaints,
     pub(crate) strangers: Arc<Semaphore>,
     pub(crate) connections: Arc<Semaphore>,

@@ -22,6 +22,7 @@ use crate::{
     outbox::{Load, Outbox},
     pacing::Backoff,
     security::Stream,
+    traffic::Traffic,
 };
 
 pub(crate) struct Dialer {
@@ -60,6 +61,7 @@ impl Dialer {
                 Ok(opened) => {
                     backoff.reset();
                     self.set_connected(true);
+                    self.traffic().connections.add(1);
                     let end = self.pump(opened).await;
                     self.set_connected(false);
                     let (peer, class) = (self.peer.node_id, self.class);
@@ -67,7 +69,7 @@ impl Dialer {
                     self.peer.state.lock().problem = Some(end);
                 }
                 Err(error) => {
-                    self.outbox().clear();
+                    self.traffic().messages_dropped.add(self.outbox().clear());
                     self.core.note_failure(&error);
                     self.peer.state.lock().problem = Some(error.to_string());
                 }
@@ -159,9 +161,12 @@ impl Dialer {
                     biased;
                     () = &mut tick => break,
                     load = self.outbox().take() => {
+                        let messages = load.messages.len();
                         if let Err(error) = self.write(writer, &mut buffer, load).await {
+                            self.traffic().messages_dropped.add(messages);
                             return error;
                         }
+                        self.traffic().messages_sent.add(messages);
                     }
                 }
             }
@@ -179,7 +184,7 @@ impl Dialer {
             number
         };
         put_frame(buffer, &Packet { ping: number, ..Packet::default() });
-        flush(writer, buffer).await
+        self.flush(writer, buffer).await
     }
 
     /// Waits until `bytes` of a snapshot may go, and shows life meanwhile.
@@ -205,6 +210,20 @@ impl Dialer {
         Ok(())
     }
 
+    async fn flush(&self, writer: &mut (impl AsyncWrite + Unpin), buffer: &mut BytesMut) -> io::Result<()> {
+        writer.write_all(buffer).await?;
+        writer.flush().await?;
+        let traffic = self.traffic();
+        traffic.frames_sent.add(1);
+        traffic.bytes_sent.add(buffer.len());
+        buffer.clear();
+        Ok(())
+    }
+
+    fn traffic(&self) -> &Traffic {
+        &self.core.traffic[class_index(self.class)]
+    }
+
     async fn write(
         &self,
         writer: &mut (impl AsyncWrite + Unpin),
@@ -213,7 +232,7 @@ impl Dialer {
     ) -> io::Result<()> {
         for records in load.records.chunks(RECORDS_PER_FRAME) {
             put_frame(buffer, &Packet { records: records.to_vec(), ..Packet::default() });
-            flush(writer, buffer).await?;
+            self.flush(writer, buffer).await?;
         }
         // The load itself keeps counting the messages until they are written.
         if let [long] = &load.messages[..]
@@ -223,7 +242,7 @@ impl Dialer {
                 self.hold_back(writer, buffer, piece.body.len()).await?;
                 tokio::task::yield_now().await;
                 put_frame(buffer, &Packet { pieces: vec![piece], ..Packet::default() });
-                flush(writer, buffer).await?;
+                self.flush(writer, buffer).await?;
             }
             return Ok(());
         }
@@ -233,12 +252,6 @@ impl Dialer {
         self.hold_back(writer, buffer, load.messages.iter().map(Bytes::len).sum()).await?;
         let pieces = load.messages.iter().flat_map(|message| cut(message.clone())).collect();
         put_frame(buffer, &Packet { pieces, ..Packet::default() });
-        flush(writer, buffer).await
+        self.flush(writer, buffer).await
     }
-}
-
-async fn flush(writer: &mut (impl AsyncWrite + Unpin), buffer: &mut BytesMut) -> io::Result<()> {
-    writer.write_all(buffer).await?;
-    buffer.clear();
-    writer.flush().await
 }

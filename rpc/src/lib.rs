@@ -32,6 +32,7 @@ mod outbox;
 mod pacing;
 mod security;
 mod socket;
+mod traffic;
 mod wire;
 
 pub use error::{Refusal, RefusalKind, RpcError};
@@ -40,6 +41,7 @@ pub use nodes::{LocalNode, NodeStatus};
 pub use options::{PROTOCOL, QueueLimits, WireOptions};
 pub use security::{Certificates, NODE_NAME, Security};
 pub use socket::Listener;
+pub use traffic::ClassCounts;
 pub use wire::{Wire, WireConfig};
 
 #[cfg(test)]

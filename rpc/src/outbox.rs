@@ -121,13 +121,14 @@ impl Outbox {
         Some(load)
     }
 
-    /// Drops what waits: nobody is there to take it.
-    pub(crate) fn clear(&self) {
+    /// Drops what waits: nobody is there to take it. Returns how many messages that were.
+    pub(crate) fn clear(&self) -> usize {
         let mut state = self.state.lock();
         let dropped = std::mem::take(&mut state.waiting);
         state.count -= dropped.len();
         state.bytes -= dropped.iter().map(cost).sum::<usize>();
         state.records = Vec::new();
+        dropped.len()
     }
 
     #[cfg(test)]

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::{
-    JoinHandler, KnownNodes, Listener, LocalNode, NodeStatus, RpcError, Security, WireOptions,
+    ClassCounts, JoinHandler, KnownNodes, Listener, LocalNode, NodeStatus, RpcError, Security, WireOptions,
     acceptor::accept,
     address_book,
     assembly::Budget,
@@ -50,7 +50,7 @@ impl Wire {
     pub async fn start(env: Env, listener: Listener, config: WireConfig) -> Result<Self, RpcError> {
         let book = address_book::read(&*env.disk)?;
         let now = u64::try_from(env.clock.wall_micros()).unwrap_or_default();
-        let incarnation = now.max(book.incarnation + 1);
+        let incarnation = now.max(book.incarnation.saturating_add(1));
         let options = config.options;
         let nodes = Nodes::new(config.node_id, config.local, incarnation);
         if !is_proper(&nodes.own_record()) {
@@ -79,6 +79,7 @@ impl Wire {
             receiver: watch::Sender::new(None),
             throttle: Throttle::new(options.snapshot_bytes_per_second),
             assembly: Budget::new(options.assembly_bytes),
+            traffic: Default::default(),
             complaints: Complaints::default(),
             strangers: Arc::new(Semaphore::new(options.strangers_max)),
             connections: Arc::new(Semaphore::new(options.connections_max)),
@@ -115,6 +116,11 @@ impl Wire {
     pub fn is_connected(&self, node: NodeId, class: Class) -> bool {
         let peer = self.core.peers.read().get(&node).cloned();
         peer.is_some_and(|peer| peer.state.lock().connected[class_index(class)])
+    }
+
+    /// What the messages of a class came to.
+    pub fn counts(&self, class: Class) -> ClassCounts {
+        self.core.traffic[class_index(class)].counts()
     }
 
     /// What went wrong with other nodes in the last minute, each sentence once.
@@ -169,10 +175,12 @@ impl Drop for Wire {
 
 impl Link for Wire {
     fn send(&self, to: NodeId, class: Class, message: Bytes) -> bool {
-        match peer_of(&self.core, to) {
-            Some(peer) => peer.outboxes[class_index(class)].push(message),
-            None => false,
+        let peer = peer_of(&self.core, to);
+        let taken = peer.is_some_and(|peer| peer.outboxes[class_index(class)].push(message));
+        if !taken {
+            self.core.traffic[class_index(class)].messages_refused.add(1);
         }
+        taken
     }
 
     fn deliver_to(&self, receiver: Arc<dyn Receiver>) {

@@ -26,6 +26,14 @@ async fn every_class_keeps_its_order_and_loses_nothing() {
         }
     }
     for to in &nodes {
+        let received = 2 * i64::from(COUNT);
+        for class in Class::ALL {
+            until("all counts", || to.wire.counts(class).messages_received == received).await;
+            until("all counts", || to.wire.counts(class).messages_sent == received).await;
+            let counts = to.wire.counts(class);
+            assert_eq!((counts.messages_dropped, counts.connections), (0, 2));
+            assert!(counts.frames_sent > 0 && counts.bytes_sent > 4 * received, "{counts:?}");
+        }
         for from in nodes.iter().filter(|from| from.node_id != to.node_id) {
             for class in Class::ALL {
                 let messages = to.inbox.wait(from.node_id, class, COUNT as usize).await;
@@ -91,7 +99,7 @@ async fn a_large_snapshot_does_not_hold_up_requests() {
     });
     let nodes = start_all(seats.collect()).await;
     let (first, second) = (&nodes[0], &nodes[1]);
-    let snapshot: Bytes = (0..64 << 20).map(|at: u32| (at % 253) as u8).collect::<Vec<_>>().into();
+    let snapshot = Bytes::from(b"sixteen odd bytes".repeat((64 << 20) / 17));
     assert!(first.wire.send(NodeId(2), Class::Batch, Bytes::new()));
     second.inbox.wait(NodeId(1), Class::Batch, 1).await;
 
