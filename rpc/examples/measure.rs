@@ -60,7 +60,6 @@ async fn wire(env: &Env, node: u64, listener: Listener, security: &Security, kno
         local,
         seeds: known.addresses().into_iter().map(|(_, address)| address).collect(),
         known,
-        join_handler: None,
         options: WireOptions { snapshot_bytes_per_second: u64::MAX, ..WireOptions::default() },
     };
     Arc::new(Wire::start(env.clone(), listener, config).await.expect("a wire starts on a fresh store"))

@@ -40,7 +40,7 @@ pub(crate) struct Core {
     pub(crate) peers: RwLock<BTreeMap<NodeId, Arc<Peer>>>,
     /// Who takes what arrives; nothing is read before somebody does.
     pub(crate) receiver: watch::Sender<Option<Arc<dyn Receiver>>>,
-    pub(crate) join_handler: Option<Arc<dyn JoinHandler>>,
+    pub(crate) join_handler: RwLock<Option<Arc<dyn JoinHandler>>>,
     pub(crate) throttle: Throttle,
     pub(crate) assembly: Budget,
     pub(crate) traffic: [Traffic; 3],

@@ -179,7 +179,8 @@ pub(crate) async fn answer(core: &Core, hello: &Hello, holder: Option<&Holder>) 
         let reason = format!("its clock and that of node {own} are {off:?} apart, and {most:?} is the most");
         return Err(refuse(RefusalKind::ClockOffset, reason));
     }
-    let Some(handler) = &core.join_handler else {
+    let handler = core.join_handler.read().clone();
+    let Some(handler) = handler else {
         return Err(refuse(RefusalKind::Join, format!("node {own} cannot take in other nodes now")));
     };
     let request = JoinRequest {

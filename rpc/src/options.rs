@@ -76,7 +76,7 @@ impl Default for WireOptions {
             connect_timeout: Duration::from_secs(2),
             handshake_timeout: Duration::from_secs(5),
             backoff_min: Duration::from_millis(50),
-            backoff_max: Duration::from_secs(2),
+            backoff_max: Duration::from_secs(1),
             gossip_interval: Duration::from_secs(1),
             strangers_max: 64,
             connections_max: 4096,

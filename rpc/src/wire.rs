@@ -35,7 +35,6 @@ pub struct WireConfig {
     pub known: KnownNodes,
     /// Addresses to ask when nobody is heard of: `--join`.
     pub seeds: Vec<String>,
-    pub join_handler: Option<Arc<dyn JoinHandler>>,
     pub options: WireOptions,
 }
 
@@ -74,7 +73,7 @@ impl Wire {
             identity,
             nodes,
             security: config.security,
-            join_handler: config.join_handler,
+            join_handler: Default::default(),
             peers: Default::default(),
             receiver: watch::Sender::new(None),
             throttle: Throttle::new(options.snapshot_bytes_per_second),
@@ -161,9 +160,16 @@ impl Wire {
         let _ = removed.wait_for(|removed| *removed).await;
     }
 
-    /// Ends all connections.
+    /// Takes in nodes that join, from now on: whoever gives ids needs the wire itself to do so.
+    pub fn admit_with(&self, handler: Arc<dyn JoinHandler>) {
+        *self.core.join_handler.write() = Some(handler);
+    }
+
+    /// Ends all connections, and lets go of who was called by them.
     pub fn close(&self) {
         self.core.closing.send_replace(true);
+        self.core.receiver.send_replace(None);
+        *self.core.join_handler.write() = None;
     }
 }
 

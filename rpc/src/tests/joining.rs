@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use basalt_env::BoxFuture;
 
 use super::*;
-use crate::{JoinRequest, RpcError, join};
+use crate::{JoinHandler, JoinRequest, RpcError, join};
 
 /// Gives one id to each store.
 #[derive(Default)]
@@ -33,9 +33,8 @@ async fn ask(seat: &Seat, addresses: &[String], joiner: u128) -> Result<crate::J
 #[tokio::test(flavor = "multi_thread")]
 async fn nodes_join_and_meet() {
     let register = Arc::new(Register::default());
-    let mut first = Seat::new(1);
-    first.join_handler = Some(register.clone());
-    let mut nodes = vec![first.start(&[]).await];
+    let mut nodes = vec![Seat::new(1).start(&[]).await];
+    nodes[0].wire.admit_with(register.clone());
     for joiner in [7, 8] {
         let mut seat = Seat::new(0);
         // The second one finds nobody at the first address, and asks the next.
@@ -61,9 +60,8 @@ async fn nodes_join_and_meet() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_cannot_join_learns_why() {
-    let mut first = Seat::new(1);
-    first.join_handler = Some(Arc::new(Register::default()));
-    let first = first.start(&[]).await;
+    let first = Seat::new(1).start(&[]).await;
+    first.wire.admit_with(Arc::new(Register::default()));
     let seat = Seat::new(0);
     let error = ask(&seat, std::slice::from_ref(&first.address), 0).await.unwrap_err().to_string();
     assert!(error.contains("there is no majority to give it an id"), "{error}");
@@ -92,9 +90,8 @@ async fn a_clock_that_is_too_far_off_keeps_a_node_out() {
             self.0.monotonic()
         }
     }
-    let mut first = Seat::new(1);
-    first.join_handler = Some(Arc::new(Register::default()));
-    let first = first.start(&[]).await;
+    let first = Seat::new(1).start(&[]).await;
+    first.wire.admit_with(Arc::new(Register::default()));
     let mut seat = Seat::new(0);
     seat.env.clock = Arc::new(Late(seat.env.clock.clone()));
     let error = ask(&seat, std::slice::from_ref(&first.address), 1).await.unwrap_err().to_string();

@@ -18,9 +18,7 @@ use parking_lot::Mutex;
 use tempfile::TempDir;
 use tokio::sync::Notify;
 
-use crate::{
-    JoinHandler, KnownNodes, Listener, LocalNode, QueueLimits, Security, Wire, WireConfig, WireOptions,
-};
+use crate::{KnownNodes, Listener, LocalNode, QueueLimits, Security, Wire, WireConfig, WireOptions};
 
 const CLUSTER: u128 = 0xC1;
 const OFFSET_MAX: Duration = Duration::from_millis(500);
@@ -113,7 +111,6 @@ struct Seat {
     offset_max: Duration,
     options: WireOptions,
     seeds: Vec<String>,
-    join_handler: Option<Arc<dyn JoinHandler>>,
 }
 
 struct Node {
@@ -146,7 +143,6 @@ impl Seat {
             offset_max: OFFSET_MAX,
             options: quick(),
             seeds: Vec::new(),
-            join_handler: None,
         }
     }
 
@@ -175,7 +171,6 @@ impl Seat {
             local,
             known: KnownNodes::new(known.iter().cloned()),
             seeds: self.seeds,
-            join_handler: self.join_handler,
             options: self.options,
         };
         let wire = Wire::start(self.env.clone(), self.listener, config).await.unwrap();

@@ -103,3 +103,53 @@ async fn what_is_not_basalt_is_named() {
         assert!(error.to_string().contains(expected), "{error}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_sends_nonsense_harms_nobody_else() {
+    use crate::{
+        frame::put_frame,
+        handshake::{Identity, MAGIC},
+        message::{PIECE_FIRST, PIECE_NEXT, PURPOSE_MESSAGES, Packet, Piece, Record},
+    };
+
+    let nodes = start_all(vec![Seat::new(1), Seat::new(2)]).await;
+    let (honest, target) = (&nodes[0], &nodes[1]);
+    let identity = Identity {
+        cluster_id: CLUSTER,
+        node_id: NodeId(3),
+        offset_max: OFFSET_MAX,
+        protocol: crate::PROTOCOL,
+    };
+    let mut greeting = bytes::BytesMut::from(&MAGIC[..]);
+    put_frame(&mut greeting, &identity.hello("127.0.0.1:1", PURPOSE_MESSAGES));
+    let piece = |kind, total, length| Piece { kind, total, body: vec![0; length].into() };
+    let sound = Packet {
+        pieces: vec![piece(0, 0, 10), piece(PIECE_FIRST, 20, 10), piece(PIECE_NEXT, 0, 10)],
+        records: vec![Record { node_id: 3, incarnation: 1, version: 1, ..Record::default() }],
+        ..Packet::default()
+    };
+    let mut frame = bytes::BytesMut::new();
+    put_frame(&mut frame, &sound);
+    for round in 0..300_usize {
+        let mut bytes = frame.to_vec();
+        // Damage, with a checksum that fits from the second hundred on.
+        let at = 8 + round % (bytes.len() - 8);
+        bytes[at] ^= 1 << (round % 8);
+        if round >= 100 {
+            let checksum = crc32fast::hash(&bytes[8..]);
+            bytes[4..8].copy_from_slice(&checksum.to_be_bytes());
+        }
+        in_time("the end", pester(&target.address, &[&greeting[..], &bytes].concat())).await;
+    }
+    let claims = [piece(PIECE_FIRST, u64::MAX, 1), piece(PIECE_FIRST, 1 << 29, 1), piece(PIECE_NEXT, 0, 1)];
+    for claim in claims {
+        let mut bytes = greeting.clone();
+        put_frame(&mut bytes, &Packet { pieces: vec![claim], ..Packet::default() });
+        in_time("the end", pester(&target.address, &bytes)).await;
+    }
+    assert!(honest.wire.send(NodeId(2), Class::Raft, Bytes::from_static(b"still here")));
+    assert_eq!(target.inbox.wait(NodeId(1), Class::Raft, 1).await[0], "still here");
+    let large = Bytes::from(vec![1; 1 << 20]);
+    assert!(honest.wire.send(NodeId(2), Class::Snapshot, large.clone()));
+    assert_eq!(target.inbox.wait(NodeId(1), Class::Snapshot, 1).await[0], large);
+}
