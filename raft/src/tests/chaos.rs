@@ -105,6 +105,14 @@ impl<'a> World<'a> {
         let delay_max = Duration::from_millis([0, 5, 50, 200][rng.below(4)]);
         let faults = Faults { lost: rng.below(15), repeated: rng.below(10), delay_max };
         world.cluster.network.set_faults(executor, Some(faults));
+        for store in &world.cluster.stores {
+            if rng.coin() {
+                let (executor, most) = (executor.clone(), 1 + rng.below(10_000) as u64);
+                store.disk.delay_syncs(move || {
+                    executor.sleep(Duration::from_micros(executor.rng().below(most as usize) as u64))
+                });
+            }
+        }
         for writer in 0..4 {
             world.spawn_writer(writer);
         }
@@ -138,7 +146,11 @@ impl<'a> World<'a> {
         let node = 1 + self.rng().below(NODES as usize) as u64;
         let other = 1 + self.rng().below(NODES as usize) as u64;
         match self.rng().below(20) {
-            0 | 1 => self.crash(node, step),
+            0 | 1 => {
+                // In the middle of whatever is under way.
+                self.executor.steps(self.rng().below(300) as u64).await;
+                self.crash(node, step);
+            }
             2 => self.cluster.store(node).disk.stop_at_sync(self.rng().below(20) as u64),
             3 => {
                 self.cluster.network.cut_link(node, other);
@@ -163,6 +175,7 @@ impl<'a> World<'a> {
             }
             9 => drop(crate::StateMachine::flush(&*self.cluster.store(node).toy)),
             10 => self.split(),
+            11 => self.pause(node),
             _ => self.change_membership(),
         }
     }
@@ -174,7 +187,23 @@ impl<'a> World<'a> {
         }
         self.cluster.kill(node);
         self.dead.insert(node, step + 1 + self.rng().below(15));
+        if self.rng().coin() {
+            // Known to be dead: the others may sleep without it.
+            self.cluster.network.dead.lock().insert(node);
+        }
         self.crashes += 1;
+    }
+
+    /// The store stands still for a while, and then goes on as if nothing had been.
+    fn pause(&self, node: u64) {
+        let executor = self.executor.clone();
+        executor.pause(node);
+        let length = Duration::from_millis(self.rng().below(4000) as u64);
+        let resume = async move {
+            executor.sleep(length).await;
+            executor.resume(node);
+        };
+        self.executor.spawner(0).spawn("resume", Box::pin(resume));
     }
 
     /// Starts those that were dead long enough, and those whose disk stopped.
@@ -198,6 +227,7 @@ impl<'a> World<'a> {
         let tear = if rng.coin() { Tear::Random(rng) } else { Tear::Lose };
         self.cluster.restart_torn(node, tear).await.unwrap();
         self.cluster.store(node).toy.eager.store(rng.coin(), Ordering::SeqCst);
+        self.cluster.network.dead.lock().remove(&node);
         self.wake_all();
     }
 
@@ -330,6 +360,7 @@ impl<'a> World<'a> {
         self.stop.store(true, Ordering::SeqCst);
         self.cluster.network.set_faults(self.executor, None);
         for node in 1..=NODES {
+            self.executor.resume(node);
             if self.dead.remove(&node).is_some() || self.cluster.store(node).disk.is_stopped() {
                 self.cluster.kill(node);
                 self.restart(node).await;
