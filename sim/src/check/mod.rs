@@ -1,6 +1,6 @@
 //! What must be true of a run.
 //!
-//! All but [`quiescent`] are functions of a recorded history. They know nothing of the store, do no I/O, and say the
+//! All but [`quiescent`] and [`replicas`] are functions of a recorded history. They know nothing of the store, do no I/O, and say the
 //! same of the same history every time.
 
 pub mod anomaly;

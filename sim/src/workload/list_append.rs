@@ -9,7 +9,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::{
     Context,
     recorded::{Recorded, Rotation},
-    row_key,
+    row_key, versions,
 };
 use crate::check::{Level, history::Operation, list_append};
 
@@ -80,6 +80,15 @@ impl ListAppend {
         }
         self.recorded.judge(started, operations, |history| list_append::check(history, Level::Serializable));
         Ok(())
+    }
+
+    /// Judges the versions that the nodes hold. Not while there are locks.
+    pub fn check_versions(&self) {
+        let key = |number| number % 1_000_000 * SLOTS + number / 1_000_000;
+        let last = |list: &[u8]| list.last_chunk().map(|element| u64::from_be_bytes(*element));
+        if let Some(dump) = versions::dump(&self.context, LISTS, key, last) {
+            self.recorded.judge_versions(&dump);
+        }
     }
 
     pub fn committed(&self) -> usize {

@@ -15,6 +15,7 @@ mod rw_register;
 mod session;
 mod sets;
 mod skew;
+mod versions;
 
 use std::{
     sync::{

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::{
     Context,
     recorded::{Recorded, Rotation},
-    row_key, row_number, row_value,
+    row_key, row_number, row_value, versions,
 };
 use crate::check::{
     Level,
@@ -90,6 +90,14 @@ impl RwRegister {
             found
         });
         Ok(())
+    }
+
+    /// Judges the versions that the nodes hold. Not while there are locks.
+    pub fn check_versions(&self) {
+        let key = |number| number % 1_000_000 * SLOTS + number / 1_000_000;
+        if let Some(dump) = versions::dump(&self.context, REGISTERS, key, row_number) {
+            self.recorded.judge_versions(&dump);
+        }
     }
 
     pub fn committed(&self) -> usize {
