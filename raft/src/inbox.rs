@@ -48,6 +48,8 @@ pub(crate) enum Control {
     /// Flush the state machine and truncate the log behind it.
     Truncate(Reply<()>),
     Shutdown(Option<Timestamp>, Reply<()>),
+    /// A snapshot for a member of the range is ready, or can't be made.
+    SnapshotMade(RangeId),
     /// The flusher finished.
     Flushed(Result<()>),
 }

@@ -91,7 +91,7 @@ pub struct SnapshotData {
     pub bytes: Bytes,
 }
 
-/// The replicated state. All methods are called by the store loop, except `flush`, which runs beside it.
+/// The replicated state. All methods are called by the store loop, except `flush` and `snapshot`, which run beside it.
 pub trait StateMachine: Send + Sync + 'static {
     /// Every replica that has state in the engine.
     fn groups(&self) -> Result<Vec<GroupDescriptor>>;
@@ -104,7 +104,8 @@ pub trait StateMachine: Send + Sync + 'static {
     /// index must be skipped with an empty result. Any other error stops the store.
     fn apply(&self, range_id: RangeId, entries: &[LogEntry]) -> Result<Vec<Applied>>;
 
-    /// The group's state now.
+    /// The group's state now: all of it as of one applied index. Reads for long; called from a thread of its own while
+    /// the loop goes on applying, to this group too.
     fn snapshot(&self, range_id: RangeId) -> Result<SnapshotData>;
 
     /// Whether a snapshot that came for this replica may be installed: its range may overlap another one here, or

@@ -11,7 +11,7 @@ use raft::{
 };
 
 use crate::{
-    Error, LogIndex, SnapshotData, StateMachine,
+    Error, LogIndex,
     counts::Counters,
     log::{GroupLog, SegmentFiles},
     snapshot_slots::SnapshotSlots,
@@ -22,13 +22,11 @@ pub(crate) struct GroupStorage {
     pub range_id: RangeId,
     pub log: Arc<Mutex<GroupLog>>,
     pub files: Arc<SegmentFiles>,
-    pub state_machine: Arc<dyn StateMachine>,
     pub counters: Arc<Counters>,
     /// Asked for once, when the group starts.
     pub initial: ConfState,
     /// The index up to which the state machine had applied when the group started.
     pub applied: LogIndex,
-    pub snapshot_bytes_max: usize,
     pub slots: Arc<SnapshotSlots>,
     pub clock: Arc<dyn Clock>,
 }
@@ -59,24 +57,6 @@ impl GroupStorage {
         let mut all = self.files.read(low, &missing)?;
         all.append(&mut entries);
         Ok(all)
-    }
-
-    /// The state machine's state, if it is of use to anybody.
-    fn take_snapshot(&self, request_index: LogIndex) -> Option<SnapshotData> {
-        let data = match self.state_machine.snapshot(self.range_id) {
-            Ok(data) => data,
-            Err(error) => {
-                tracing::warn!(range = %self.range_id, %error, "no snapshot can be made");
-                return None;
-            }
-        };
-        // It may be older than the log while a snapshot is being installed here.
-        let stale = data.index < request_index.max(self.log.lock().truncated_index);
-        if stale || data.bytes.len() > self.snapshot_bytes_max {
-            tracing::warn!(range = %self.range_id, bytes = data.bytes.len(), "a snapshot is stale or too large");
-            return None;
-        }
-        Some(data)
     }
 }
 
@@ -131,11 +111,9 @@ impl Storage for GroupStorage {
 
     fn snapshot(&self, request_index: u64, to: u64) -> raft::Result<Snapshot> {
         let unavailable = raft::Error::Store(StorageError::SnapshotTemporarilyUnavailable);
-        if !self.slots.take(self.range_id, to, self.clock.monotonic()) {
-            return Err(unavailable);
-        }
-        let Some(data) = self.take_snapshot(request_index) else {
-            self.slots.give_back(self.range_id, to);
+        // It may be older than the log, which goes on while a snapshot is made.
+        let least = request_index.max(self.log.lock().truncated_index);
+        let Some(data) = self.slots.take(self.range_id, to, least, self.clock.monotonic()) else {
             return Err(unavailable);
         };
         Counters::add(&self.counters.snapshots_sent, 1);

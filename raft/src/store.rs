@@ -99,6 +99,7 @@ impl RaftStore {
         let start = Start { env, options, log, shared, state_machine, transport, observer };
         let driver = Driver::new(start).await?;
         spawner.spawn_blocking_loop("raft-flush", Box::pin(driver.flusher()));
+        spawner.spawn_blocking_loop("raft-snapshot", Box::pin(driver.snapshot_maker()));
         spawner.spawn_blocking_loop("raft", Box::pin(driver.run()));
         Ok(handle)
     }

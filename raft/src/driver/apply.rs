@@ -84,6 +84,8 @@ impl Driver {
                 Effect::NewGroup(descriptor) => {
                     let new = descriptor.range_id;
                     self.keep_commit(range_id);
+                    // One that runs already may miss it.
+                    self.splits.insert(range_id, self.flush_started + 1);
                     self.add_split_off(descriptor)?;
                     self.lead_alone(new);
                     if leads {

@@ -200,11 +200,9 @@ impl Driver {
             range_id,
             log,
             files: self.log.files(),
-            state_machine: self.state_machine.clone(),
             counters: self.counters.clone(),
             initial: membership.to_conf_state(),
             applied: applied_index,
-            snapshot_bytes_max: self.options.snapshot_bytes_max,
             slots: self.slots.clone(),
             clock: self.env.clock.clone(),
         };

@@ -24,7 +24,7 @@ const ENTRY_BYTES: u64 = 64;
 impl Driver {
     pub(super) async fn take_inbox(&mut self) -> Result<()> {
         let Batch { mut proposals, mut together, mut messages, controls } = self.shared.inbox.drain();
-        if !self.waiting_snapshots.is_empty() {
+        if self.installing.is_empty() && !self.waiting_snapshots.is_empty() {
             messages = std::mem::take(&mut self.waiting_snapshots).into_iter().chain(messages).collect();
         }
         for control in std::mem::take(&mut self.deferred).into_iter().chain(controls) {
@@ -217,6 +217,7 @@ impl Driver {
                     if arrived { raft::SnapshotStatus::Finish } else { raft::SnapshotStatus::Failure };
                 self.with_node(range_id, |node| node.report_snapshot(peer, status));
             }
+            Control::SnapshotMade(range_id) => self.snapshot_made(range_id),
             Control::ClockBound(bound, reply) => {
                 if bound > self.log.clock_bound() {
                     self.batch.clock_bound(bound, false);

@@ -65,6 +65,7 @@ impl Driver {
             Ok(()) => {
                 Counters::add(&self.counters.flushes, 1);
                 self.flush_done = self.flush_started;
+                self.splits.retain(|_, flush| *flush > self.flush_done);
                 self.truncate();
                 self.when_truncated.extend(waiting);
             }

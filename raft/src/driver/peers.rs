@@ -10,7 +10,8 @@ const SNAPSHOTS_WAITING_MAX: usize = 2;
 
 impl Driver {
     pub(super) fn step(&mut self, messages: Vec<Envelope>) {
-        let mut has_snapshot = false;
+        // Two that overlap must not be accepted before the first of them shows.
+        let mut has_snapshot = !self.installing.is_empty();
         for envelope in messages {
             let is_snapshot = envelope.kind == MessageKind::Snapshot;
             if is_snapshot && has_snapshot {

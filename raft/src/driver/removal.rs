@@ -5,7 +5,7 @@
 //! exist here, so that neither a late message nor the replay of a split brings it back. Hence the order:
 //!
 //! 1. The replica leaves the loop. Nothing is applied any more; who waits hears that the outcome is unknown.
-//! 2. The state machine is flushed: the log that goes may hold a split whose right side is not durable yet, and nobody
+//! 2. The state machine is flushed if the log that goes may hold a split whose right side is not durable yet: nobody
 //!    could replay it.
 //! 3. The tombstone becomes durable. The same record drops the log, with term and vote.
 //! 4. The state is destroyed. If a crash comes before that is flushed, the next start does it again.
@@ -78,16 +78,11 @@ impl Driver {
         self.settle_snapshots(range_id);
         self.shared.status.write().remove(&range_id);
         self.shared.progress.write().remove(&range_id);
-        // A blank replica has applied nothing.
-        let stage = match here {
-            Some((_, applied)) if applied > 0 => {
-                // One that runs already may miss what was applied last.
-                let number = self.flush_started + 1;
-                self.start_flush();
-                Stage::Flush(number)
-            }
-            _ => Stage::Flush(0),
-        };
+        let flush = self.splits.get(&range_id).copied().unwrap_or_default();
+        if flush > self.flush_done {
+            self.start_flush();
+        }
+        let stage = Stage::Flush(flush);
         self.removing.push(Removal { range_id, next_replica_id, stage, tried: false, reply: Some(reply) });
     }
 

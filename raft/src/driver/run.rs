@@ -80,6 +80,8 @@ pub(crate) struct Driver {
     pub(super) awaiting_split: BTreeSet<RangeId>,
     /// Replicas on their way out.
     pub(super) removing: Vec<Removal>,
+    /// Ranges that were split, and the flush that makes the right sides durable.
+    pub(super) splits: BTreeMap<RangeId, u64>,
     /// The number of the last flush begun, and of the last one that succeeded.
     pub(super) flush_started: u64,
     pub(super) flush_done: u64,
@@ -125,6 +127,7 @@ impl Driver {
             slots,
             awaiting_split: BTreeSet::new(),
             removing: Vec::new(),
+            splits: BTreeMap::new(),
             flush_started: 0,
             flush_done: 0,
             shutdown: None,
@@ -164,6 +167,7 @@ impl Driver {
             // The lock is released before the caller of the shutdown goes on.
             let reply = self.shutdown.take().map(|(_, reply)| reply);
             self.flush_wanted.notify_one();
+            self.slots.close();
             drop(self);
             if let Some(reply) = reply {
                 let _ = reply.send(Ok(()));
@@ -193,7 +197,7 @@ impl Driver {
             && self.batch.is_empty()
             && self.when_durable.is_empty()
             && self.deferred.is_empty()
-            && self.waiting_snapshots.is_empty()
+            && (self.waiting_snapshots.is_empty() || !self.installing.is_empty())
             && !self.truncated
     }
 

@@ -2,7 +2,7 @@
 //!
 //! A snapshot that came goes into the log first, synced: from then on Raft may rely on it, and a crash in the middle of the
 //! installation is repaired by repeating it. The log that it replaces may hold a split whose right side is not durable
-//! yet and that nobody could replay then; so the state machine is flushed before.
+//! yet and that nobody could replay then; if so, the state machine is flushed before.
 
 use std::time::Duration;
 
@@ -10,21 +10,20 @@ use basalt_base::RangeId;
 use raft::{ProgressState, SnapshotStatus, StateRole};
 
 use super::{round::Part, run::Driver};
-use crate::{Error, Result, counts::Counters, log::PendingSnapshot};
+use crate::{Error, Result, counts::Counters, inbox::Control, log::PendingSnapshot};
 
 impl Driver {
-    /// Makes durable what the entries that a snapshot is about to replace have done to other ranges.
+    /// Makes the right sides of splits durable whose entries a snapshot is about to replace.
     pub(super) async fn flush_before_snapshots(&mut self, parts: &[Part]) -> Result<()> {
-        let replaces = |part: &Part| {
-            part.snapshot.is_some()
-                && self.replicas.get(&part.range_id).is_some_and(|replica| replica.applied > 0)
-        };
-        if !parts.iter().any(replaces) {
+        let replaces_split =
+            |part: &Part| part.snapshot.is_some() && self.splits.contains_key(&part.range_id);
+        if !parts.iter().any(replaces_split) {
             return Ok(());
         }
         while must_wait(self.state_machine.flush())? {
             self.wait_for_room().await;
         }
+        self.splits.clear();
         Ok(())
     }
 
@@ -33,9 +32,44 @@ impl Driver {
         let raft = self.replicas.get(&range_id).map(|replica| &replica.node.raft);
         let leader = raft.filter(|raft| raft.state == StateRole::Leader);
         self.slots.settle(range_id, self.env.clock.monotonic(), |to| {
-            let progress = leader.and_then(|raft| raft.prs().get(to));
-            progress.is_some_and(|progress| progress.state == ProgressState::Snapshot)
+            let progress = leader.and_then(|raft| raft.prs().get(to))?;
+            Some(progress.state == ProgressState::Snapshot)
         });
+    }
+
+    /// A snapshot is ready: the answers to heartbeats make Raft ask for it.
+    pub(super) fn snapshot_made(&mut self, range_id: RangeId) {
+        self.with_node(range_id, |node| node.ping());
+    }
+
+    /// Makes snapshots beside the loop: reading a range takes long.
+    pub fn snapshot_maker(&self) -> impl Future<Output = ()> + Send + use<> {
+        let (slots, shared) = (self.slots.clone(), self.shared.clone());
+        let state_machine = self.state_machine.clone();
+        let bytes_max = self.options.snapshot_bytes_max;
+        async move {
+            loop {
+                let (range_id, to) = slots.wanted().await;
+                if shared.inbox.closed().is_some() {
+                    return;
+                }
+                let made = match state_machine.snapshot(range_id) {
+                    Ok(data) if data.bytes.len() <= bytes_max => Some(data),
+                    Ok(data) => {
+                        tracing::warn!(range = %range_id, bytes = data.bytes.len(), "a snapshot is too large");
+                        None
+                    }
+                    Err(error) => {
+                        tracing::warn!(range = %range_id, %error, "no snapshot can be made");
+                        None
+                    }
+                };
+                slots.made(range_id, to, made);
+                if shared.inbox.control(Control::SnapshotMade(range_id)).is_err() {
+                    return;
+                }
+            }
+        }
     }
 
     /// Tells Raft that snapshots of which nothing is heard are lost.
