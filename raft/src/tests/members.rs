@@ -188,6 +188,13 @@ fn a_learner_neither_leads_nor_counts() {
         alone.await.unwrap();
         cluster.network.heal(3);
         cluster.agree(&[1, 2, 3, 4]).await;
+        // A candidate with the learner on its side has one vote too.
+        cluster.network.cut(1);
+        cluster.network.cut(3);
+        executor.sleep(Duration::from_secs(10)).await;
+        assert_ne!(cluster.store(2).handle.status(RANGE).unwrap().role, Role::Leader);
+        cluster.network.heal(3);
+        cluster.leader_among(&[2, 3]).await;
     });
     executor.clear();
 }
