@@ -7,6 +7,8 @@ use crate::{
     message::Hello,
 };
 
+const SILENCE_MAX: Duration = Duration::from_millis(1500);
+
 /// Sends until the queue is full; how many messages it took.
 fn fill(node: &Node, to: NodeId) -> usize {
     let message = Bytes::from(vec![0; 1000]);
@@ -41,6 +43,7 @@ async fn a_peer_that_does_not_read_costs_a_bounded_amount() {
     };
     let mut seat = Seat::new(1);
     seat.options.batch = small_queue();
+    seat.options.silence_max = SILENCE_MAX;
     let node = seat.start(&[(NodeId(2), address)]).await;
     // Behaves until the handshake is over, and never reads or writes again. Keeps the connections open.
     let freeze = async {
@@ -84,32 +87,37 @@ async fn a_peer_that_does_not_read_costs_a_bounded_amount() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_quiet_connection_lives() {
-    let nodes = start_all(vec![Seat::new(1), Seat::new(2)]).await;
+    let seats = (1..=2).map(|id| {
+        let mut seat = Seat::new(id);
+        seat.options.silence_max = SILENCE_MAX;
+        seat
+    });
+    let nodes = start_all(seats.collect()).await;
     assert!(nodes[0].wire.send(NodeId(2), Class::Snapshot, Bytes::new()));
     nodes[1].inbox.wait(NodeId(1), Class::Snapshot, 1).await;
     // Longer than a silent one would.
-    nodes[0].env.spawner.sleep(quick().silence_max + Duration::from_millis(700)).await;
+    nodes[0].env.spawner.sleep(SILENCE_MAX + Duration::from_millis(700)).await;
     assert!(nodes[0].wire.is_connected(NodeId(2), Class::Snapshot));
     until("a round trip", || nodes[0].wire.statuses()[1].round_trip.is_some()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_throttled_snapshot_does_not_look_dead() {
-    let mut seat = Seat::new(1);
-    // The least there is, and two that share it: a piece every half second to each.
-    seat.options.snapshot_bytes_per_second = 1;
-    seat.options.silence_max = Duration::from_millis(400);
-    let mut others: Vec<_> = (2..=3).map(Seat::new).collect();
-    for other in &mut others {
-        other.options.silence_max = Duration::from_millis(400);
-    }
-    others.insert(0, seat);
-    let nodes = start_all(others).await;
-    let message = Bytes::from(vec![1; 1 << 20]);
-    for node in [2, 3] {
-        assert!(nodes[0].wire.send(NodeId(node), Class::Snapshot, message.clone()));
+    let seats = (1..=5).map(|id| {
+        let mut seat = Seat::new(id);
+        // The least there is, and four that share it: a piece each second to each, and less patience than that.
+        seat.options.snapshot_bytes_per_second = 1;
+        seat.options.silence_max = Duration::from_millis(900);
+        seat
+    });
+    let nodes = start_all(seats.collect()).await;
+    let message = Bytes::from(vec![1; 512 << 10]);
+    for node in &nodes[1..] {
+        assert!(nodes[0].wire.send(node.node_id, Class::Snapshot, message.clone()));
     }
     for node in &nodes[1..] {
         assert_eq!(node.inbox.wait(NodeId(1), Class::Snapshot, 1).await[0], message);
     }
+    let counts = nodes[0].wire.counts(Class::Snapshot);
+    assert_eq!((counts.connections, counts.messages_dropped), (4, 0));
 }
