@@ -40,6 +40,7 @@ impl Driver {
         let entries: Vec<LogEntry> =
             replica.unapplied.iter().map(|committed| committed.entry.clone()).collect();
         let last = entries[entries.len() - 1].index;
+        let has_changed = entries.iter().any(|entry| entry.membership.is_some());
         let results = match self.state_machine.apply(range_id, &entries) {
             Ok(results) if results.len() == entries.len() => results,
             Ok(results) => {
@@ -79,6 +80,10 @@ impl Driver {
         }
         let leads = replica.is_leader();
         self.update_ticking(range_id);
+        if has_changed {
+            // After a restart it may be alone only now.
+            self.lead_alone(range_id);
+        }
         for effect in effects {
             match effect {
                 Effect::NewGroup(descriptor) => {

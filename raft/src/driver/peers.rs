@@ -42,8 +42,9 @@ impl Driver {
             tracing::warn!(range = %range_id, from = %envelope.from, "unreadable message from a peer");
             return false;
         };
-        // A forwarded proposal could execute although its proposer was told that it was refused.
-        if message.get_msg_type() == MessageType::MsgPropose {
+        // A forwarded proposal could execute although its proposer was told that it was refused; a forwarded request to
+        // hand over names a member that may be none any more.
+        if matches!(message.get_msg_type(), MessageType::MsgPropose | MessageType::MsgTransferLeader) {
             return false;
         }
         let acceptable = |message| {

@@ -5,7 +5,7 @@ use std::mem;
 use basalt_base::RangeId;
 use raft::{
     Ready,
-    eraftpb::{Entry, Message},
+    eraftpb::{Entry, EntryType, Message},
 };
 
 use super::{replica::Replica, run::Driver};
@@ -55,6 +55,7 @@ impl Driver {
             self.advance(part, &mut outgoing);
         }
         self.send(&mut outgoing);
+        self.make_changes_certain(&parts).await?;
         for part in &mut parts {
             self.apply(part.range_id, mem::take(&mut part.committed))?;
         }
@@ -63,6 +64,34 @@ impl Driver {
             self.settle_snapshots(part.range_id);
         }
         Ok(())
+    }
+
+    /// Before a change of membership takes effect, that it is committed must be durable.
+    ///
+    /// A restarted replica counts votes by the membership that it has applied. What was applied can be lost in a crash,
+    /// and the commit index too, since it is written without a sync. If both are, the replica goes on with a membership
+    /// that may be several changes old, and whose majority need not meet that of today: a member that once was alone would
+    /// lead alone again. With the commit index it applies the changes first; Raft starts no election before that.
+    async fn make_changes_certain(&mut self, parts: &[Part]) -> Result<()> {
+        let mut batch = LogBatch::default();
+        for part in parts {
+            let changes = |entry: &Entry| entry.get_entry_type() != EntryType::EntryNormal;
+            let (true, Some(replica)) =
+                (part.committed.iter().any(changes), self.replicas.get(&part.range_id))
+            else {
+                continue;
+            };
+            let state = replica.node.raft.hard_state();
+            batch.hard_state(
+                part.range_id,
+                HardState { term: state.term, vote: state.vote, commit: state.commit },
+            );
+        }
+        if batch.is_empty() {
+            return Ok(());
+        }
+        self.append(&mut batch).await?;
+        self.log.sync().await
     }
 
     /// Takes a group's Ready apart into the batch.
