@@ -56,14 +56,12 @@ impl Store {
     }
 
     pub(crate) async fn find(self: &Arc<Self>, aim: Aim<'_>) -> Result<Located> {
-        let cached = match aim {
-            Aim::At(key) => self.cache.get(key),
-            Aim::Before(end) => self.cache.get_before(end),
-        };
-        if let Some(located) = cached {
+        if let Some(located) = self.cached(aim) {
             return Ok(located);
         }
-        if let Some(located) = self.find_here(aim, true) {
+        if self.find_here(aim, true).is_some()
+            && let Some(located) = self.cached(aim)
+        {
             return Ok(located);
         }
         Counters::increment(&self.counters.routing_refreshes);
@@ -76,7 +74,17 @@ impl Store {
             return Ok(located);
         }
         self.find_here(aim, false)
+            .and_then(|_| self.cached(aim))
             .ok_or_else(|| Error::Unavailable(format!("no range is known for key {:02x?}", aim.key())))
+    }
+
+    /// What the cache has. Every route comes from it: its ranges do not overlap, so that routes by a first and by a last
+    /// key agree, and a batch that is divided gets smaller.
+    fn cached(&self, aim: Aim<'_>) -> Option<Located> {
+        match aim {
+            Aim::At(key) => self.cache.get(key),
+            Aim::Before(end) => self.cache.get_before(end),
+        }
     }
 
     /// From the replicas of this store. Only one that is served here is sure to be up to date.
@@ -131,14 +139,9 @@ impl Store {
         if !aim.is_met_by(&descriptor) {
             return Ok(None);
         }
-        let descriptor = Arc::new(descriptor);
-        self.cache.insert(Arc::clone(&descriptor), None);
-        // Meta lags behind what ranges have told already.
-        Ok(match aim {
-            Aim::At(key) => self.cache.get(key),
-            Aim::Before(end) => self.cache.get_before(end),
-        }
-        .or(Some(Located { descriptor, holder: None })))
+        // Refused if it overlaps what ranges have told since.
+        self.cache.insert(Arc::new(descriptor), None);
+        Ok(self.cached(aim))
     }
 
     /// Asks all other nodes for their replicas: where the first range is, or what meta does not say yet.
@@ -164,7 +167,7 @@ impl Store {
             }
         }
         let best = best?;
-        self.cache.insert(Arc::clone(&best.descriptor), best.holder);
-        Some(best)
+        self.cache.insert(best.descriptor, best.holder);
+        self.cached(aim)
     }
 }

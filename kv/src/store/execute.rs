@@ -88,7 +88,9 @@ impl Store {
             let turn = self.begin_turn(&mut turns, &batch.requests);
             let guard = self.patiently(replica, turn, "the range's log does not answer").await??;
             let Turns { header, waits, .. } = &turns;
-            let view = self.lease_view(replica, highest_timestamp(header, &batch.requests))?;
+            let mut view = self.lease_view(replica, highest_timestamp(header, &batch.requests))?;
+            // A transaction that began elsewhere has another clock's readings.
+            view.is_alone &= origin == Origin::Here;
             let addressed = |request| is_addressed_to(&view.descriptor, header, request);
             if !batch.requests.iter().all(addressed) {
                 return Err(Error::RangeMismatch);

@@ -106,11 +106,15 @@ impl Store {
     ) -> LeaseTrigger {
         let expiration = if replica.is_alone() { Timestamp::ZERO } else { self.lease_end(now) };
         let lease = if is_new {
+            // What this process has served it knows. A start in the future would put writes there, where a reader whose
+            // clock is right does not look for them.
+            let served =
+                if old.node_id == self.ident.node_id { replica.highest_served() } else { old.expiration };
             Lease {
                 sequence: old.sequence + 1,
                 node_id: self.ident.node_id,
                 incarnation: self.incarnation,
-                start: now.max(old.expiration).max(old.start.next()),
+                start: now.max(served.next()).max(old.start.next()),
                 expiration,
             }
         } else {

@@ -54,6 +54,9 @@ const BOOTSTRAP_TS: Timestamp = Timestamp::from_parts(1, 0);
 /// Attempts to take a lease, with a pause between them, before the start fails.
 const LEASE_ATTEMPTS_MAX: u32 = 500;
 const LEASE_PAUSE: Duration = Duration::from_millis(10);
+const CLOCK_WAIT: Duration = Duration::from_millis(10);
+/// A little longer than the bound of a clock is ahead of it.
+const CLOCK_WAITS: u64 = basalt_base::clock::BOUND_LEAD_MS / 10 + 100;
 
 impl Store {
     /// Opens the store whose log is in `env`'s disk and whose state is in `engine`, or makes a new one.
@@ -80,6 +83,9 @@ impl Store {
             (None, None) => bootstrap(&env, &mut log, &states, &config).await?,
         };
         let earlier = if planted(Bug::ForgetClockBound) { Timestamp::ZERO } else { log.clock_bound() };
+        if network.directory.nodes().len() > 1 {
+            wait_for_clock(&env, earlier).await;
+        }
         let clock = Arc::new(HlcClock::new(env.clock.clone(), earlier, config.clock_offset_max));
         let incarnation = log.incarnation();
         let Network { link, directory, config: peer_config } = network;
@@ -202,6 +208,18 @@ impl Store {
         for replica in self.states.ranges.all() {
             self.note_growth(&replica);
         }
+    }
+}
+
+/// Until the clock has reached what an earlier process may have read from it. A node without peers moves its clock forward
+/// instead; the readings of one with peers must not differ from theirs. A clock that was set back by more than an earlier
+/// process can have been ahead is not waited for.
+async fn wait_for_clock(env: &Env, earlier: Timestamp) {
+    for _ in 0..CLOCK_WAITS {
+        if Timestamp::from_unix_ms(env.clock.wall_micros() / 1_000) >= earlier {
+            return;
+        }
+        env.spawner.sleep(CLOCK_WAIT).await;
     }
 }
 
