@@ -48,6 +48,8 @@ pub struct HlcClock {
     /// No reading passes it, whatever the bound: see [`HlcClock::freeze`].
     frozen_at: AtomicU64,
     offset_max_ms: u64,
+    /// How far a reading may lag behind the physical clock for want of a durable bound.
+    lag_max_ms: AtomicU64,
 }
 
 impl HlcClock {
@@ -62,16 +64,28 @@ impl HlcClock {
             bound: AtomicU64::new(0),
             frozen_at: AtomicU64::new(u64::MAX),
             offset_max_ms: u64::try_from(offset_max.as_millis()).unwrap_or(u64::MAX),
+            lag_max_ms: AtomicU64::new(i64::MAX as u64),
         };
         clock.install(start);
         clock
+    }
+
+    /// Has [`HlcClock::now`] fail rather than lag by more than `lag_max`. For a node with peers: a reader with a clock that
+    /// lags further than clocks may differ would not see what others have acknowledged.
+    pub fn limit_lag(&self, lag_max: Duration) {
+        let lag_max = i64::try_from(lag_max.as_millis()).unwrap_or(i64::MAX);
+        self.lag_max_ms.store(lag_max.unsigned_abs(), Ordering::Relaxed);
     }
 
     /// A strictly increasing reading.
     pub fn now(&self) -> Result<Timestamp, ClockError> {
         // Should the bound not be renewed in time (a stalled disk), the clock lags, in logical steps below the bound.
         let latest = self.bound().to_unix_ms() - 1;
-        self.generator.set_current_timestamp(self.physical_unix_ms().min(latest));
+        let physical = self.physical_unix_ms();
+        if physical.saturating_sub(latest) > self.lag_max_ms.load(Ordering::Relaxed) as i64 {
+            return Err(ClockError::BoundReached { bound: self.bound() });
+        }
+        self.generator.set_current_timestamp(physical.min(latest));
         let reading = loop {
             match self.generator.next_timestamp() {
                 Some(reading) => break Timestamp(reading.as_u64()),

@@ -122,6 +122,16 @@ impl Cluster {
         self.nodes.iter().for_each(Node::heal);
     }
 
+    /// Writes what all nodes know of their ranges into the trace.
+    pub fn describe(&self, trace: &Trace) {
+        for node in self.nodes.iter() {
+            let lines = node.with_running(|running, _| running.store.describe_replicas()).unwrap_or_default();
+            for line in lines {
+                trace.line(|| format!("node {}: {line}", node.number()));
+            }
+        }
+    }
+
     /// Lets go of everything, at the end of a run.
     pub fn stop(&self) {
         self.nodes.iter().for_each(Node::stop);

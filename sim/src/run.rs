@@ -169,6 +169,7 @@ impl Simulation {
         stopped.store(true, Ordering::SeqCst);
         if !self.until(|| left.load(Ordering::SeqCst) == 0).await {
             let clients = left.load(Ordering::SeqCst);
+            context.cluster.describe(&context.trace);
             context
                 .violations
                 .report(format!("{clients} clients are stuck {HEAL_MAX:?} after the faults ended"));
@@ -176,6 +177,7 @@ impl Simulation {
         }
         // A clean stop that a stalled disk holds up still ends with a crash and a start.
         if !self.until(|| faults.load(Ordering::SeqCst) == 0).await {
+            context.cluster.describe(&context.trace);
             context
                 .violations
                 .report(format!("faults are still under way {HEAL_MAX:?} after the last began"));
@@ -245,6 +247,7 @@ impl Simulation {
             context.trace.line(|| format!("final read, attempt {attempt}: {ended:?}"));
             context.cluster.pause().await;
         }
+        context.cluster.describe(&context.trace);
         context.violations.report("the final read does not succeed");
     }
 }

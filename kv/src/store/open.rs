@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use basalt_base::{HlcClock, RangeId, ReplicaId, Span, Timestamp, keys};
+use basalt_base::{ClockError, HlcClock, RangeId, ReplicaId, Span, Timestamp, keys};
 use basalt_env::{Bug, Env, planted};
 use basalt_kv_api::{Error, Result};
 use basalt_raft::{Membership, Options, RaftStore, StateMachine, StoreIdent};
@@ -83,10 +83,14 @@ impl Store {
             (None, None) => bootstrap(&env, &mut log, &states, &config).await?,
         };
         let earlier = if planted(Bug::ForgetClockBound) { Timestamp::ZERO } else { log.clock_bound() };
-        if network.directory.nodes().len() > 1 {
+        let has_peers = network.directory.nodes().len() > 1;
+        if has_peers {
             wait_for_clock(&env, earlier).await;
         }
         let clock = Arc::new(HlcClock::new(env.clock.clone(), earlier, config.clock_offset_max));
+        if has_peers {
+            clock.limit_lag(config.clock_offset_max / 5);
+        }
         let incarnation = log.incarnation();
         let Network { link, directory, config: peer_config } = network;
         let peers = Peers::new(
@@ -105,10 +109,17 @@ impl Store {
         let state_machine: Arc<dyn StateMachine> = Arc::clone(&states) as _;
         let (transport, observer) = (Arc::clone(&wires) as _, Arc::clone(&wires) as _);
         let raft = log.start(state_machine, transport, observer).await.map_err(raft_error)?;
-        let bound = clock.next_bound();
-        raft.persist_clock_bound(bound).await.map_err(raft_error)?;
-        clock.set_bound(bound);
-        let start = clock.now().map_err(|error| Error::Unavailable(error.to_string()))?;
+        let start = loop {
+            let bound = clock.next_bound();
+            raft.persist_clock_bound(bound).await.map_err(raft_error)?;
+            clock.set_bound(bound);
+            match clock.now() {
+                Ok(now) => break now,
+                // The disk has taken its time: the bound is in the past already.
+                Err(ClockError::BoundReached { .. }) => env.spawner.sleep(CLOCK_WAIT).await,
+                Err(error) => return Err(Error::Unavailable(error.to_string())),
+            }
+        };
         let store = Arc::new(Self {
             locks: Arc::new(LockTable::new(config.txn_locks_max, config.lock_queue_max)),
             reads: TimestampCache::new(start, config.timestamp_cache_entries),

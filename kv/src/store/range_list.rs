@@ -43,6 +43,27 @@ impl Store {
         self.states.ranges.all().iter().map(describe).collect()
     }
 
+    /// A line for each replica here: what it knows of its group, for those who debug.
+    pub fn describe_replicas(&self) -> Vec<String> {
+        let statuses = self.raft().statuses();
+        let line = |(range_id, status): (&RangeId, &basalt_raft::Status)| {
+            let known = self.states.ranges.by_id(*range_id).map(|replica| {
+                let state = replica.state();
+                format!(
+                    "gen {} {:?} members {:?} lease {:?} low water {} revoked {}",
+                    state.descriptor.generation,
+                    state.descriptor.span,
+                    state.membership,
+                    state.lease,
+                    replica.low_water(),
+                    replica.is_revoked()
+                )
+            });
+            format!("range {range_id}: {status:?} {}", known.unwrap_or_else(|| "blank".to_owned()))
+        };
+        statuses.iter().map(line).collect()
+    }
+
     /// About how many bytes the versions of the keys in `span` take here.
     pub fn bytes_in(&self, span: &Span) -> Result<u64> {
         self.states.engine.approximate_bytes(Family::Data, span).map_err(storage_error)
