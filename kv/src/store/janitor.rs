@@ -80,9 +80,13 @@ impl Store {
     }
 
     async fn tidy_or_requeue(self: &Arc<Self>, anchor: Key, id: TxnId) {
-        // Whoever gets the lease of the record's range adopts its records.
-        let replica = self.states.ranges.by_key(&anchor);
-        if replica.is_none_or(|replica| !self.serves(&replica)) {
+        let Some(replica) = self.states.ranges.by_key(&anchor) else { return };
+        if self.ensure_lease(&replica).await.is_err() {
+            // Whoever gets the lease of the record's range adopts its records; a question makes sure that somebody does.
+            let asked = self.ask(Request::QueryTxn { anchor: anchor.clone(), id }).await;
+            if asked.is_err() || self.serves(&replica) {
+                self.janitor.add(anchor, id);
+            }
             return;
         }
         match self.tidy(&anchor, id).await {

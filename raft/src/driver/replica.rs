@@ -212,11 +212,13 @@ impl Replica {
         self.settle(rng);
     }
 
-    /// Whether the passing of time matters to this replica: it may have to call an election, or it leads others.
+    /// Whether the passing of time matters to this replica. It does to a learner, and to one without state: either may be
+    /// a voter without knowing it, and must grant its vote when the leader that it has heard of has been silent for long
+    /// enough. It does not to one that has applied its own removal.
     pub fn needs_ticks(&self) -> bool {
-        let Membership { voters, voters_outgoing, .. } = &self.membership;
-        let votes = voters.contains(&self.replica_id) || voters_outgoing.contains(&self.replica_id);
-        !self.membership.is_alone(self.replica_id) && (votes || self.is_leader() || self.successor.is_some())
+        let is_blank = self.membership.voters.is_empty();
+        let may_vote = is_blank || self.membership.contains(self.replica_id) || self.successor.is_some();
+        may_vote && !self.membership.is_alone(self.replica_id)
     }
 
     /// To be called after whatever may have changed term or role: raft-rs has then drawn an election timeout from a
