@@ -111,6 +111,8 @@ pub enum Request {
         push_to: Timestamp,
         /// Wins whatever the priorities (deadlock victims, expired transactions).
         force: bool,
+        /// Who waits for the pusher, so that waits that go round are noticed.
+        dependents: Vec<basalt_base::TxnId>,
     },
     QueryTxn {
         anchor: Key,
@@ -207,6 +209,8 @@ pub enum Response {
     },
     QueryTxn {
         record: Option<TxnRecord>,
+        /// Who waits for the transaction, directly or not, as far as is known there.
+        dependents: Vec<basalt_base::TxnId>,
     },
     ResolveLock,
     ResolveLockRange {

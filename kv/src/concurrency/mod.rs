@@ -4,6 +4,7 @@
 //! locks, [`timestamp_cache`] keeps writes above reads, and [`txn_markers`] keeps what was decided about transactions
 //! without a record. All are keyed by user key or transaction and belong to the store, so that a split moves nothing.
 
+mod dependents;
 mod latch;
 mod lock_table;
 mod signal;
@@ -15,6 +16,7 @@ mod wait_graph;
 #[cfg(test)]
 mod lock_table_tests;
 
+pub use dependents::{Dependents, must_give_way};
 pub use latch::{Access, Extent, LatchGuard, LatchSpan, Latches};
 pub use lock_table::{Blocked, HolderInfo, LockTable, QueuePlace, Want};
 pub use signal::Signal;

@@ -12,7 +12,7 @@ use basalt_storage::{
 
 use super::unlocked_reader::UnlockedReader;
 use crate::{
-    concurrency::{Blocked, HolderInfo, LockTable, TimestampCache, TxnMarkers, Want},
+    concurrency::{Blocked, Dependents, HolderInfo, LockTable, TimestampCache, TxnMarkers, Want},
     replica::{RangeDescriptor, ResolveOp, StatsDelta, Trigger},
 };
 
@@ -89,6 +89,9 @@ pub struct Shared<'a> {
     pub locks: &'a LockTable,
     pub reads: &'a TimestampCache,
     pub markers: &'a TxnMarkers,
+    pub dependents: &'a Dependents,
+    /// The monotonic clock.
+    pub since_start: std::time::Duration,
     pub txn_expiry_ms: u64,
     pub gc_threshold: Timestamp,
     /// Of the range's lease: what was read, pushed or aborted under an earlier one is at or below it.

@@ -77,8 +77,10 @@ fn one(eval: &mut Evaluation<'_>, request: &Request) -> Evaluated<Response> {
             }
         }
         Request::HeartbeatTxn { anchor, now } => txn_status::heartbeat(eval, anchor, *now),
-        Request::PushTxn { pushee, push_type, push_to, force } => {
-            txn_status::push(eval, pushee, *push_type, *push_to, *force)
+        Request::PushTxn { pushee, push_type, push_to, force, dependents } => {
+            let answer = txn_status::push(eval, pushee, *push_type, *push_to, *force)?;
+            txn_status::note_waiter(eval, pushee, *push_type, dependents, &answer);
+            Ok(answer)
         }
         Request::QueryTxn { anchor, id } => txn_status::query(eval, anchor, *id),
         Request::ResolveLock { key, txn } => resolve::one(eval, key, txn),

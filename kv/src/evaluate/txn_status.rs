@@ -1,6 +1,6 @@
 //! Looking at, keeping alive, and pushing transactions.
 
-use basalt_base::{Key, Timestamp};
+use basalt_base::{Key, Timestamp, TxnId};
 use basalt_kv_api::{Error, PushType, Response, TxnMeta, TxnRecord, TxnStatus};
 use basalt_storage::WriteBatch;
 
@@ -54,7 +54,22 @@ pub fn heartbeat(eval: &mut Evaluation<'_>, anchor: &Key, now: Timestamp) -> Eva
 
 pub fn query(eval: &mut Evaluation<'_>, anchor: &Key, id: basalt_base::TxnId) -> Evaluated<Response> {
     check_anchor(eval, anchor)?;
-    Ok(Response::QueryTxn { record: record::load(eval.base, anchor, id)? })
+    let dependents = eval.shared.dependents.of(id, eval.shared.since_start);
+    Ok(Response::QueryTxn { record: record::load(eval.base, anchor, id)?, dependents })
+}
+
+/// A pusher that did not get its way goes on waiting.
+pub fn note_waiter(
+    eval: &Evaluation<'_>,
+    pushee: &TxnMeta,
+    push_type: PushType,
+    dependents: &[TxnId],
+    answer: &Response,
+) {
+    let is_open = matches!(answer, Response::PushTxn { record } if matches!(record.status, TxnStatus::Pending | TxnStatus::Staging));
+    if let (PushType::Abort, true, Some(waiter)) = (push_type, is_open, eval.txn_id()) {
+        eval.shared.dependents.add(pushee.id, waiter, dependents, eval.shared.since_start);
+    }
 }
 
 /// Decides between two transactions. Never waits: a pusher that loses asks again later.

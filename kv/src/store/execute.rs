@@ -231,6 +231,8 @@ impl Store {
                 locks: &self.locks,
                 reads: &self.reads,
                 markers: &self.markers,
+                dependents: &self.dependents,
+                since_start: self.env.clock.monotonic(),
                 txn_expiry_ms: u64::try_from(self.config.txn_expiry.as_millis()).unwrap_or(u64::MAX),
                 gc_threshold: replica.gc_threshold(),
                 low_water: view.low_water,

@@ -164,6 +164,7 @@ impl Store {
             push_type: PushType::Touch,
             push_to: Default::default(),
             force: false,
+            dependents: Vec::new(),
         };
         match self.ask(request).await? {
             Response::PushTxn { record } => Ok(record),

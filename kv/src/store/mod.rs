@@ -34,7 +34,7 @@ use basalt_kv_api::{Directory, Error, Result};
 use basalt_raft::{RaftCounts, RaftHandle, StoreIdent};
 
 use crate::{
-    concurrency::{Latches, LockTable, TimestampCache, TxnMarkers},
+    concurrency::{Dependents, Latches, LockTable, TimestampCache, TxnMarkers},
     config::StoreConfig,
     counts::{Counters, KvCounts},
     peer::Peers,
@@ -60,6 +60,7 @@ pub struct Store {
     locks: Arc<LockTable>,
     reads: TimestampCache,
     markers: TxnMarkers,
+    dependents: Dependents,
     pub(crate) cache: RangeCache,
     pub(crate) counters: Counters,
     janitor: janitor::Janitor,

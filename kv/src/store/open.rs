@@ -35,7 +35,7 @@ use super::{
     watcher::Watcher,
 };
 use crate::{
-    concurrency::{LockTable, TimestampCache, TxnMarkers},
+    concurrency::{Dependents, LockTable, TimestampCache, TxnMarkers},
     config::{RANGE_BYTES_MIN, StoreConfig},
     counts::Counters,
     evaluate::storage_error,
@@ -124,6 +124,7 @@ impl Store {
             locks: Arc::new(LockTable::new(config.txn_locks_max, config.lock_queue_max)),
             reads: TimestampCache::new(start, config.timestamp_cache_entries),
             markers: TxnMarkers::new(start, config.txn_markers_max),
+            dependents: Dependents::default(),
             env,
             config,
             ident,

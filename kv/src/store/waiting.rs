@@ -16,7 +16,7 @@ use basalt_storage::mvcc::{FinishedTxn, FinishedTxns};
 
 use super::Store;
 use crate::{
-    concurrency::{Blocked, HolderInfo, LatchGuard, QueuePlace, Want},
+    concurrency::{Blocked, HolderInfo, LatchGuard, QueuePlace, Want, must_give_way},
     counts::Counters,
     evaluate::{self, Conflict, PassedTxns},
 };
@@ -257,7 +257,14 @@ impl Store {
         };
         let push_to = read_ts.map_or(Timestamp::ZERO, Timestamp::next);
         let push_type = if read_ts.is_some() { PushType::Timestamp } else { PushType::Abort };
-        let request = Request::PushTxn { pushee, push_type, push_to, force: false };
+        let dependents = if read_ts.is_some() { Vec::new() } else { self.dependents_of(header).await };
+        if let Some(own) = &header.txn
+            && must_give_way(own.id, holder.id, &dependents)
+        {
+            Counters::increment(&self.counters.deadlocks);
+            return Err(Error::Deadlock { holder: holder.id });
+        }
+        let request = Request::PushTxn { pushee, push_type, push_to, force: false, dependents };
         let header =
             BatchHeader { txn: header.txn.clone(), timestamp: header.timestamp, ..BatchHeader::default() };
         let response = self.send_to_holder(header, request).await?;
@@ -269,6 +276,21 @@ impl Store {
             TxnStatus::Pending if read_ts.is_some_and(|read_ts| record.write_ts > read_ts) => Found::Passed,
             TxnStatus::Pending | TxnStatus::Staging => Found::Open,
         })
+    }
+
+    /// Who waits for the waiter, as the range of its record knows. On a store without peers the lock table knows, and has
+    /// looked already.
+    async fn dependents_of(self: &Arc<Self>, header: &BatchHeader) -> Vec<basalt_base::TxnId> {
+        let Some(txn) = header.txn.as_ref().filter(|txn| !txn.anchor.is_empty()) else { return Vec::new() };
+        if self.other_nodes().is_empty() {
+            return Vec::new();
+        }
+        let request = Request::QueryTxn { anchor: txn.anchor.clone(), id: txn.id };
+        match self.send_to_holder(BatchHeader::default(), request).await {
+            Ok(Response::QueryTxn { dependents, .. }) => dependents,
+            // The next push asks again.
+            _ => Vec::new(),
+        }
     }
 
     /// Removes the locks of a finished transaction that the request met.

@@ -86,7 +86,7 @@ fn a_two_phase_commit_is_visible_at_once_and_cleaned_up_later() {
         machine.sleep_ms(3_000).await;
         let query = Request::QueryTxn { anchor: key("a"), id: txn.id };
         let response = client.send(BatchHeader::default(), vec![query]).await.unwrap();
-        assert!(matches!(&response.responses[..], [Response::QueryTxn { record: None }]));
+        assert!(matches!(&response.responses[..], [Response::QueryTxn { record: None, .. }]));
     });
 }
 

@@ -45,7 +45,7 @@ wire_enum!(Request {
     4 => Delete { key, seq },
     5 => EndTxn { commit, lock_spans, one_phase, deadline },
     6 => HeartbeatTxn { anchor, now },
-    7 => PushTxn { pushee, push_type, push_to, force },
+    7 => PushTxn { pushee, push_type, push_to, force, dependents },
     8 => QueryTxn { anchor, id },
     9 => ResolveLock { key, txn },
     10 => ResolveLockRange { span, txn, keys_max },

@@ -18,7 +18,7 @@ wire_enum!(Response {
     5 => EndTxn { commit_ts, one_phase },
     6 => HeartbeatTxn { record },
     7 => PushTxn { record },
-    8 => QueryTxn { record },
+    8 => QueryTxn { record, dependents },
     9 => ResolveLock,
     10 => ResolveLockRange { resume },
     11 => Refresh,
