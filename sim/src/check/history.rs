@@ -6,6 +6,9 @@
 //! Written values are unique: per key for lists and registers. A value that is read then names the transaction that
 //! wrote it, which is what makes dependencies observable (Kingsbury and Alvaro, "Elle: Inferring Isolation Anomalies
 //! from Experimental Observations", VLDB 2020).
+//!
+//! Checkers that use real time take it that a transaction reads the present. One that asks for the past is recorded as
+//! started at 0 and without an end, so that no time contradicts it.
 
 use std::fmt;
 
