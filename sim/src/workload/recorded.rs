@@ -228,7 +228,7 @@ mod tests {
 
     #[test]
     fn sound_nodes_pass() {
-        for (seed, nodes) in [(1, 1), (2, 1)] {
+        for (seed, nodes) in [(1, 1), (2, 1), (3, 3)] {
             let mut parameters = Parameters::from_seed(seed, nodes, None, None);
             (parameters.stall_one_in, parameters.sync_delay_max) = (u64::MAX, Duration::from_micros(200));
             let parameters = Arc::new(parameters);
