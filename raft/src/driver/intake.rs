@@ -210,7 +210,13 @@ impl Driver {
                 self.with_node(range_id, |node| node.transfer_leader(target.0));
             }
             Control::ReportUnreachable(range_id, ReplicaId(peer)) => {
-                self.with_node(range_id, |node| node.report_unreachable(peer));
+                // No reason to wake, or to stay awake: it is told again and again of a store that is down.
+                if let Some(replica) =
+                    self.replicas.get_mut(&range_id).filter(|replica| !replica.is_quiescent)
+                {
+                    replica.node.report_unreachable(peer);
+                    self.dirty.insert(range_id);
+                }
             }
             Control::ReportSnapshot(range_id, ReplicaId(peer), arrived) => {
                 let status =

@@ -139,8 +139,24 @@ impl Replica {
         self.node.raft.state == StateRole::Leader
     }
 
+    /// The leader that it follows, if it does. Who can't call elections, or is no member any more, never doubts its leader
+    /// in Raft; but the owner must be able to tell who was left behind.
     pub fn leader(&self) -> Option<ReplicaId> {
-        Some(ReplicaId(self.node.raft.leader_id)).filter(|leader| leader.0 != 0)
+        let leader = Some(ReplicaId(self.node.raft.leader_id)).filter(|leader| leader.0 != 0);
+        leader.filter(|_| !self.is_out() && !self.is_forsaken())
+    }
+
+    /// Whether its own state says that it is no member.
+    fn is_out(&self) -> bool {
+        self.membership != Membership::default() && !self.membership.contains(self.replica_id)
+    }
+
+    /// Whether a learner has heard nothing for longer than a voter would have waited.
+    fn is_forsaken(&self) -> bool {
+        let raft = &self.node.raft;
+        raft.state == StateRole::Follower
+            && !raft.promotable()
+            && raft.election_elapsed > 2 * self.election_ticks
     }
 
     /// Whether it waits for its first state.
@@ -152,9 +168,10 @@ impl Replica {
     pub fn tick(&mut self) -> bool {
         self.ticks += 1;
         self.idle_ticks += 1;
+        let forsaken = self.is_forsaken();
         let ready = self.node.tick();
         self.ask_successor();
-        ready || self.node.has_ready()
+        ready || self.node.has_ready() || forsaken != self.is_forsaken()
     }
 
     /// A member that has not applied the removal yet can't take over, so it is asked again.

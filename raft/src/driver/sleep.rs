@@ -10,7 +10,7 @@
 //! whoever wakes gives the leader a whole election timeout. A leader that died asleep is found when the owner, who knows
 //! which stores live, wakes its groups.
 
-use basalt_base::RangeId;
+use basalt_base::{RangeId, ReplicaId};
 use raft::{
     ProgressState, StateRole,
     eraftpb::{Message, MessageType},
@@ -28,7 +28,7 @@ impl Driver {
             if !can_sleep(replica, &*self.transport) {
                 continue;
             }
-            envelopes.extend(last_heartbeats(replica));
+            envelopes.extend(last_heartbeats(replica, &*self.transport));
             self.fall_asleep(range_id);
         }
         self.send(&mut envelopes);
@@ -123,16 +123,18 @@ fn can_sleep(replica: &Replica, transport: &dyn Transport) -> bool {
         && !replica.node.has_ready();
     idle && raft.prs().iter().all(|(&id, progress)| {
         id == replica.replica_id.0
-            || (progress.matched == last && progress.state == ProgressState::Replicate)
-            || !transport.is_alive(replica.range_id, basalt_base::ReplicaId(id))
+            || (progress.matched == last && progress.state != ProgressState::Snapshot)
+            || !transport.is_alive(replica.range_id, ReplicaId(id))
     })
 }
 
-fn last_heartbeats(replica: &Replica) -> Vec<Envelope> {
+/// For those that live: a report that a message did not get through is not to wake anybody.
+fn last_heartbeats(replica: &Replica, transport: &dyn Transport) -> Vec<Envelope> {
     let raft = &replica.node.raft;
     let mut members: Vec<u64> = raft.prs().iter().map(|(&id, _)| id).collect();
     members.sort_unstable();
-    let others = members.into_iter().filter(|id| *id != replica.replica_id.0);
+    let is_alive = |id| transport.is_alive(replica.range_id, ReplicaId(id));
+    let others = members.into_iter().filter(|id| *id != replica.replica_id.0 && is_alive(*id));
     let heartbeat = |to| {
         let mut message = Message::default();
         message.set_msg_type(MessageType::MsgHeartbeat);

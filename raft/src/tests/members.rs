@@ -214,7 +214,8 @@ fn a_leader_that_removes_itself_hands_over() {
             write(&cluster.store(leader).handle, 1, "a").await.unwrap();
             cluster.agree(&[2, 3]).await;
             executor.sleep(Duration::from_secs(60)).await;
-            assert_ne!(cluster.store(1).handle.status(RANGE).unwrap().role, Role::Leader);
+            let out = cluster.store(1).handle.status(RANGE).unwrap();
+            assert_eq!((out.role, out.leader), (Role::Follower, None));
             assert!(cluster.store(leader).handle.status(RANGE).unwrap().is_quiescent);
             let ticks = cluster.store(1).handle.counts().ticks;
             executor.sleep(Duration::from_secs(60)).await;
@@ -281,4 +282,29 @@ fn a_follower_that_truncates_survives_power_cuts() {
             }
         }
     }
+}
+
+/// Nobody tells it that it was removed; who looks after replicas must find it.
+#[test]
+fn a_learner_that_was_left_behind_has_no_leader() {
+    let executor = SimExecutor::new(9);
+    executor.run(async {
+        let cluster = Cluster::new(&executor, 4).await;
+        cluster.grow().await;
+        cluster.change(1, &[MembershipChange::AddLearner(ReplicaId(4))]).await;
+        cluster.agree(&[1, 2, 3, 4]).await;
+        let leader = |id: u64| cluster.store(id).handle.status(RANGE).unwrap().leader;
+        assert_eq!(leader(4), Some(ReplicaId(1)));
+        executor.sleep(Duration::from_secs(60)).await;
+        assert_eq!(leader(4), Some(ReplicaId(1)), "asleep, all is well");
+        cluster.network.cut(4);
+        cluster.change(1, &[MembershipChange::Remove(ReplicaId(4))]).await;
+        cluster.store(4).handle.wake(RANGE);
+        executor.sleep(Duration::from_secs(5)).await;
+        cluster.network.heal(4);
+        executor.sleep(Duration::from_secs(5)).await;
+        assert_eq!(leader(4), None);
+        assert_eq!(leader(3), Some(ReplicaId(1)));
+    });
+    executor.clear();
 }

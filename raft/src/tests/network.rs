@@ -123,6 +123,12 @@ impl Network {
                 sender.report_snapshot(message.range_id, message.to, !lost);
             }
         }
+        if lost
+            && !hidden
+            && let Some(sender) = stores.get(&from)
+        {
+            sender.report_unreachable(message.range_id, message.to);
+        }
         if let Some(receiver) = stores.get(&to).filter(|_| !lost) {
             receiver.step(vec![message]);
         }
