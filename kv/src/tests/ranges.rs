@@ -161,6 +161,8 @@ fn transfers_under_random_splits_keep_the_sum_and_the_tiling() {
             let sum: i64 = rows.values().map(|value| value.parse::<i64>().unwrap()).sum();
             assert_eq!((rows.len() as u32, sum), (ACCOUNTS, i64::from(ACCOUNTS) * 100), "seed {seed}");
             assert!(client.store.counts().splits > 3);
+            // What goes on in the background ends.
+            machine.sleep_ms(1000).await;
             assert_eq!(client.store.latches_held(), 0);
         });
     }
