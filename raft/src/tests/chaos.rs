@@ -49,6 +49,8 @@ struct World<'a> {
     dead: BTreeMap<u64, usize>,
     /// Of the last replica added anywhere.
     generation: u64,
+    /// The last replica that was to be added to a range on a store.
+    added: BTreeMap<(u64, u64), ReplicaId>,
     changes: u64,
     splits: BTreeMap<u64, u64>,
     removals: Arc<AtomicU64>,
@@ -96,6 +98,7 @@ impl<'a> World<'a> {
             stop: Arc::default(),
             dead: BTreeMap::new(),
             generation: 0,
+            added: BTreeMap::new(),
             changes: 0,
             splits: BTreeMap::new(),
             removals: Arc::default(),
@@ -292,11 +295,18 @@ impl<'a> World<'a> {
             }
             vec![MembershipChange::Remove(*learner)]
         } else {
-            let free: Vec<u64> = (1..=NODES).filter(|node| !members.contains(node)).collect();
+            // No store may get two: an earlier change that nobody has seen happen still may.
+            let settled = |node: &u64| {
+                let last = self.added.get(&(range, *node));
+                last.is_none_or(|id| self.witness.learners.lock().contains(&(RangeId(range), *id)))
+            };
+            let free: Vec<u64> =
+                (1..=NODES).filter(|node| !members.contains(node) && settled(node)).collect();
             let Some(node) = free.get(rng.below(free.len().max(1))) else { return };
             // Above all that a split may have taken over from the left side.
             self.generation += 1;
             let new = ReplicaId(self.generation * 100 + node);
+            self.added.insert((range, *node), new);
             vec![MembershipChange::AddLearner(new)]
         };
         self.changes += 1;

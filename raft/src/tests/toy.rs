@@ -1,7 +1,7 @@
 //! A state machine in memory: per range, the list of commands applied. What was not flushed is lost in a crash.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -32,6 +32,8 @@ pub struct Witness {
     entries: Mutex<BTreeMap<(RangeId, LogIndex), LogEntry>>,
     /// The newest membership of each range, with the index that it is from.
     pub memberships: Mutex<BTreeMap<RangeId, (LogIndex, Membership)>>,
+    /// Learners that came to be.
+    pub learners: Mutex<BTreeSet<(RangeId, ReplicaId)>>,
 }
 
 impl Witness {
@@ -45,6 +47,7 @@ impl Witness {
     }
 
     pub fn learn(&self, range_id: RangeId, index: LogIndex, membership: &Membership) {
+        self.learners.lock().extend(membership.learners.iter().map(|id| (range_id, *id)));
         let mut memberships = self.memberships.lock();
         if memberships.get(&range_id).is_none_or(|(known, _)| *known < index) {
             memberships.insert(range_id, (index, membership.clone()));
