@@ -107,6 +107,8 @@ pub struct Replica {
     served: AtomicU64,
     /// The highest timestamp that anything served depended on.
     highest_served: AtomicU64,
+    /// The generation of the descriptor that meta is known to have.
+    told_meta: AtomicU64,
 }
 
 /// Under what a request is evaluated.
@@ -129,6 +131,7 @@ impl Replica {
             capped_at: AtomicU64::new(0),
             served: AtomicU64::new(0),
             highest_served: AtomicU64::new(0),
+            told_meta: AtomicU64::new(0),
             state: RwLock::new(state),
         }
     }
@@ -194,6 +197,16 @@ impl Replica {
 
     pub fn highest_served(&self) -> Timestamp {
         Timestamp(self.highest_served.load(Ordering::SeqCst))
+    }
+
+    /// Whether meta may lack the present descriptor.
+    pub fn owes_meta(&self) -> bool {
+        self.told_meta.load(Ordering::Relaxed) < self.state.read().descriptor.generation
+    }
+
+    /// Meta has the descriptor of this generation, or a later one.
+    pub fn note_meta(&self, generation: u64) {
+        self.told_meta.fetch_max(generation, Ordering::Relaxed);
     }
 
     pub fn low_water(&self) -> Timestamp {

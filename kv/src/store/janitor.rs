@@ -5,7 +5,7 @@
 //! must be able to learn its fate.
 
 use std::{
-    collections::VecDeque,
+    collections::BTreeSet,
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -44,7 +44,7 @@ const RESOLVE_KEYS_MAX: u64 = 2_000;
 
 #[derive(Default)]
 pub struct Janitor {
-    queue: Mutex<VecDeque<(Key, TxnId)>>,
+    queue: Mutex<BTreeSet<(Key, TxnId)>>,
     wake: Arc<Notify>,
 }
 
@@ -56,7 +56,7 @@ impl Janitor {
     pub fn add(&self, anchor: Key, id: TxnId) {
         let mut queue = self.queue.lock();
         if queue.len() < QUEUE_MAX {
-            queue.push_back((anchor, id));
+            queue.insert((anchor, id));
             self.wake.notify_one();
         }
     }
@@ -76,6 +76,20 @@ impl Store {
             futures::stream::iter(batch)
                 .for_each_concurrent(CONCURRENT_MAX, |(anchor, id)| store.tidy_or_requeue(anchor, id))
                 .await;
+        }
+    }
+
+    /// Sees to what an earlier leaseholder of the ranges led here may have left, whoever has the lease now, since an idle
+    /// range is nobody's: records whose news was lost with the answer to their command, and meta entries that lag.
+    pub(super) async fn adopt_led(self: &Arc<Self>) {
+        for replica in self.states.ranges.all() {
+            if !self.leads(&replica) {
+                continue;
+            }
+            if let Err(error) = self.adopt_records(&replica.descriptor().span) {
+                tracing::warn!(range = %replica.range_id, %error, "records of transactions could not be read");
+            }
+            self.tell_meta(&replica).await;
         }
     }
 

@@ -87,7 +87,7 @@ impl Store {
         Err(Error::NotLeaseholder)
     }
 
-    fn leads(&self, replica: &Replica) -> bool {
+    pub(super) fn leads(&self, replica: &Replica) -> bool {
         let status = self.raft().status(replica.range_id);
         status.is_some_and(|status| status.role == Role::Leader && status.replica_id == replica.replica_id)
     }

@@ -21,14 +21,20 @@ use crate::{
     replica::{Command, Header, Place, Replica, Trigger},
 };
 
+/// Rounds between two looks for records that nobody takes care of.
+const ADOPT_EVERY: u64 = 10;
+
 impl Store {
     pub(super) async fn run_replicate(store: Weak<Self>, env: Env) {
         let Some(interval) = alive(&store).map(|store| store.config.replicate_interval) else { return };
-        loop {
+        for round in 1_u64.. {
             env.spawner.sleep(interval).await;
             let Some(store) = alive(&store) else { return };
             if store.directory.nodes().len() < 2 {
                 continue;
+            }
+            if round.is_multiple_of(ADOPT_EVERY) {
+                store.adopt_led().await;
             }
             let nodes = store.candidates();
             for replica in store.states.ranges.all() {

@@ -204,6 +204,7 @@ impl Store {
         }
         if replica.range_id != FIRST_RANGE {
             self.put_meta(&[&left, &right]).await?;
+            replica.note_meta(left.generation);
         }
         Ok(())
     }

@@ -1,18 +1,12 @@
 //! What a store does when a range changes under it: another lease, other bounds, other members.
 
-use std::{
-    sync::{Arc, Weak},
-    time::Duration,
-};
+use std::sync::{Arc, Weak};
 
 use super::{Store, open::alive};
 use crate::{
     counts::Counters,
     replica::{Applies, Replica},
 };
-
-/// Between two attempts to tell meta about a range.
-const META_PAUSE: Duration = Duration::from_millis(500);
 
 pub(super) struct Watcher {
     store: Weak<Store>,
@@ -52,25 +46,23 @@ impl Applies for Watcher {
 }
 
 impl Store {
-    /// Whether the replica is still the one that this store has of its range.
-    fn is_current(&self, replica: &Arc<Replica>) -> bool {
-        let known = self.states.ranges.by_id(replica.range_id);
-        known.is_some_and(|known| Arc::ptr_eq(&known, replica)) && self.raft().stopped().is_none()
-    }
-
     /// Takes on what a leaseholder has to see to: records left by an earlier one, and the range's meta entry.
     async fn adopt(self: &Arc<Self>, replica: &Arc<Replica>, new_lease: bool) {
         if new_lease && let Err(error) = self.adopt_records(&replica.descriptor().span) {
             tracing::warn!(range = %replica.range_id, %error, "records of transactions could not be read");
         }
+        self.tell_meta(replica).await;
+    }
+
+    /// Writes the range's meta entry, unless it is known to be there. A failure is made up for in the next round.
+    pub(super) async fn tell_meta(self: &Arc<Self>, replica: &Arc<Replica>) {
         let descriptor = replica.descriptor();
-        // What has changed since is told by whoever saw it change.
-        while replica.descriptor().generation == descriptor.generation && self.is_current(replica) {
-            match self.put_meta(&[&descriptor]).await {
-                Ok(()) => return,
-                Err(error) => tracing::debug!(range = %replica.range_id, %error, "meta was not told"),
-            }
-            self.env.spawner.sleep(META_PAUSE).await;
+        if !replica.owes_meta() {
+            return;
+        }
+        match self.put_meta(&[&descriptor]).await {
+            Ok(()) => replica.note_meta(descriptor.generation),
+            Err(error) => tracing::debug!(range = %replica.range_id, %error, "meta was not told"),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What must be true of healed nodes that nobody uses any more.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use basalt_base::{
     RangeId,
@@ -10,7 +10,12 @@ use basalt_kv::replica::{RangeDescriptor, RangeSet};
 use basalt_storage::{Family, IterOptions, MemoryEngine, Reader};
 use basalt_txn::{ReadOptions, TxnConfig};
 
+use parking_lot::Mutex;
+
 use crate::workload::{Context, Ended, transact};
+
+/// With a pause after each.
+const ATTEMPTS: u32 = 300;
 
 /// Keys with a provisional value or a replicated lock, whoever holds it. That they can't be read is a violation.
 /// A replica that was removed, or has not caught up, may still hold what others have resolved: the newest copy counts.
@@ -33,28 +38,42 @@ pub fn locks(context: &Context) -> Vec<Vec<u8>> {
     newest.into_values().flat_map(|(_, _, keys)| keys).collect()
 }
 
-/// The ranges tile the key space, and meta says so.
+/// The ranges tile the key space, and meta says so, a while after the last fault.
 pub async fn check_ranges(context: &Context) {
-    // The newest that any node knows of each range.
+    let mut problem = None;
+    for _ in 0..ATTEMPTS {
+        // Again each time: replicas are still being added and moved.
+        problem = match newest_ranges(context) {
+            Err(problem) => Some(problem),
+            Ok(ranges) => match tiling_problem(&ranges) {
+                None => meta_problem(context, ranges).await,
+                problem => problem,
+            },
+        };
+        if problem.is_none() {
+            return;
+        }
+        context.cluster.pause().await;
+    }
+    problem.into_iter().for_each(|problem| context.violations.report(problem));
+}
+
+/// The newest that any node knows of each range, in key order.
+fn newest_ranges(context: &Context) -> Result<Vec<RangeDescriptor>, String> {
     let mut newest: BTreeMap<RangeId, RangeDescriptor> = BTreeMap::new();
     for node in context.cluster.nodes() {
-        match node.with_running(|_, engine| ranges(engine)) {
-            Some(Ok(ranges)) => {
-                for range in ranges {
-                    let known = newest.entry(range.range_id).or_insert_with(|| range.clone());
-                    if known.generation < range.generation {
-                        *known = range;
-                    }
-                }
+        let found = node.with_running(|_, engine| ranges(engine));
+        let found = found.ok_or_else(|| format!("node {} is down", node.number()))?;
+        for range in found.map_err(|error| format!("ranges can't be read: {error}"))? {
+            let known = newest.entry(range.range_id).or_insert_with(|| range.clone());
+            if known.generation < range.generation {
+                *known = range;
             }
-            Some(Err(error)) => context.violations.report(format!("ranges can't be read: {error}")),
-            None => context.violations.report("a node is down after the run"),
         }
     }
     let mut ranges: Vec<RangeDescriptor> = newest.into_values().collect();
     ranges.sort_by(|one, other| one.span.start.cmp(&other.span.start));
-    check_tiling(context, &ranges);
-    check_meta(context, ranges).await;
+    Ok(ranges)
 }
 
 /// Of each range: generation, applied index, locked keys.
@@ -80,46 +99,40 @@ fn ranges(engine: &MemoryEngine) -> Result<Vec<RangeDescriptor>, String> {
     Ok(set.all().iter().map(|replica| (*replica.descriptor()).clone()).collect())
 }
 
-fn check_tiling(context: &Context, ranges: &[RangeDescriptor]) {
+fn tiling_problem(ranges: &[RangeDescriptor]) -> Option<String> {
     let mut next = KEY_MIN;
     for range in ranges {
         if range.span.start != next || range.span.is_empty() {
-            context.violations.report(format!("ranges do not tile: {range:?} should begin at {next:02x?}"));
-            return;
+            return Some(format!("ranges do not tile: {range:?} should begin at {next:02x?}"));
         }
         next = range.span.end.clone();
     }
-    if next != KEY_MAX {
-        context.violations.report(format!("ranges end at {next:02x?}"));
-    }
+    (next != KEY_MAX).then(|| format!("ranges end at {next:02x?}"))
 }
 
 /// Routing finds what the ranges say of themselves.
-async fn check_meta(context: &Context, ranges: Vec<RangeDescriptor>) {
-    for _ in 0..10 {
-        let ranges = ranges.clone();
-        let violations = context.violations.clone();
-        let config = TxnConfig { read_only: true, ..TxnConfig::default() };
-        let ended = transact(&context.cluster, &context.violations, config, move |txn| {
-            let (ranges, violations) = (ranges.clone(), violations.clone());
-            Box::pin(async move {
-                for range in ranges {
-                    let stored = txn.get(&meta_key(&range.span.end), ReadOptions::default()).await?;
-                    let stored = stored.and_then(|bytes| RangeDescriptor::decode(bytes).ok());
-                    if stored.as_ref() != Some(&range) {
-                        violations.report(format!("meta says {stored:?} of {range:?}"));
-                    }
+async fn meta_problem(context: &Context, ranges: Vec<RangeDescriptor>) -> Option<String> {
+    let found = Arc::new(Mutex::new(None));
+    let noted = Arc::clone(&found);
+    let config = TxnConfig { read_only: true, ..TxnConfig::default() };
+    let ended = transact(&context.cluster, &context.violations, config, move |txn| {
+        let (ranges, noted) = (ranges.clone(), Arc::clone(&noted));
+        Box::pin(async move {
+            for range in ranges {
+                let stored = txn.get(&meta_key(&range.span.end), ReadOptions::default()).await?;
+                let stored = stored.and_then(|bytes| RangeDescriptor::decode(bytes).ok());
+                if stored.as_ref() != Some(&range) {
+                    *noted.lock() = Some(format!("meta says {stored:?} of {range:?}"));
                 }
-                Ok(())
-            })
+            }
+            Ok(())
         })
-        .await;
-        if matches!(ended, Ended::Committed(..)) {
-            return;
-        }
-        context.cluster.pause().await;
+    })
+    .await;
+    match ended {
+        Ended::Committed(..) => found.lock().take(),
+        other => Some(format!("meta can't be read: {other:?}")),
     }
-    context.violations.report("meta can't be read");
 }
 
 #[cfg(test)]
