@@ -54,8 +54,9 @@ counts! {
     /// Batches sent to other nodes, and taken from them.
     batches_sent,
     batches_taken,
-    /// Leases proposed, and given to other nodes.
+    /// Leases proposed, of these those that follow another node's, and leases given to other nodes.
     lease_proposals,
+    lease_takeovers,
     lease_transfers,
     /// Replicas added to ranges served here, and removed from them.
     replicas_added,

@@ -41,6 +41,10 @@ counts! {
     /// Snapshots made for, and installed from, other replicas.
     snapshots_sent,
     snapshots_installed,
+    /// Learners added, learners that became voters, and joint configurations entered, as replicas here have applied it.
+    learners_added,
+    promotions,
+    joint_changes,
     /// Flushes of the state machine that the log asked for.
     flushes,
     /// Segment files removed.

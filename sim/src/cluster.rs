@@ -13,7 +13,7 @@ use basalt_kv_api::{Directory, NodeInfo};
 use basalt_txn::TxnClient;
 use tokio::sync::oneshot;
 
-use crate::{Parameters, Violations, node::Node, trace::Trace};
+use crate::{Parameters, Reached, Violations, node::Node, trace::Trace};
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -136,6 +136,18 @@ impl Cluster {
     pub fn stop(&self) {
         self.nodes.iter().for_each(Node::stop);
         self.network.clear();
+    }
+
+    /// Counts what a cluster has gone through. Before [`Cluster::stop`].
+    pub(crate) fn report(&self, reached: &Reached) {
+        if self.nodes.len() == 1 {
+            return;
+        }
+        self.nodes.iter().for_each(|node| node.report(reached));
+        let counts = self.network.counts();
+        reached.add("message dropped", counts.dropped);
+        reached.add("message duplicated", counts.duplicated);
+        reached.add("message slow", counts.slow);
     }
 
     pub fn crashes(&self) -> u64 {

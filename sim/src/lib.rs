@@ -11,13 +11,16 @@ mod link;
 pub mod nemesis;
 pub mod node;
 mod parameters;
+mod planted;
 mod reached;
 mod run;
+mod tally;
 pub mod trace;
 mod violation;
 pub mod workload;
 
 pub use parameters::{Mix, Parameters};
+pub use planted::{PLANTED_SEEDS_MAX, find_planted, nodes_for};
 pub use reached::Reached;
 pub use run::{Report, RunOptions, run};
 pub use violation::Violations;

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, process::ExitCode};
 
 use basalt_env::{Bug, Clock, os::OsClock};
-use basalt_sim::{Mix, Reached, Report, RunOptions, run};
+use basalt_sim::{Mix, PLANTED_SEEDS_MAX, Reached, Report, RunOptions, find_planted, nodes_for, run};
 use clap::{Parser, ValueEnum};
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -41,6 +41,9 @@ struct Arguments {
     /// Switches on a deliberate bug (build with `--features planted`); a run without a violation then fails.
     #[arg(long, value_name = "NAME")]
     planted: Option<String>,
+    /// Looks for every deliberate bug and prints which seed finds it.
+    #[arg(long)]
+    planted_table: bool,
     /// Prints the events of clients and faults.
     #[arg(long)]
     trace: bool,
@@ -62,13 +65,17 @@ fn start(arguments: &Arguments) -> Result<bool, String> {
         Some(seed) => (seed, seed),
         None => parse_range(&arguments.seeds)?,
     };
+    let plants = arguments.planted.is_some() || arguments.planted_table;
     let bug = match &arguments.planted {
-        Some(_) if !cfg!(feature = "planted") => {
+        _ if plants && !cfg!(feature = "planted") => {
             return Err("no bug can be planted: build with `--features planted`".to_owned());
         }
         Some(name) => Some(Bug::from_name(name).ok_or(format!("no planted bug is named {name}"))?),
         None => None,
     };
+    if arguments.planted_table {
+        return Ok(print_planted_table());
+    }
     let mix = arguments.workload.map(|choice| match choice {
         WorkloadChoice::Bank => Mix::Bank,
         WorkloadChoice::Register => Mix::Register,
@@ -116,10 +123,26 @@ fn start(arguments: &Arguments) -> Result<bool, String> {
     println!(
         "{runs} seeds from {first}, {failed} with violations; {commits} commits, {crashes} crashes, {seconds:.1} s"
     );
-    for what in Reached::ALL {
+    let of_clusters: &[&str] = if arguments.nodes > 1 { &Reached::CLUSTER } else { &[] };
+    for what in Reached::ALL.iter().chain(of_clusters) {
         println!("  {:>7} {what}", reached.get(what).copied().unwrap_or(0));
     }
     Ok(failed == 0 && bug.is_none())
+}
+
+/// Whether all are found.
+fn print_planted_table() -> bool {
+    println!("{:<24} {:>5} {:>5}  what is seen", "bug", "nodes", "seed");
+    let mut all = true;
+    for bug in Bug::ALL {
+        let found = find_planted(bug, PLANTED_SEEDS_MAX);
+        all &= found.is_some();
+        let (seed, what) =
+            found.map_or(("-".to_owned(), String::new()), |(seed, what)| (seed.to_string(), what));
+        let what: String = what.chars().take(100).collect();
+        println!("{:<24} {:>5} {seed:>5}  {what}", bug.name(), nodes_for(bug));
+    }
+    all
 }
 
 fn print(report: &Report) {

@@ -91,34 +91,41 @@ impl Nemesis {
         while self.wait(every).await {
             let one = nodes[self.index(nodes.len())];
             let other = nodes[self.index(nodes.len())];
-            let what = match self.context.below(6) {
+            let drawn = self.context.below(6);
+            let (kind, what) = match drawn {
                 0 => {
                     network.isolate(one);
-                    format!("node {one} is cut off")
+                    ("partition: one node alone", format!("node {one} is cut off"))
                 }
                 1 => {
                     let (left, right) = nodes.split_at(nodes.len() / 2);
                     network.partition(&[left, right]);
-                    format!("{left:?} and {right:?} are apart")
+                    ("partition: two halves", format!("{left:?} and {right:?} are apart"))
                 }
                 2 => {
                     network.majority_ring(&nodes);
-                    "everybody sees another majority".to_owned()
+                    (
+                        "partition: everybody sees another majority",
+                        "everybody sees another majority".to_owned(),
+                    )
                 }
                 3 => {
                     network.block(one, other);
-                    format!("nothing comes from {one} to {other}")
+                    ("partition: one direction", format!("nothing comes from {one} to {other}"))
                 }
                 4 => {
                     network.block(one, other);
                     network.block(other, one);
-                    format!("{one} and {other} do not see each other")
+                    ("partition: one pair", format!("{one} and {other} do not see each other"))
                 }
                 _ => {
                     network.clog(one, other);
-                    format!("what {one} sends to {other} waits")
+                    ("partition: messages wait", format!("what {one} sends to {other} waits"))
                 }
             };
+            if drawn < 3 || one != other {
+                self.context.reached.count(kind);
+            }
             self.context.trace.line(|| what);
             self.wait(self.context.parameters.network.partition_for / 2).await;
             network.heal();
@@ -193,6 +200,9 @@ impl Nemesis {
         while self.wait(every).await {
             let node = self.context.cluster.any();
             self.context.trace.line(|| format!("disk of node {} is full", node.number()));
+            if self.context.parameters.nodes > 1 {
+                self.context.reached.count("disk full");
+            }
             node.set_disk_full(true);
             self.wait(Duration::from_millis(400)).await;
             self.context.trace.line(|| format!("disk of node {} has room", node.number()));

@@ -3,7 +3,13 @@
 //! Everything that runs on the node, recovery and client sessions too, belongs to one group of tasks. A crash drops
 //! them all where they are, then takes from the disk what was not synced and from the engine what was not flushed.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use basalt_base::{Key, NodeId, StoreId};
 use basalt_env::{
@@ -18,7 +24,9 @@ use basalt_txn::TxnClient;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::{Parameters, Violations, boot::boot, link::SimLink, trace::Trace, workload::Context};
+use crate::{
+    Parameters, Reached, Violations, boot::boot, link::SimLink, tally::Tally, trace::Trace, workload::Context,
+};
 
 /// Recovery that takes longer than this virtual time is a violation.
 const BOOT_MAX: Duration = Duration::from_secs(60);
@@ -43,6 +51,8 @@ struct State {
     group: u64,
     crashes: u64,
     commits: u64,
+    /// Of the incarnations that are over.
+    tally: Tally,
     ranges: usize,
     disk_full: bool,
     /// The disk was full during this start.
@@ -62,6 +72,7 @@ pub struct Node {
     parameters: Arc<Parameters>,
     trace: Trace,
     violations: Violations,
+    stalls: Arc<AtomicU64>,
     state: Arc<Mutex<State>>,
 }
 
@@ -83,6 +94,7 @@ impl Node {
             group: number * GROUPS_A_NODE,
             crashes: 0,
             commits: 0,
+            tally: Tally::default(),
             ranges: 0,
             disk_full: false,
             was_full: false,
@@ -90,7 +102,19 @@ impl Node {
         };
         let clock = SimNodeClock::new(&executor);
         let state = Arc::new(Mutex::new(state));
-        let node = Self { number, executor, network, directory, clock, parameters, trace, violations, state };
+        let stalls = Arc::default();
+        let node = Self {
+            number,
+            executor,
+            network,
+            directory,
+            clock,
+            parameters,
+            trace,
+            violations,
+            stalls,
+            state,
+        };
         node.slow_disk();
         node
     }
@@ -229,6 +253,7 @@ impl Node {
             let running = state.running.take();
             if let Some(running) = &running {
                 state.commits += running.client.counts().commits;
+                state.tally.add(running);
             }
             (group, running)
         };
@@ -287,12 +312,14 @@ impl Node {
             return;
         }
         let (executor, parameters) = (self.executor.clone(), self.parameters.clone());
+        let stalls = Arc::clone(&self.stalls);
         self.state.lock().disk.delay_syncs(move || {
             let rng = executor.rng();
             let most = u64::try_from(parameters.sync_delay_max.as_micros()).unwrap_or(0);
             let mut delay = Duration::from_micros(rng.next_u64() % (most + 1));
             if rng.next_u64() % parameters.stall_one_in == 0 {
                 delay = parameters.stall;
+                stalls.fetch_add(1, Ordering::Relaxed);
             }
             executor.sleep(delay)
         });
@@ -338,6 +365,18 @@ impl Node {
         let state = self.state.lock();
         let current = state.running.as_ref().map_or(0, |running| running.client.counts().commits);
         state.commits + current
+    }
+
+    /// Counts what the node has done.
+    pub(crate) fn report(&self, reached: &Reached) {
+        let state = self.state.lock();
+        let mut tally = state.tally;
+        if let Some(running) = &state.running {
+            tally.add(running);
+        }
+        tally.report(reached);
+        reached.add("crash", state.crashes);
+        reached.add("disk stall", self.stalls.load(Ordering::Relaxed));
     }
 
     pub fn range_count(&self) -> usize {

@@ -30,9 +30,51 @@ impl Reached {
         "free again at the answer",
     ];
 
+    /// Everything that some seeds of a cluster must come to. Not yet joint configurations: nobody asks for several changes
+    /// of a membership at once.
+    pub const CLUSTER: [&'static str; 31] = [
+        "partition: one node alone",
+        "partition: two halves",
+        "partition: everybody sees another majority",
+        "partition: one direction",
+        "partition: one pair",
+        "partition: messages wait",
+        "crash",
+        "disk full",
+        "disk stall",
+        "message dropped",
+        "message duplicated",
+        "message slow",
+        "split",
+        "lease transfer",
+        "lease of another node taken over",
+        "leader elected",
+        "snapshot installed",
+        "learner added",
+        "learner promoted",
+        "replica added",
+        "replica removed",
+        "replica destroyed",
+        "push",
+        "refresh",
+        "transaction refreshed",
+        "deadlock",
+        "commit of one phase",
+        "commit of two phases",
+        "commit with unknown outcome",
+        "batch sent to another node",
+        "rejected command",
+    ];
+
     pub fn count(&self, what: &'static str) {
-        debug_assert!(Self::ALL.contains(&what), "{what}");
-        *self.counts.lock().entry(what).or_default() += 1;
+        self.add(what, 1);
+    }
+
+    pub fn add(&self, what: &'static str, count: u64) {
+        debug_assert!(Self::ALL.contains(&what) || Self::CLUSTER.contains(&what), "{what}");
+        if count > 0 {
+            *self.counts.lock().entry(what).or_default() += count;
+        }
     }
 
     pub fn take(&self) -> BTreeMap<&'static str, u64> {

@@ -109,6 +109,7 @@ pub fn run(options: &RunOptions) -> Report {
     report.ranges = cluster.range_count();
     report.commits = simulation.commits.load(Ordering::Relaxed);
     report.virtual_time = executor.now();
+    cluster.report(&reached);
     report.reached = reached.take();
     // Everything that still runs is dropped in a fixed order.
     cluster.stop();

@@ -54,15 +54,52 @@ fn a_seed_fixes_the_run() {
     assert!(hashes.windows(2).all(|pair| pair[0] != pair[1]));
 }
 
+/// Each has found a bug of clusters once.
+const CLUSTER_REGRESSIONS: [u64; 21] =
+    [1, 3, 9, 15, 27, 31, 39, 41, 43, 44, 46, 57, 59, 63, 69, 78, 79, 81, 84, 85, 99];
+
+fn of_cluster(nodes: u64, seed: u64) -> RunOptions {
+    RunOptions { seed, nodes, ..RunOptions::default() }
+}
+
+#[test]
+fn seeds_that_found_bugs_of_clusters_stay_clean() {
+    CLUSTER_REGRESSIONS.into_iter().for_each(|seed| {
+        hash_with(RunOptions { corners: Some(false), ..of_cluster(3, seed) });
+    });
+}
+
+/// And come to everything that clusters are tested for.
+#[test]
+fn clusters_survive_their_seeds() {
+    let mut reached = BTreeMap::new();
+    let three = (3_000..3_030).map(|seed| of_cluster(3, seed));
+    let five = (3_005..3_035).map(|seed| of_cluster(5, seed));
+    for options in three.chain(five) {
+        let report = run(&options);
+        assert!(report.violations.is_empty(), "{options:?}: {:#?}", report.violations);
+        assert!(report.commits > 0, "{options:?} did nothing");
+        for (what, count) in report.reached {
+            *reached.entry(what).or_insert(0) += count;
+        }
+    }
+    let missed: Vec<_> = Reached::CLUSTER.into_iter().filter(|what| !reached.contains_key(what)).collect();
+    assert!(missed.is_empty(), "{missed:?} of {reached:?}");
+}
+
+#[test]
+fn a_seed_fixes_the_run_of_a_cluster() {
+    let hashes =
+        || (0..10).map(|seed| hash_with(of_cluster(if seed % 2 == 0 { 3 } else { 5 }, 4_000 + seed)));
+    assert_eq!(hashes().collect::<Vec<_>>(), hashes().collect::<Vec<_>>());
+}
+
 #[cfg(feature = "planted")]
 #[test]
 fn planted_bugs_are_found() {
-    use basalt_env::Bug;
-    for bug in Bug::ALL {
-        let found = (1..=150).find(|seed| {
-            let options = RunOptions { seed: *seed, bug: Some(bug), ..RunOptions::default() };
-            !run(&options).violations.is_empty()
-        });
-        assert!(found.is_some(), "{} is not found within 150 seeds", bug.name());
+    use basalt_sim::{PLANTED_SEEDS_MAX, find_planted};
+    for bug in basalt_env::Bug::ALL {
+        let found = find_planted(bug, PLANTED_SEEDS_MAX);
+        assert!(found.is_some(), "{} is not found within {PLANTED_SEEDS_MAX} seeds", bug.name());
     }
 }

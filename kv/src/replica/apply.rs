@@ -210,10 +210,10 @@ impl Run<'_> {
         if let Trigger::Lease(trigger) = &command.trigger {
             return (!succeeds(state, trigger)).then_some(Rejection::Lease);
         }
-        if command.header.lease_sequence != state.lease.sequence {
+        if command.header.lease_sequence != state.lease.sequence && !planted(Bug::IgnoreLease) {
             return Some(Rejection::Lease);
         }
-        if command.header.generation != state.descriptor.generation {
+        if command.header.generation != state.descriptor.generation && !planted(Bug::IgnoreGeneration) {
             return Some(Rejection::Generation);
         }
         let below = !command.header.write_ts.is_zero() && command.header.write_ts <= state.gc_threshold;
@@ -246,7 +246,9 @@ impl Run<'_> {
             Trigger::Lease(LeaseTrigger { lease, .. }) => {
                 if lease.sequence != self.state.lease.sequence {
                     // Before anybody can serve under it.
-                    self.replica.raise_low_water(lease.start);
+                    if !planted(Bug::SkipLowWater) {
+                        self.replica.raise_low_water(lease.start);
+                    }
                     (self.changed, self.new_lease) = (true, true);
                 }
                 self.state.lease = lease;
@@ -371,7 +373,7 @@ fn succeeds(state: &ReplicaState, trigger: &LeaseTrigger) -> bool {
     let passed = if trigger.is_transfer || new.node_id == old.node_id || old.sequence == 0 {
         new.start > old.start
     } else {
-        old.expires() && new.start >= old.expiration
+        old.expires() && (new.start >= old.expiration || planted(Bug::TakeLeaseEarly))
     };
     new.sequence == old.sequence + 1 && trigger.replaces == old.expiration && passed
 }

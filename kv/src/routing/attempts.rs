@@ -7,6 +7,7 @@
 use std::{sync::Arc, time::Duration};
 
 use basalt_base::NodeId;
+use basalt_env::{Bug, planted};
 use basalt_kv_api::{BatchRequest, BatchResponse, Error, Request, Result, wire};
 
 use super::{
@@ -108,11 +109,9 @@ impl Store {
             }
             Err(CallError::Lost) => {
                 self.cache.set_holder(&located.descriptor, None);
-                if batch
-                    .requests
-                    .iter()
-                    .any(|request| matches!(request, Request::EndTxn { commit: true, .. }))
-                {
+                let mut requests = batch.requests.iter();
+                let decides = requests.any(|request| matches!(request, Request::EndTxn { commit: true, .. }));
+                if decides && !planted(Bug::RetryLostCommit) {
                     let reason = format!("node {target} did not answer");
                     return Attempt::Answered(Err(Error::Ambiguous { reason }));
                 }

@@ -84,11 +84,11 @@ impl Store {
         };
         let earlier = if planted(Bug::ForgetClockBound) { Timestamp::ZERO } else { log.clock_bound() };
         let has_peers = network.directory.nodes().len() > 1;
-        if has_peers {
+        if has_peers && !planted(Bug::SkipClockWait) {
             wait_for_clock(&env, earlier).await;
         }
         let clock = Arc::new(HlcClock::new(env.clock.clone(), earlier, config.clock_offset_max));
-        if has_peers {
+        if has_peers && !planted(Bug::IgnoreClockLag) {
             clock.limit_lag(config.clock_offset_max / 5);
         }
         let incarnation = log.incarnation();

@@ -30,7 +30,12 @@ impl Driver {
                     entry.index
                 )));
             }
+            let is_change = entry.get_entry_type() != EntryType::EntryNormal;
+            let old = is_change.then(|| replica.membership.clone());
             let committed = understand(replica, entry)?;
+            if let Some(old) = old {
+                count_change(&self.counters, &old, &replica.membership);
+            }
             replica.unapplied.push(committed);
         }
         replica.hand_over_if_removed();
@@ -160,6 +165,15 @@ fn understand(replica: &mut Replica, entry: Entry) -> Result<Committed> {
         }
     };
     Ok(Committed { entry: LogEntry { index: entry.index, term: entry.term, command, membership }, id })
+}
+
+fn count_change(counters: &Counters, old: &Membership, new: &Membership) {
+    let known = [&old.voters[..], &old.learners, &old.voters_outgoing].concat();
+    let learners = new.learners.iter().filter(|member| !known.contains(member)).count();
+    let promoted = new.voters.iter().filter(|member| old.learners.contains(member)).count();
+    Counters::add(&counters.learners_added, learners as u64);
+    Counters::add(&counters.promotions, promoted as u64);
+    Counters::add(&counters.joint_changes, u64::from(new.is_joint() && !old.is_joint()));
 }
 
 /// Answers those who wait for this index: the one whose entry it is gets the outcome, the others have lost.

@@ -3,6 +3,7 @@
 use std::mem;
 
 use basalt_base::RangeId;
+use basalt_env::{Bug, planted};
 use raft::{
     Ready,
     eraftpb::{Entry, EntryType, Message},
@@ -87,7 +88,7 @@ impl Driver {
                 HardState { term: state.term, vote: state.vote, commit: state.commit },
             );
         }
-        if batch.is_empty() {
+        if batch.is_empty() || planted(Bug::ForgetChanges) {
             return Ok(());
         }
         self.append(&mut batch).await?;
@@ -121,8 +122,8 @@ impl Driver {
                 )));
             }
             promises = state.term != before.term || state.vote != before.vote;
-            batch
-                .hard_state(range_id, HardState { term: state.term, vote: state.vote, commit: state.commit });
+            let vote = if planted(Bug::ForgetVote) { 0 } else { state.vote };
+            batch.hard_state(range_id, HardState { term: state.term, vote, commit: state.commit });
         }
         // A leader's messages may leave before its entries are durable, but not before its term is: a sole voter
         // with a learner could otherwise lead the same term twice.

@@ -124,6 +124,9 @@ impl LogStore {
 
     /// No replica of the range with a lower id may exist here.
     pub fn tombstone(&self, range_id: RangeId) -> ReplicaId {
+        if planted(Bug::IgnoreTombstone) {
+            return ReplicaId::default();
+        }
         self.state.tombstones.get(&range_id).copied().unwrap_or_default()
     }
 

@@ -1,0 +1,65 @@
+//! What the nodes of a run have done, over all their incarnations.
+
+use crate::{Reached, node::Running};
+
+/// Sums of the counters that say whether a run came to what clusters are tested for. One that ends in the middle of
+/// recovery is not in them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tally([u64; CORNERS.len()]);
+
+/// In the order of the sums.
+const CORNERS: [&str; 19] = [
+    "split",
+    "lease transfer",
+    "lease of another node taken over",
+    "leader elected",
+    "snapshot installed",
+    "learner added",
+    "learner promoted",
+    "replica added",
+    "replica removed",
+    "replica destroyed",
+    "push",
+    "refresh",
+    "transaction refreshed",
+    "deadlock",
+    "commit of one phase",
+    "commit of two phases",
+    "commit with unknown outcome",
+    "batch sent to another node",
+    "rejected command",
+];
+
+impl Tally {
+    /// Adds what one incarnation has done until now.
+    pub fn add(&mut self, running: &Running) {
+        let (kv, raft) = (running.store.counts(), running.store.raft_counts());
+        let txn = running.client.counts();
+        let counts = [
+            kv.splits,
+            kv.lease_transfers,
+            kv.lease_takeovers,
+            raft.leader_changes,
+            raft.snapshots_installed,
+            raft.learners_added,
+            raft.promotions,
+            kv.replicas_added,
+            kv.replicas_removed,
+            kv.replicas_destroyed,
+            kv.pushes,
+            kv.refreshes,
+            txn.refreshes,
+            kv.deadlocks,
+            kv.commits_one_phase,
+            kv.commits_two_phase,
+            txn.ambiguous,
+            kv.batches_sent,
+            kv.rejections,
+        ];
+        self.0.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+    }
+
+    pub fn report(&self, reached: &Reached) {
+        CORNERS.into_iter().zip(self.0).for_each(|(what, count)| reached.add(what, count));
+    }
+}
