@@ -200,6 +200,9 @@ impl Simulation {
                 .violations
                 .report(format!("replicas differ {HEAL_MAX:?} after the last fault: {difference}"));
         }
+        if context.parameters.nodes > 1 && quiescent::locks(context).is_empty() {
+            workloads.check_versions();
+        }
         // Meta entries that a failed split left behind are repaired at the start.
         quiescent::check_ranges(context).await;
     }

@@ -75,8 +75,9 @@ pub fn next_step(
     let leaving = membership.voters.iter().copied().filter(|voter| Some(*voter) != own).find(is_leaving);
     let usable = nodes.iter().filter(|node| matches!(node.health, Health::Live | Health::Silent)).count();
     let target = odd(wanted.min(usable));
-    for learner in &membership.learners {
-        match health(*learner) {
+    // One at a time: the next is added when this one has its vote or is gone.
+    if let Some(learner) = membership.learners.first() {
+        return match health(*learner) {
             Some(Health::Live) => {
                 let matched = reached.iter().find(|reached| reached.replica_id == *learner)?.matched;
                 if matched == 0 || matched + LAG_MAX < last_index {
@@ -84,11 +85,11 @@ pub fn next_step(
                     return None;
                 }
                 let instead_of = leaving.filter(|_| membership.voters.len() + 1 > target);
-                return Some(Step::Promote { learner: *learner, instead_of });
+                Some(Step::Promote { learner: *learner, instead_of })
             }
-            Some(Health::Silent) => return None,
-            _ => return Some(Step::Remove(*learner)),
-        }
+            Some(Health::Silent) => None,
+            _ => Some(Step::Remove(*learner)),
+        };
     }
     if membership.voters.len() < target || leaving.is_some() {
         if let Some(node) = best(descriptor, nodes) {

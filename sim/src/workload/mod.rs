@@ -91,6 +91,11 @@ pub struct Workloads {
     batches: Batches,
     register: Register,
     skew: Skew,
+    lists: ListAppend,
+    registers: RwRegister,
+    predicates: Predicate,
+    sets: Sets,
+    forks: LongFork,
 }
 
 impl Workloads {
@@ -103,12 +108,26 @@ impl Workloads {
             inserts: Inserts::new(context.clone()),
             batches: Batches::new(context.clone()),
             register: Register::new(context.clone()),
-            skew: Skew::new(context),
+            skew: Skew::new(context.clone()),
+            lists: ListAppend::new(context.clone()),
+            registers: RwRegister::new(context.clone()),
+            predicates: Predicate::new(context.clone()),
+            sets: Sets::new(context.clone()),
+            forks: LongFork::new(context),
         }
     }
 
     /// One transaction of a client, of a workload that the run's mix has.
     pub async fn step(&self, context: &Context, client: usize) {
+        if context.parameters.nodes > 1 && context.rng.coin() {
+            return match context.below(5) {
+                0 => self.lists.step(client).await,
+                1 => self.registers.step(client).await,
+                2 => self.predicates.step(client).await,
+                3 => self.sets.step(client).await,
+                _ => self.forks.step(client).await,
+            };
+        }
         if context.parameters.corners && context.one_in(3) {
             return match context.below(8) {
                 0 => self.anchored.step(client).await,
@@ -139,7 +158,18 @@ impl Workloads {
         self.inserts.check(txn).await?;
         self.batches.check(txn).await?;
         self.skew.check(txn).await?;
+        self.lists.check(txn).await?;
+        self.registers.check(txn).await?;
+        self.predicates.check(txn).await?;
+        self.sets.check(txn).await?;
+        self.forks.check(txn).await?;
         self.register.check(txn).await
+    }
+
+    /// When no lock is left: what the nodes hold against what clients were told.
+    pub fn check_versions(&self) {
+        self.lists.check_versions();
+        self.registers.check_versions();
     }
 }
 
