@@ -449,7 +449,10 @@ impl StateMachine for RangeStates {
         let head = Head::read(snapshot.bytes.clone()).map_err(malformed)?;
         let (state, batch) = head.install(replica_id, snapshot, span.as_ref()).map_err(malformed)?;
         self.engine.write(batch)?;
+        let lease = state.lease;
         let replica = Arc::new(Replica::new(state));
+        // What this process knew of the range is from before the snapshot: a lease of its own is not used again.
+        replica.revoke(lease.sequence);
         match before {
             Some(before) => {
                 // Who still holds the old object must not serve from it.
@@ -467,7 +470,12 @@ impl StateMachine for RangeStates {
     fn accepts_snapshot(&self, range_id: RangeId, _replica_id: ReplicaId, snapshot: &SnapshotData) -> bool {
         let Ok(head) = Head::read(snapshot.bytes.clone()) else { return false };
         let overlapping = self.ranges.overlapping(&head.descriptor.span);
-        overlapping.iter().all(|replica| replica.range_id == range_id)
+        let accepts = overlapping.iter().all(|replica| replica.range_id == range_id);
+        if accepts && let Some(replica) = self.ranges.by_id(range_id) {
+            // Nothing is served from here between the state that is there and the one that comes.
+            replica.revoke(replica.lease().sequence);
+        }
+        accepts
     }
 
     fn destroy(&self, range_id: RangeId) -> Result<()> {

@@ -231,6 +231,10 @@ impl Replica {
         self.capped_at.store(expiration.0, Ordering::SeqCst);
     }
 
+    pub fn is_capped(&self) -> bool {
+        self.capped_at.load(Ordering::SeqCst) != 0
+    }
+
     /// Whether the range has no other replica.
     pub fn is_alone(&self) -> bool {
         self.state.read().membership.is_alone(self.replica_id)

@@ -65,10 +65,13 @@ impl Store {
             return Ok(located);
         }
         Counters::increment(&self.counters.routing_refreshes);
-        if !aim.is_meta()
-            && let Some(located) = self.look_up(aim).await?
-        {
-            return Ok(located);
+        if !aim.is_meta() {
+            match self.look_up(aim).await {
+                Ok(Some(located)) => return Ok(located),
+                // Somebody who has the range may know more than meta, or meta may be out of reach.
+                Ok(None) | Err(Error::Unavailable(_)) => {}
+                Err(error) => return Err(error),
+            }
         }
         if let Some(located) = self.find_elsewhere(aim).await {
             return Ok(located);

@@ -73,7 +73,8 @@ pub fn next_step(
         |replica: &ReplicaId| matches!(health(*replica), None | Some(Health::Dead | Health::Draining));
     let own = descriptor.replica_on(me);
     let leaving = membership.voters.iter().copied().filter(|voter| Some(*voter) != own).find(is_leaving);
-    let usable = nodes.iter().filter(|node| matches!(node.health, Health::Live | Health::Silent)).count();
+    // The dead count until they are removed from the cluster: that others have died is no reason to give up replicas.
+    let usable = nodes.iter().filter(|node| node.health != Health::Draining).count();
     let target = odd(wanted.min(usable));
     // One at a time: the next is added when this one has its vote or is gone.
     if let Some(learner) = membership.learners.first() {
@@ -189,7 +190,7 @@ mod tests {
         };
         let remove = |node: u64| Some(Step::Remove(ReplicaId(10 * node)));
         type Case<'a> = (&'a [u64], &'a [u64], &'a [(u64, LogIndex)], &'a [(u64, Health)], Option<Step>);
-        let cases: [Case; 14] = [
+        let cases: [Case; 16] = [
             // Two nodes can't do better than one.
             (&[1], &[], &[], &[(1, Live), (2, Live)], None),
             (&[1], &[], &[], &[(1, Live), (2, Live), (3, Live)], add(2)),
@@ -214,6 +215,8 @@ mod tests {
             // Of four, the dead one goes; and without a fourth node, it stays: two of three are a majority still.
             (&[1, 2, 3, 4], &[], &[], &[(1, Live), (2, Live), (3, Dead), (4, Live)], remove(3)),
             (&[1, 2, 3], &[], &[], &[(1, Live), (2, Live), (3, Silent)], None),
+            (&[1, 2, 3], &[], &[], &[(1, Live), (2, Dead), (3, Live)], None),
+            (&[1, 2, 3], &[], &[], &[(1, Live), (2, Dead), (3, Dead)], None),
         ];
         for (voters, learners, matched, health, expected) in cases {
             let all: Vec<u64> = voters.iter().chain(learners).copied().collect();

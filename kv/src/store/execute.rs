@@ -126,7 +126,12 @@ impl Store {
     }
 
     /// Waits for what the log of a range with several replicas may hold up for ever: a bounded time.
-    async fn patiently<T>(&self, replica: &Replica, work: impl Future<Output = T>, why: &str) -> Result<T> {
+    pub(super) async fn patiently<T>(
+        &self,
+        replica: &Replica,
+        work: impl Future<Output = T>,
+        why: &str,
+    ) -> Result<T> {
         if replica.is_alone() {
             return Ok(work.await);
         }

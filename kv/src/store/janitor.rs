@@ -154,7 +154,9 @@ impl Store {
         for span in &record.lock_spans {
             self.resolve_span(span.clone(), &record).await?;
         }
-        self.delete_record(anchor, id).await?;
+        let aborted =
+            (record.status == TxnStatus::Aborted).then(|| (id, record.write_ts.max(record.last_heartbeat)));
+        self.delete_record(anchor, id, aborted).await?;
         self.lock_compaction.add(&record.lock_spans, self.resolving.finish(id));
         Ok(true)
     }
@@ -211,7 +213,13 @@ impl Store {
         response.responses.pop().ok_or_else(|| Error::Internal("an empty answer".to_owned()))
     }
 
-    async fn delete_record(self: &Arc<Self>, anchor: &Key, id: TxnId) -> Result<()> {
+    /// `aborted`: its coordinator may still live, and must not find that nothing is known of it.
+    async fn delete_record(
+        self: &Arc<Self>,
+        anchor: &Key,
+        id: TxnId,
+        aborted: Option<(TxnId, basalt_base::Timestamp)>,
+    ) -> Result<()> {
         loop {
             let key = keys::txn_record_key(anchor, id);
             let latch = LatchSpan::point(key, Access::Write, basalt_base::Timestamp::ZERO);
@@ -232,7 +240,7 @@ impl Store {
                 future: self.raft().propose(replica.range_id, command.encode()),
                 replica,
                 guard,
-                effects: Effects::default(),
+                effects: Effects { entombed: aborted, ..Effects::default() },
             };
             if let Proposed::Applied = Detach::new(&self.env.spawner, Box::pin(tail.finish())).await? {
                 return Ok(());

@@ -23,7 +23,7 @@ use parking_lot::Mutex;
 
 use super::{Store, open::alive, proposal::raft_error};
 use crate::{
-    concurrency::{Access, LatchSpan, Signal},
+    concurrency::{Access, LatchGuard, LatchSpan, Signal},
     counts::Counters,
     replica::{Command, CommandOutcome, Header, Lease, LeaseTrigger, LeaseView, Replica, Trigger},
 };
@@ -69,7 +69,11 @@ impl Store {
         // The second look is at what the first proposal, ours or somebody else's, has given.
         for attempt in 0..ATTEMPTS {
             let lease = replica.lease();
-            if !lease.expires() && lease.is_of(self.ident.node_id, self.incarnation) {
+            if !lease.expires()
+                && lease.is_of(self.ident.node_id, self.incarnation)
+                && !replica.is_capped()
+                && !replica.is_revoked()
+            {
                 return Ok(());
             }
             let now = self.now()?;
@@ -153,13 +157,21 @@ impl Store {
                 replica.cap_at(trigger.lease.expiration);
             }
             let proposal = self.raft().propose(replica.range_id, lease_command(replica, trigger).encode());
-            let (store, range_id, done) = (Arc::clone(self), replica.range_id, Arc::clone(&done));
+            let (store, replica, done) = (Arc::clone(self), Arc::clone(replica), Arc::clone(&done));
             // Goes on when nobody waits any more: its outcome is what the next proposal depends on.
             let task = async move {
-                if let Err(error) = proposal.await {
-                    tracing::debug!(range = %range_id, %error, "no lease");
+                match proposal.await {
+                    Ok(_) => {}
+                    // It may still come into force.
+                    Err(error @ basalt_raft::Error::Ambiguous(_)) => {
+                        tracing::debug!(range = %replica.range_id, %error, "perhaps no lease");
+                    }
+                    Err(error) => {
+                        tracing::debug!(range = %replica.range_id, %error, "no lease");
+                        replica.cap_at(Timestamp::ZERO);
+                    }
                 }
-                store.leases.under_way.lock().remove(&range_id);
+                store.leases.under_way.lock().remove(&replica.range_id);
                 done.fire();
             };
             self.env.spawner.spawn("kv lease", Box::pin(task));
@@ -178,8 +190,7 @@ impl Store {
             return Ok(());
         }
         // Commits over several ranges rely on the lease that it had before.
-        let mut guard = self.latches.acquire(everything_in(&replica.descriptor().span));
-        guard.wait().await;
+        let _guard = self.latch_all(replica, &replica.descriptor().span).await?;
         let now = self.now()?;
         self.propose_lease(replica, |old| LeaseTrigger {
             lease: Lease { expiration: self.lease_end(now), ..*old },
@@ -219,9 +230,9 @@ impl Store {
         let descriptor = replica.descriptor();
         let target = descriptor
             .replica_on(node_id)
-            .ok_or_else(|| Error::Invalid(format!("node {node_id} has no replica of the range")))?;
-        let mut guard = self.latches.acquire(everything_in(&descriptor.span));
-        guard.wait().await;
+            .filter(|target| replica.membership().voters.contains(target))
+            .ok_or_else(|| Error::Invalid(format!("node {node_id} has no voting replica of the range")))?;
+        let guard = self.latch_all(replica, &descriptor.span).await?;
         let view = self.lease_view(replica, Timestamp::ZERO)?;
         if view.is_alone {
             return Err(Error::Invalid("a range with one replica keeps its lease".to_owned()));
@@ -252,6 +263,14 @@ impl Store {
         }
         Counters::increment(&self.counters.lease_transfers);
         self.raft().transfer_leader(replica.range_id, target).map_err(raft_error)
+    }
+
+    /// Excludes every request of the range. Those that the log holds up are not waited for without end, for they hold up
+    /// whoever comes behind.
+    async fn latch_all(&self, replica: &Replica, span: &basalt_base::Span) -> Result<LatchGuard> {
+        let mut guard = self.latches.acquire(everything_in(span));
+        self.patiently(replica, guard.wait(), "requests of the range do not end").await?;
+        Ok(guard)
     }
 
     /// Extends leases that are used.

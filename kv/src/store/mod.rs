@@ -24,6 +24,7 @@ mod waiting;
 mod watcher;
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -32,6 +33,7 @@ use basalt_base::{HlcClock, NodeId, RangeId, ReplicaId, Timestamp};
 use basalt_env::Env;
 use basalt_kv_api::{Directory, Error, Result};
 use basalt_raft::{RaftCounts, RaftHandle, StoreIdent};
+use parking_lot::Mutex;
 
 use crate::{
     concurrency::{Dependents, Latches, LockTable, TimestampCache, TxnMarkers},
@@ -74,6 +76,8 @@ pub struct Store {
     suspects: removal::Suspects,
     /// When this process began, of the monotonic clock.
     started: Duration,
+    /// When each other node was last seen up.
+    seen_up: Mutex<BTreeMap<NodeId, Duration>>,
 }
 
 impl Store {

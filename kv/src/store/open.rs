@@ -30,6 +30,7 @@ use super::{
     network::{Incoming, RaftWires},
     proposal::raft_error,
     removal::Suspects,
+    replicate::LAG_SHARE,
     resolving::Resolving,
     split::Splitter,
     watcher::Watcher,
@@ -45,6 +46,7 @@ use crate::{
     },
     routing::RangeCache,
 };
+use parking_lot::Mutex;
 
 /// The first range; it holds the meta entries for ever.
 pub const FIRST_RANGE: RangeId = RangeId(1);
@@ -89,7 +91,7 @@ impl Store {
         }
         let clock = Arc::new(HlcClock::new(env.clock.clone(), earlier, config.clock_offset_max));
         if has_peers && !planted(Bug::IgnoreClockLag) {
-            clock.limit_lag(config.clock_offset_max / 5);
+            clock.limit_lag(config.clock_offset_max / LAG_SHARE);
         }
         let incarnation = log.incarnation();
         let Network { link, directory, config: peer_config } = network;
@@ -146,6 +148,7 @@ impl Store {
             wires: Arc::clone(&wires),
             suspects: Suspects::default(),
             started,
+            seen_up: Mutex::default(),
         });
         let watcher: Arc<dyn Applies> = Arc::new(Watcher::new(Arc::downgrade(&store)));
         if store.states.observer.set(Arc::downgrade(&watcher)).is_err() {

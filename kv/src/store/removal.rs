@@ -20,11 +20,15 @@ use super::{Store, lease::everything_in, open::alive, proposal::raft_error};
 use crate::replica::{RangeDescriptor, Replica};
 
 const INTERVAL: Duration = Duration::from_secs(2);
+/// How long the removal of a replica waits for those who read from it.
+const READERS_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Ranges whose replica here may have been removed from its group.
 #[derive(Default)]
 pub struct Suspects {
     ranges: Mutex<BTreeSet<RangeId>>,
+    /// Being removed now.
+    going: Mutex<BTreeSet<RangeId>>,
 }
 
 impl Store {
@@ -62,8 +66,10 @@ impl Store {
         let is_removed = known.range_id == own.range_id
             && known.generation > own.generation
             && known.replica_on(self.ident.node_id) != Some(replica.replica_id);
-        if is_removed {
-            self.remove_replica(own.range_id, known.next_replica_id).await?;
+        // It may have been replaced while meta was asked: what was proven is about this replica and no other.
+        let here = self.states.ranges.by_id(own.range_id);
+        if is_removed && here.is_some_and(|here| Arc::ptr_eq(&here, replica)) {
+            self.remove_replica(own.range_id, ReplicaId(replica.replica_id.0 + 1)).await?;
         }
         Ok(())
     }
@@ -87,7 +93,15 @@ impl Store {
 
     /// Removes the replica here, whose id is below `next`, for good.
     pub(super) async fn remove_replica(self: &Arc<Self>, range_id: RangeId, next: ReplicaId) -> Result<()> {
-        // Nobody is reading from it while its keys go.
+        if !self.suspects.going.lock().insert(range_id) {
+            return Ok(());
+        }
+        let removed = self.remove_now(range_id, next).await;
+        self.suspects.going.lock().remove(&range_id);
+        removed
+    }
+
+    async fn remove_now(self: &Arc<Self>, range_id: RangeId, next: ReplicaId) -> Result<()> {
         let mut guard = None;
         if let Some(replica) = self.states.ranges.by_id(range_id) {
             if replica.replica_id >= next {
@@ -97,7 +111,14 @@ impl Store {
             guard = Some(self.latches.acquire(everything_in(&replica.descriptor().span)));
         }
         if let Some(guard) = &mut guard {
-            guard.wait().await;
+            // Nobody reads from it while its keys go. What its own proposals hold they hold until the group is gone, so
+            // that is not waited for.
+            let patience = self.env.spawner.sleep(READERS_PATIENCE);
+            tokio::select! {
+                biased;
+                () = guard.wait() => {}
+                () = patience => {}
+            }
         }
         self.raft().remove_group(range_id, next).await.map_err(raft_error)?;
         tracing::info!(range = %range_id, "a replica that was removed from its range is gone");

@@ -6,7 +6,7 @@ use std::{
 };
 
 use basalt_base::{NodeId, ReplicaId};
-use basalt_env::Env;
+use basalt_env::{Bug, Env, planted};
 use basalt_kv_api::{Error, Result};
 use basalt_raft::MembershipChange;
 
@@ -23,6 +23,8 @@ use crate::{
 
 /// Rounds between two looks for records that nobody takes care of.
 const ADOPT_EVERY: u64 = 10;
+/// The clock of a node with peers may lag by this part of what clocks may differ by.
+pub(super) const LAG_SHARE: u32 = 5;
 
 impl Store {
     pub(super) async fn run_replicate(store: Weak<Self>, env: Env) {
@@ -33,6 +35,11 @@ impl Store {
             if store.directory.nodes().len() < 2 {
                 continue;
             }
+            // There are peers now, if there were none at the start.
+            if !planted(Bug::IgnoreClockLag) {
+                store.clock.limit_lag(store.config.clock_offset_max / LAG_SHARE);
+            }
+            store.note_who_is_up();
             if round.is_multiple_of(ADOPT_EVERY) {
                 store.adopt_led().await;
             }
@@ -72,10 +79,21 @@ impl Store {
         self.directory.nodes().into_iter().map(candidate).collect()
     }
 
-    /// How long nothing was heard of a node; at most as long as this process has listened.
+    fn note_who_is_up(&self) {
+        let now = self.env.clock.monotonic();
+        let mut seen = self.seen_up.lock();
+        for node in self.other_nodes() {
+            if self.peers.is_up(node) {
+                seen.insert(node, now);
+            }
+        }
+    }
+
+    /// How long a node was not seen up; at most as long as this process has looked. That it has just begun again counts
+    /// as much as that it goes on.
     fn silent_for(&self, node_id: NodeId) -> std::time::Duration {
-        let listening = self.env.clock.monotonic().saturating_sub(self.started);
-        self.peers.last_heard(node_id).unwrap_or(listening)
+        let since = self.seen_up.lock().get(&node_id).copied().unwrap_or(self.started);
+        self.env.clock.monotonic().saturating_sub(since)
     }
 
     async fn replicate(self: &Arc<Self>, replica: &Arc<Replica>, nodes: &[Candidate]) -> Result<()> {
@@ -98,6 +116,11 @@ impl Store {
         );
         match step {
             None => Ok(()),
+            Some(Step::AddLearner(_)) if self.is_too_large(replica) => {
+                // A copy of it could not be sent.
+                self.note_growth(replica);
+                Ok(())
+            }
             Some(Step::AddLearner(node_id)) => {
                 // Somebody else could lead, so somebody else must be able to get the lease.
                 self.limit_lease(replica).await?;
@@ -107,6 +130,7 @@ impl Store {
                 self.change_members(replica, change, vec![place]).await
             }
             Some(Step::Promote { learner, instead_of }) => {
+                self.limit_lease(replica).await?;
                 let mut changes = vec![MembershipChange::AddVoter(learner)];
                 changes.extend(instead_of.map(MembershipChange::Remove));
                 self.change_members(replica, changes, Vec::new()).await?;

@@ -41,6 +41,8 @@ use crate::{
     replica::{Command, Header, RangeDescriptor, Replica, SplitTrigger, StatsDelta, Trigger},
 };
 
+/// The size of a range that is copied to other nodes, at most: copies travel whole.
+const COPIED_BYTES_MAX: u64 = 96 << 20;
 /// Range ids taken at once.
 const IDS_AT_ONCE: u64 = 16;
 
@@ -65,13 +67,26 @@ impl Store {
     /// Called after each write: cheap unless the range is too large.
     pub(super) fn note_growth(&self, replica: &Replica) {
         let bytes = replica.applied().bytes;
-        if u64::try_from(bytes).unwrap_or(0) <= self.config.range_bytes_max {
+        if u64::try_from(bytes).unwrap_or(0) <= self.range_bytes_max() {
             return;
         }
         let retry_at = self.splitter.retry_at.lock().get(&replica.range_id).copied();
         if retry_at.is_none_or(|at| bytes >= at) && self.splitter.queue.lock().insert(replica.range_id) {
             self.splitter.wake.notify_one();
         }
+    }
+
+    /// Where ranges split. Those with copies elsewhere stay small enough for a copy to be sent.
+    fn range_bytes_max(&self) -> u64 {
+        if self.other_nodes().is_empty() {
+            self.config.range_bytes_max
+        } else {
+            self.config.range_bytes_max.min(COPIED_BYTES_MAX)
+        }
+    }
+
+    pub(super) fn is_too_large(&self, replica: &Replica) -> bool {
+        u64::try_from(replica.applied().bytes).unwrap_or(0) > COPIED_BYTES_MAX
     }
 
     pub(super) async fn run_splitter(store: Weak<Self>, wake: Arc<Notify>) {
@@ -99,13 +114,13 @@ impl Store {
             return Ok(());
         }
         let bytes = replica.applied().bytes;
-        if u64::try_from(bytes).unwrap_or(0) <= self.config.range_bytes_max {
+        if u64::try_from(bytes).unwrap_or(0) <= self.range_bytes_max() {
             return Ok(());
         }
         let descriptor = replica.descriptor();
         let (found, counted) =
             split_key::find(&*self.states.engine, &descriptor.span).map_err(storage_error)?;
-        if counted <= self.config.range_bytes_max {
+        if counted <= self.range_bytes_max() {
             // The estimate was too high (a span was cleared, values were replaced): put it right.
             let bytes = i64::try_from(counted).unwrap_or(i64::MAX) - bytes;
             return self
@@ -155,7 +170,7 @@ impl Store {
                 None => *right_id.insert(self.new_range_id().await?),
             };
             let mut guard = self.latches.acquire(whole_range(&replica.descriptor()));
-            guard.wait().await;
+            self.patiently(replica, guard.wait(), "requests of the range do not end").await?;
             let view = self.lease_view(replica, Timestamp::ZERO)?;
             let descriptor = view.descriptor;
             if descriptor.span.start == *key {

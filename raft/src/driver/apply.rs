@@ -1,5 +1,7 @@
 //! Handing committed entries to the state machine and answering who waits for them.
 
+use std::collections::VecDeque;
+
 use basalt_base::RangeId;
 use bytes::Bytes;
 use protobuf::Message as _;
@@ -190,5 +192,16 @@ fn answer(replica: &mut Replica, committed: &Committed, outcome: Option<crate::O
         };
         // The proposer may have gone.
         let _ = waiting.reply.send(Answer::Done(reply));
+    }
+    // A leader of this term has the committed entries of all earlier terms before its own: what an earlier leadership
+    // appended behind this index is in nobody's log any more that could commit it.
+    let term = committed.entry.term;
+    if replica.waiting.iter().any(|waiting| waiting.term < term) {
+        let (lost, kept): (VecDeque<_>, VecDeque<_>) =
+            std::mem::take(&mut replica.waiting).into_iter().partition(|waiting| waiting.term < term);
+        replica.waiting = kept;
+        for waiting in lost {
+            let _ = waiting.reply.send(Answer::Done(Err(Error::Dropped)));
+        }
     }
 }
