@@ -92,10 +92,9 @@ pub fn next_step(
             _ => Some(Step::Remove(*learner)),
         };
     }
-    if membership.voters.len() < target || leaving.is_some() {
-        if let Some(node) = best(descriptor, nodes) {
-            return Some(Step::AddLearner(node));
-        }
+    let is_short = membership.voters.len() < target || leaving.is_some();
+    if is_short && let Some(node) = best(descriptor, nodes) {
+        return Some(Step::AddLearner(node));
     }
     if membership.voters.len() > target {
         // One that is of no use goes first, then the one in the best company; the leader stays.

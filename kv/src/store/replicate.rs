@@ -64,9 +64,8 @@ impl Store {
             }
         }
         let candidate = |node: basalt_kv_api::NodeInfo| {
-            let health = if node.node_id == self.ident.node_id {
-                if node.draining { Health::Draining } else { Health::Live }
-            } else if self.peers.is_up(node.node_id) {
+            let is_up = node.node_id == self.ident.node_id || self.peers.is_up(node.node_id);
+            let health = if is_up {
                 if node.draining { Health::Draining } else { Health::Live }
             } else if self.silent_for(node.node_id) > self.config.dead_after {
                 Health::Dead
