@@ -210,7 +210,7 @@ impl Run<'_> {
         if let Trigger::Lease(trigger) = &command.trigger {
             return (!succeeds(state, trigger)).then_some(Rejection::Lease);
         }
-        if command.header.lease_sequence != state.lease.sequence && !planted(Bug::IgnoreLease) {
+        if command.header.lease_sequence != state.lease.sequence {
             return Some(Rejection::Lease);
         }
         if command.header.generation != state.descriptor.generation && !planted(Bug::IgnoreGeneration) {
@@ -373,7 +373,7 @@ fn succeeds(state: &ReplicaState, trigger: &LeaseTrigger) -> bool {
     let passed = if trigger.is_transfer || new.node_id == old.node_id || old.sequence == 0 {
         new.start > old.start
     } else {
-        old.expires() && (new.start >= old.expiration || planted(Bug::TakeLeaseEarly))
+        old.expires() && new.start >= old.expiration
     };
     new.sequence == old.sequence + 1 && trigger.replaces == old.expiration && passed
 }

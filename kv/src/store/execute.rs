@@ -98,7 +98,7 @@ impl Store {
             }
             match self.evaluate(replica, &view, header, &batch.requests, waits) {
                 Ok(mut product) => {
-                    if origin == Origin::Peer && !planted(Bug::RepeatOnePhase) {
+                    if origin == Origin::Peer {
                         entomb_one_phase(&mut product, batch);
                     }
                     let Some(command) = product.command else {

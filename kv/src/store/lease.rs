@@ -16,7 +16,7 @@ use std::{
 };
 
 use basalt_base::{Key, NodeId, RangeId, Timestamp};
-use basalt_env::{Bug, Env, planted};
+use basalt_env::Env;
 use basalt_kv_api::{BatchHeader, BatchResponse, Error, Request, Response, Result};
 use basalt_raft::Role;
 use parking_lot::Mutex;
@@ -58,9 +58,6 @@ impl Store {
     }
 
     fn stasis_ms(&self) -> u64 {
-        if planted(Bug::SkipStasis) {
-            return 0;
-        }
         u64::try_from(self.config.clock_offset_max.as_millis()).unwrap_or(u64::MAX)
     }
 
@@ -82,8 +79,10 @@ impl Store {
                 return Ok(());
             }
             let is_ours = lease.is_of(self.ident.node_id, self.incarnation);
-            let is_early = now < lease.expiration && !planted(Bug::TakeLeaseEarly);
-            if !is_ours && lease.expires() && is_early || !self.leads(replica) || attempt + 1 == ATTEMPTS {
+            if !is_ours && lease.expires() && now < lease.expiration
+                || !self.leads(replica)
+                || attempt + 1 == ATTEMPTS
+            {
                 break;
             }
             let is_new = !is_ours || replica.is_revoked();
@@ -115,7 +114,6 @@ impl Store {
             // clock is right does not look for them.
             let served =
                 if old.node_id == self.ident.node_id { replica.highest_served() } else { old.expiration };
-            let served = if planted(Bug::TakeLeaseEarly) { replica.highest_served() } else { served };
             Lease {
                 sequence: old.sequence + 1,
                 node_id: self.ident.node_id,

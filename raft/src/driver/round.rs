@@ -88,7 +88,7 @@ impl Driver {
                 HardState { term: state.term, vote: state.vote, commit: state.commit },
             );
         }
-        if batch.is_empty() || planted(Bug::ForgetChanges) {
+        if batch.is_empty() {
             return Ok(());
         }
         self.append(&mut batch).await?;
@@ -122,8 +122,9 @@ impl Driver {
                 )));
             }
             promises = state.term != before.term || state.vote != before.vote;
-            let vote = if planted(Bug::ForgetVote) { 0 } else { state.vote };
-            batch.hard_state(range_id, HardState { term: state.term, vote, commit: state.commit });
+            let (term, vote) =
+                if planted(Bug::ForgetVote) { (before.term, before.vote) } else { (state.term, state.vote) };
+            batch.hard_state(range_id, HardState { term, vote, commit: state.commit });
         }
         // A leader's messages may leave before its entries are durable, but not before its term is: a sole voter
         // with a learner could otherwise lead the same term twice.
