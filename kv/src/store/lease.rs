@@ -30,6 +30,7 @@ use crate::{
 
 /// How often leases are looked at.
 const INTERVAL: Duration = Duration::from_millis(200);
+const INTERVAL_ALONE: Duration = Duration::from_secs(2);
 
 /// Looks at a lease before a request is sent elsewhere.
 const ATTEMPTS: u32 = 3;
@@ -273,9 +274,12 @@ impl Store {
 
     /// Extends leases that are used.
     pub(super) async fn keep_leases(store: Weak<Self>, env: Env) {
+        let mut interval = INTERVAL;
         loop {
-            env.spawner.sleep(INTERVAL).await;
+            env.spawner.sleep(interval).await;
             let Some(store) = alive(&store) else { return };
+            // The leases of a node without peers have no end.
+            interval = if store.other_nodes().is_empty() { INTERVAL_ALONE } else { INTERVAL };
             let Ok(now) = store.now() else { continue };
             for replica in store.states.ranges.all() {
                 store.keep_lease(&replica, now);
