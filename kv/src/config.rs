@@ -13,6 +13,8 @@ pub struct StoreConfig {
     /// Used at bootstrap only.
     pub node_id: NodeId,
     pub store_id: StoreId,
+    /// Of the cluster that a new store begins; random if `None`. Used at bootstrap only.
+    pub cluster_id: Option<u128>,
     /// A range above this size splits. At least [`RANGE_BYTES_MIN`].
     pub range_bytes_max: u64,
     /// How long old versions stay readable.
@@ -60,6 +62,7 @@ impl Default for StoreConfig {
         Self {
             node_id: NodeId(1),
             store_id: StoreId(1),
+            cluster_id: None,
             range_bytes_max: RANGE_BYTES_MAX,
             version_ttl: Duration::from_secs(600),
             garbage_bytes_min: 1 << 20,

@@ -5,7 +5,11 @@
 //! a newer version of its own record than it wrote (its store was restored, its clock was set back) writes above it. Removal is
 //! for ever: it wins over every version.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use basalt_base::NodeId;
 use basalt_kv_api::NodeInfo;
@@ -48,6 +52,8 @@ pub struct NodeStatus {
 
 pub(crate) struct Nodes {
     own: NodeId,
+    /// Another node is known. Beside the state, because every transaction asks.
+    has_peers: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -92,7 +98,11 @@ impl Nodes {
             ..Record::default()
         };
         let known = BTreeMap::from([(own, Known { record, heard: None })]);
-        Self { own, state: Mutex::new(State { known, changes: 0, news: false, outbid: false }) }
+        Self {
+            own,
+            has_peers: AtomicBool::new(false),
+            state: Mutex::new(State { known, changes: 0, news: false, outbid: false }),
+        }
     }
 
     /// Takes over what is newer than what is known. `heard` if the record comes from its node.
@@ -102,6 +112,9 @@ impl Nodes {
             return;
         }
         let mut state = self.state.lock();
+        if node != self.own {
+            self.has_peers.store(true, Ordering::SeqCst);
+        }
         let state = &mut *state;
         if !state.known.contains_key(&node) && state.known.len() >= NODES_MAX {
             return;
@@ -219,6 +232,11 @@ impl Nodes {
     /// Whether somebody else seems to write this node's record; asks once.
     pub(crate) fn take_outbid(&self) -> bool {
         std::mem::take(&mut self.state.lock().outbid)
+    }
+
+    /// Whether any other node was ever heard of.
+    pub(crate) fn has_peers(&self) -> bool {
+        self.has_peers.load(Ordering::SeqCst)
     }
 
     pub(crate) fn infos(&self) -> Vec<NodeInfo> {

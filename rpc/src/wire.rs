@@ -198,6 +198,10 @@ impl Directory for Wire {
     fn nodes(&self) -> Vec<NodeInfo> {
         self.core.nodes.infos()
     }
+
+    fn has_peers(&self) -> bool {
+        self.core.nodes.has_peers()
+    }
 }
 
 /// The other end of this node's connections to `node`; made when it is known and not yet there.

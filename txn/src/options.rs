@@ -8,8 +8,6 @@ use basalt_kv_api::{LockStrength, LockWait, ScanBatch, ScanProgram, SeqNum, TxnP
 /// Node-wide settings of the coordinator.
 #[derive(Clone, Debug)]
 pub struct TxnOptions {
-    /// How far clocks of nodes may differ; zero on a one-node cluster, where nothing is uncertain.
-    pub clock_offset_max: Duration,
     /// Buffered bytes of one transaction before every revision is flushed as locks.
     pub buffer_bytes_max: usize,
     /// Buffered bytes of all transactions of the node, beyond which each of them flushes.
@@ -30,7 +28,6 @@ pub struct TxnOptions {
 impl Default for TxnOptions {
     fn default() -> Self {
         Self {
-            clock_offset_max: Duration::ZERO,
             buffer_bytes_max: limits::TXN_BUFFER_BYTES_MAX,
             node_buffer_bytes_max: 4 * limits::TXN_BUFFER_BYTES_MAX,
             batch_bytes_max: limits::COMMAND_BYTES_TARGET,

@@ -67,7 +67,7 @@ impl Txn {
         let now = shared.sender.now()?;
         let read_ts = config.as_of.unwrap_or(now);
         config.read_only |= config.as_of.is_some();
-        let offset_ms = u64::try_from(shared.options.clock_offset_max.as_millis()).unwrap_or(u64::MAX);
+        let offset_ms = u64::try_from(shared.sender.uncertainty().as_millis()).unwrap_or(u64::MAX);
         let meta = TxnMeta {
             id: new_id(&shared.env),
             anchor: Key::new(),
@@ -251,7 +251,7 @@ impl Txn {
             };
             let cleanup = if fresh { self.inner.give_up(&mut state) } else { None };
             let id = fresh.then(|| new_id(&shared.env));
-            state.begin_again(id, now, shared.options.clock_offset_max, shared.env.clock.monotonic());
+            state.begin_again(id, now, shared.sender.uncertainty(), shared.env.clock.monotonic());
             self.inner.account(&mut state);
             cleanup
         };

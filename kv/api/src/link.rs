@@ -55,6 +55,11 @@ impl Link for NoLink {
 pub trait Directory: Send + Sync + 'static {
     /// All nodes of the cluster that were not removed from it, this one included, in order.
     fn nodes(&self) -> Vec<NodeInfo>;
+
+    /// Whether there is, or was, any other node. Asked by every transaction.
+    fn has_peers(&self) -> bool {
+        self.nodes().len() > 1
+    }
 }
 
 /// What other nodes must know of a node to choose it.
@@ -74,5 +79,9 @@ pub struct Alone(pub NodeId);
 impl Directory for Alone {
     fn nodes(&self) -> Vec<NodeInfo> {
         vec![NodeInfo { node_id: self.0, locality: Vec::new(), draining: false }]
+    }
+
+    fn has_peers(&self) -> bool {
+        false
     }
 }

@@ -1,5 +1,7 @@
 //! The way from a coordinator to the leaseholders.
 
+use std::time::Duration;
+
 use basalt_base::{Key, Span, Timestamp};
 use basalt_env::BoxFuture;
 
@@ -19,6 +21,10 @@ pub trait Sender: Send + Sync {
 
     /// Whether a one-phase commit releases the transaction's unreplicated locks in `held`, too.
     fn releases_at_once(&self, held: &Span) -> bool;
+
+    /// How far the clock of another node that serves requests may be ahead of this node's: a value in the future by less
+    /// may be older than a transaction that begins now. Zero while there is no other node.
+    fn uncertainty(&self) -> Duration;
 
     /// A reading of this node's hybrid logical clock.
     fn now(&self) -> Result<Timestamp>;

@@ -1,12 +1,15 @@
 //! The [`Sender`] of a node: function calls where the range is served here, calls of other nodes where it is not.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use basalt_base::{Key, Span, Timestamp};
 use basalt_env::BoxFuture;
 use basalt_kv_api::{BatchRequest, BatchResponse, Result, Sender};
 
 use crate::{replica::Replica, store::Store};
+
+/// Timestamps count whole milliseconds, so two clocks seem up to this much farther apart than they are.
+const CLOCK_ROUNDING: Duration = Duration::from_millis(1);
 
 #[derive(Clone)]
 pub struct LocalSender {
@@ -38,6 +41,14 @@ impl Sender for LocalSender {
     fn releases_at_once(&self, held: &Span) -> bool {
         // The lock table is the store's, whichever range a lock is in, as long as nobody else has a replica of it.
         self.store.states.ranges.all_in(held, Replica::is_alone_for_good)
+    }
+
+    fn uncertainty(&self) -> Duration {
+        if self.store.has_peers() {
+            self.store.config().clock_offset_max + CLOCK_ROUNDING
+        } else {
+            Duration::ZERO
+        }
     }
 
     fn now(&self) -> Result<Timestamp> {

@@ -45,6 +45,7 @@ use crate::{
 };
 
 pub use network::Network;
+pub use open::StoreLog;
 pub use proposal::raft_error;
 pub use range_list::RangeInfo;
 

@@ -43,6 +43,13 @@ impl Network {
     }
 }
 
+impl Store {
+    /// Whether any other node takes part, or did.
+    pub(crate) fn has_peers(&self) -> bool {
+        self.directory.has_peers()
+    }
+}
+
 /// The transport of Raft.
 pub(super) struct RaftWires {
     node_id: NodeId,

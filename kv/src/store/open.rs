@@ -60,6 +60,22 @@ const CLOCK_WAIT: Duration = Duration::from_millis(10);
 /// A little longer than the bound of a clock is ahead of it.
 const CLOCK_WAITS: u64 = basalt_base::clock::BOUND_LEAD_MS / 10 + 100;
 
+/// The log of a store that is about to be opened. It knows whose store it is, which the network wants to know before the
+/// store can be opened on it.
+pub struct StoreLog(RaftStore);
+
+impl StoreLog {
+    /// Reads the log in `env`'s disk, or makes a new one.
+    pub async fn open(env: Env, options: Options) -> Result<Self> {
+        RaftStore::open(env, options).await.map(Self).map_err(raft_error)
+    }
+
+    /// `None` of a new store.
+    pub fn ident(&self) -> Option<StoreIdent> {
+        self.0.ident()
+    }
+}
+
 impl Store {
     /// Opens the store whose log is in `env`'s disk and whose state is in `engine`, or makes a new one.
     pub async fn open(
@@ -69,10 +85,22 @@ impl Store {
         network: Network,
         config: StoreConfig,
     ) -> Result<Arc<Self>> {
+        let log = StoreLog::open(env.clone(), options).await?;
+        Self::open_on(env, engine, log, network, config).await
+    }
+
+    /// Opens the store that `log` belongs to.
+    pub async fn open_on(
+        env: Env,
+        engine: Arc<dyn Engine>,
+        log: StoreLog,
+        network: Network,
+        config: StoreConfig,
+    ) -> Result<Arc<Self>> {
         if config.range_bytes_max < RANGE_BYTES_MIN {
             return Err(Error::Invalid(format!("ranges must be allowed {RANGE_BYTES_MIN} bytes")));
         }
-        let mut log = RaftStore::open(env.clone(), options).await.map_err(raft_error)?;
+        let StoreLog(mut log) = log;
         let engine = LockDirectory::open(engine).map_err(storage_error)?;
         let states = Arc::new(RangeStates::load(Arc::new(engine)).map_err(storage_error)?);
         let ident = match (log.ident(), config.join) {
@@ -85,7 +113,7 @@ impl Store {
             (None, None) => bootstrap(&env, &mut log, &states, &config).await?,
         };
         let earlier = if planted(Bug::ForgetClockBound) { Timestamp::ZERO } else { log.clock_bound() };
-        let has_peers = network.directory.nodes().len() > 1;
+        let has_peers = network.directory.has_peers();
         if has_peers && !planted(Bug::SkipClockWait) {
             wait_for_clock(&env, earlier).await;
         }
@@ -274,7 +302,8 @@ async fn bootstrap(
         };
         states.create(state, batch).map_err(storage_error)?;
     }
-    let cluster_id = (u128::from(env.rng.next_u64()) << 64) | u128::from(env.rng.next_u64());
+    let random = || (u128::from(env.rng.next_u64()) << 64) | u128::from(env.rng.next_u64());
+    let cluster_id = config.cluster_id.unwrap_or_else(random);
     let ident = StoreIdent { cluster_id, node_id: config.node_id, store_id: config.store_id };
     log.bootstrap(ident).await.map_err(raft_error)?;
     Ok(ident)

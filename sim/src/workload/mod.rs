@@ -17,12 +17,9 @@ mod sets;
 mod skew;
 mod versions;
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 
 use basalt_base::{Key, Span};
@@ -209,7 +206,6 @@ pub fn options(parameters: &Parameters) -> TxnOptions {
         buffer_bytes_max: parameters.buffer_bytes_max,
         batch_bytes_max: parameters.batch_bytes_max,
         footprint_keys_max: parameters.footprint_keys_max,
-        clock_offset_max: if parameters.nodes > 1 { parameters.clock_offset_max } else { Duration::ZERO },
         ..TxnOptions::default()
     }
 }

@@ -129,6 +129,10 @@ impl Sender for Broken {
         self.inner.releases_at_once(held)
     }
 
+    fn uncertainty(&self) -> Duration {
+        self.inner.uncertainty()
+    }
+
     fn now(&self) -> Result<Timestamp, Error> {
         self.inner.now()
     }

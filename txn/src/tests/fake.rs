@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 
 use basalt_base::{Key, Span, Timestamp, TxnId, keys::prefix_end};
@@ -125,6 +126,10 @@ impl Sender for Fake {
     fn releases_at_once(&self, held: &Span) -> bool {
         let model = self.0.lock();
         !model.splits.iter().any(|split| held.start < *split && *split < held.end)
+    }
+
+    fn uncertainty(&self) -> Duration {
+        Duration::ZERO
     }
 
     fn now(&self) -> Result<Timestamp> {
