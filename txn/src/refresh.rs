@@ -7,12 +7,21 @@
 use basalt_base::{Span, Timestamp};
 use basalt_kv_api::{BatchHeader, BatchRequest, Error as StoreError, Request};
 
-use crate::{Error, Result, counts::bump, transaction::Inner};
+use crate::{Error, Result, Txn, counts::bump, transaction::Inner};
 
 /// Spans in one request batch.
 const REFRESH_SPANS_MAX: usize = 500;
 /// Passes over a footprint that other tasks keep growing.
 const REFRESH_PASSES_MAX: u32 = 8;
+
+impl Txn {
+    /// Moves the snapshot to the present, so that the transaction sees, and commits above, all that is committed now; fails
+    /// if something that it has read was changed since.
+    pub async fn catch_up(&self) -> Result<()> {
+        let now = self.inner.shared.sender.now()?;
+        self.inner.refresh_to(now).await
+    }
+}
 
 impl Inner {
     /// Moves the read timestamp up to `target`, or fails and leaves it.
