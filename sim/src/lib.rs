@@ -7,6 +7,7 @@
 mod boot;
 pub mod check;
 pub mod cluster;
+mod cost;
 mod link;
 pub mod nemesis;
 pub mod node;
@@ -19,6 +20,7 @@ pub mod trace;
 mod violation;
 pub mod workload;
 
+pub use cost::{Cost, Shape, cost};
 pub use parameters::{Mix, Parameters};
 pub use planted::{PLANTED_SEEDS_MAX, find_planted, nodes_for};
 pub use reached::Reached;

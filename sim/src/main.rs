@@ -3,7 +3,9 @@
 use std::{collections::BTreeMap, process::ExitCode};
 
 use basalt_env::{Bug, Clock, os::OsClock};
-use basalt_sim::{Mix, PLANTED_SEEDS_MAX, Reached, Report, RunOptions, find_planted, nodes_for, run};
+use basalt_sim::{
+    Mix, PLANTED_SEEDS_MAX, Reached, Report, RunOptions, Shape, cost, find_planted, nodes_for, run,
+};
 use clap::{Parser, ValueEnum};
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -44,6 +46,9 @@ struct Arguments {
     /// Looks for every deliberate bug and prints which seed finds it.
     #[arg(long)]
     planted_table: bool,
+    /// Prints what transactions cost, and runs no seed.
+    #[arg(long)]
+    costs: bool,
     /// Prints the events of clients and faults.
     #[arg(long)]
     trace: bool,
@@ -75,6 +80,10 @@ fn start(arguments: &Arguments) -> Result<bool, String> {
     };
     if arguments.planted_table {
         return Ok(print_planted_table());
+    }
+    if arguments.costs {
+        print_costs();
+        return Ok(true);
     }
     let mix = arguments.workload.map(|choice| match choice {
         WorkloadChoice::Bank => Mix::Bank,
@@ -128,6 +137,24 @@ fn start(arguments: &Arguments) -> Result<bool, String> {
         println!("  {:>7} {what}", reached.get(what).copied().unwrap_or(0));
     }
     Ok(failed == 0 && bug.is_none())
+}
+
+fn print_costs() {
+    println!("| transaction | delays | of these, commit | entries | requests | Raft messages | syncs |");
+    println!("|---|---|---|---|---|---|---|");
+    for shape in Shape::ALL {
+        let cost = cost(shape);
+        println!(
+            "| {} | {} | {} | {} | {} | {} | {} |",
+            shape.name(),
+            cost.delays,
+            cost.commit_delays,
+            cost.entries,
+            cost.requests,
+            cost.messages,
+            cost.syncs
+        );
+    }
 }
 
 /// Whether all are found.

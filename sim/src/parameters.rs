@@ -127,6 +127,31 @@ impl Parameters {
         parameters
     }
 
+    /// A run without faults and without low limits: for measurements.
+    pub fn quiet(nodes: u64) -> Self {
+        Self {
+            splits_at_start: 0,
+            split_every: None,
+            range_bytes_max: 512 << 20,
+            crash_every: None,
+            sync_delay_max: Duration::ZERO,
+            stall_one_in: u64::MAX,
+            disk_full_every: None,
+            clock_jump_every: None,
+            buffer_bytes_max: 32 << 20,
+            batch_bytes_max: 1 << 20,
+            footprint_keys_max: 10_000,
+            timestamp_cache_entries: 64 << 10,
+            txn_markers_max: 64 << 10,
+            together_ranges_max: 16,
+            log_segment_bytes: 256 << 10,
+            log_bytes_max: 1 << 20,
+            dead_after: Duration::from_secs(30),
+            network: NetworkFaults::default(),
+            ..Self::from_seed(1, nodes, None, Some(false))
+        }
+    }
+
     /// What only several nodes have.
     fn draw_cluster(&mut self, rng: &SimRng) {
         let pick = |choices: &[u64]| choices[rng.below(choices.len())];

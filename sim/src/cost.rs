@@ -1,0 +1,215 @@
+//! What a transaction costs on three nodes: how many message delays until it is acknowledged, how many entries of logs,
+//! requests, messages of Raft and syncs until nothing of it is left to do.
+//!
+//! Every message takes the same time and every sync none, so that time counts delays. The same time without transactions
+//! is measured afterwards and taken off.
+
+use std::{sync::Arc, time::Duration};
+
+use basalt_base::NodeId;
+use basalt_env::sim::{LinkFaults, SimExecutor};
+use basalt_kv_api::{BatchHeader, BatchRequest, LockStrength, Request};
+use basalt_txn::{ReadOptions, Result, Txn, TxnClient, TxnConfig};
+
+use crate::{
+    Parameters, Violations,
+    cluster::Cluster,
+    trace::Trace,
+    workload::{row_key, row_value},
+};
+
+const DELAY: Duration = Duration::from_millis(10);
+const TRANSACTIONS: u64 = 20;
+/// In which everything that comes after an acknowledgement is done.
+const AFTERWARDS: Duration = Duration::from_secs(8);
+const LEFT: u8 = b'c';
+const RIGHT: u8 = b'd';
+
+/// What a transaction does. The client is on the node that serves the left range; another one serves the right range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// Changes a row and adds one, both here.
+    OneRange,
+    /// Changes a row here and adds one in the range that is served elsewhere, as pgbench's simple update does.
+    TwoRanges,
+    /// As above, with the row that it changes elsewhere, too.
+    Elsewhere,
+}
+
+impl Shape {
+    pub const ALL: [Self; 3] = [Self::OneRange, Self::TwoRanges, Self::Elsewhere];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OneRange => "one range, served here",
+            Self::TwoRanges => "two ranges, one served elsewhere",
+            Self::Elsewhere => "one range, served elsewhere",
+        }
+    }
+}
+
+/// Of one transaction, rounded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Messages one after the other, from the first statement to the acknowledgement.
+    pub delays: u64,
+    /// Of these, those of the commit.
+    pub commit_delays: u64,
+    /// Entries in the logs, each counted once however many replicas have it.
+    pub entries: u64,
+    /// Batches that one node has sent another.
+    pub requests: u64,
+    /// Messages of Raft.
+    pub messages: u64,
+    /// Syncs of the logs of all nodes together.
+    pub syncs: u64,
+}
+
+/// Sums of counters over the cluster.
+#[derive(Clone, Copy, Debug, Default)]
+struct Reading {
+    entries: u64,
+    requests: u64,
+    messages: u64,
+    syncs: u64,
+}
+
+/// Measures transactions of the given shape.
+pub fn cost(shape: Shape) -> Cost {
+    let executor = SimExecutor::new(1);
+    let parameters = Arc::new(Parameters::quiet(3));
+    let cluster = Cluster::new(executor.clone(), &parameters, &Trace::new(false), &Violations::default());
+    let measured = executor.run(measure(&executor, &cluster, shape));
+    cluster.stop();
+    executor.clear();
+    measured
+}
+
+async fn measure(executor: &SimExecutor, cluster: &Cluster, shape: Shape) -> Cost {
+    cluster.found().await;
+    place_ranges(executor, cluster).await;
+    cluster.network().set_link_faults(LinkFaults {
+        delay_min: DELAY,
+        delay_max: DELAY,
+        ..LinkFaults::default()
+    });
+    cluster.nodes().iter().for_each(crate::node::Node::heal);
+    // Routes are known and leases are held.
+    for number in 0..5 {
+        run_one(executor, cluster, shape, 1_000 + number).await;
+    }
+    executor.sleep(AFTERWARDS).await;
+    let (began, before) = (executor.now(), read(cluster));
+    let (mut whole, mut commits) = (Duration::ZERO, Duration::ZERO);
+    for number in 0..TRANSACTIONS {
+        let (all, commit) = run_one(executor, cluster, shape, number).await;
+        whole += all;
+        commits += commit;
+    }
+    executor.sleep(AFTERWARDS).await;
+    let (took, between) = (executor.now() - began, read(cluster));
+    executor.sleep(took).await;
+    let after = read(cluster);
+    let each = |pick: fn(&Reading) -> u64| {
+        let busy = pick(&between) - pick(&before);
+        let idle = pick(&after) - pick(&between);
+        rounded(busy.saturating_sub(idle), TRANSACTIONS)
+    };
+    let delays = |time: Duration| {
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        rounded(micros(time), TRANSACTIONS * micros(DELAY))
+    };
+    Cost {
+        delays: delays(whole),
+        commit_delays: delays(commits),
+        entries: each(|reading| reading.entries),
+        requests: each(|reading| reading.requests),
+        messages: each(|reading| reading.messages),
+        syncs: each(|reading| reading.syncs),
+    }
+}
+
+fn rounded(sum: u64, count: u64) -> u64 {
+    (sum + count / 2) / count
+}
+
+fn read(cluster: &Cluster) -> Reading {
+    let mut sums = Reading::default();
+    for node in cluster.nodes() {
+        let counts = node.with_running(|running, _| (running.store.counts(), running.store.raft_counts()));
+        let Some((kv, raft)) = counts else { continue };
+        // Leases cost by time, not by transaction.
+        sums.entries += raft.proposals.saturating_sub(kv.lease_proposals);
+        sums.requests += kv.batches_sent;
+        sums.messages += raft.messages;
+        sums.syncs += raft.fsyncs;
+    }
+    sums
+}
+
+/// A range boundary between the tables, the left range served by the first node and the right one by the second.
+async fn place_ranges(executor: &SimExecutor, cluster: &Cluster) {
+    let boundary = row_key(RIGHT, 0).slice(..2);
+    ask(executor, cluster, Request::AdminSplit { key: boundary.clone() }).await;
+    // Everybody has a replica by then.
+    executor.sleep(Duration::from_secs(30)).await;
+    ask(executor, cluster, Request::AdminTransferLease { key: boundary, to: NodeId(2) }).await;
+    ask(executor, cluster, Request::AdminTransferLease { key: row_key(LEFT, 0), to: NodeId(1) }).await;
+}
+
+async fn ask(executor: &SimExecutor, cluster: &Cluster, request: Request) {
+    for _ in 0..100 {
+        let request = request.clone();
+        let asked = on_first_node(cluster, move |client| async move {
+            let batch = BatchRequest { header: BatchHeader::default(), requests: vec![request] };
+            client.sender().send(batch).await.is_ok()
+        });
+        if asked.await {
+            return;
+        }
+        executor.sleep(Duration::from_secs(1)).await;
+    }
+    panic!("the ranges could not be put into place");
+}
+
+async fn on_first_node<T, F>(cluster: &Cluster, body: impl FnOnce(TxnClient) -> F) -> T
+where
+    T: Send + 'static,
+    F: Future<Output = T> + Send + 'static,
+{
+    let session = cluster.nodes()[0].session(|client| Box::pin(body(client)));
+    session.expect("the node runs").await.expect("the node goes on running")
+}
+
+/// How long the transaction took, and how long its commit.
+async fn run_one(
+    executor: &SimExecutor,
+    cluster: &Cluster,
+    shape: Shape,
+    number: u64,
+) -> (Duration, Duration) {
+    let clock = executor.clone();
+    let body = async move |txn: Txn| -> Result<Duration> {
+        let (changed, added) = match shape {
+            Shape::OneRange => (LEFT, LEFT),
+            Shape::TwoRanges => (LEFT, RIGHT),
+            Shape::Elsewhere => (RIGHT, RIGHT),
+        };
+        let row = row_key(changed, number % 3);
+        let locking = ReadOptions::locking(LockStrength::Exclusive);
+        txn.get(&row, locking).await?;
+        txn.put(row, row_value(number, 10))?;
+        txn.statement();
+        txn.insert(row_key(added, 1_000_000 + number), row_value(number, 10))?;
+        let before = clock.now();
+        txn.commit().await?;
+        Ok(clock.now() - before)
+    };
+    let began = executor.now();
+    let commit = on_first_node(cluster, move |client| async move {
+        let txn = client.begin(TxnConfig::default())?;
+        body(txn).await
+    });
+    let commit = commit.await.expect("nothing is in the way");
+    (executor.now() - began, commit)
+}
