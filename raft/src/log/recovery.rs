@@ -1,5 +1,7 @@
 //! Replaying the log when a store opens.
 
+use std::collections::VecDeque;
+
 use basalt_env::{Disk, File, OpenMode};
 use bytes::Bytes;
 
@@ -56,9 +58,10 @@ pub(super) fn replay(disk: &dyn Disk, state: &mut LogState, files: &SegmentFiles
             number: header.first_batch,
             chain: header.chain,
         };
-        replay_batches(&bytes, &mut next, state)?;
+        let unsynced = replay_batches(&bytes, &mut next, state)?;
         if is_last {
             check_tail(&bytes, &next)?;
+            write_again(&*file, &path, &bytes, unsynced, next.offset)?;
         }
         files.files.write().insert(segment, file);
         tail = Some(next);
@@ -85,9 +88,26 @@ fn read(file: &dyn File, path: &str) -> Result<Bytes> {
     Ok(buffer.into())
 }
 
-/// Applies batches as long as they continue the chain, and moves `tail` behind them.
-fn replay_batches(bytes: &Bytes, tail: &mut Tail, state: &mut LogState) -> Result<()> {
-    while let Some((payload, chain)) = batch_at(bytes, tail) {
+/// Writes what nothing proves to have been synced once more, so that the sync that follows writes it. After a sync that
+/// failed, the system takes what it has cached for clean, and the medium may lack it.
+fn write_again(file: &dyn File, path: &str, bytes: &Bytes, from: u64, to: u64) -> Result<()> {
+    let place = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+    let written = file.write_at(from, &bytes[place(from)..place(to)]);
+    written.map_err(|error| Error::io(path, &error))
+}
+
+/// Applies batches as long as they continue the chain, and moves `tail` behind them. Returns where those begin of which
+/// no later one says that they were synced: with the segment's header, if that is so of the first.
+fn replay_batches(bytes: &Bytes, tail: &mut Tail, state: &mut LogState) -> Result<u64> {
+    let (mut unsynced, mut later) = (0, VecDeque::new());
+    while let Some((payload, chain, synced)) = batch_at(bytes, tail) {
+        later.push_back((tail.number, tail.offset));
+        while let Some((number, _)) = later.front().copied()
+            && number <= synced
+        {
+            later.pop_front();
+            unsynced = later.front().map_or(tail.offset, |(_, offset)| *offset);
+        }
         let base = tail.offset + BATCH_HEADER as u64;
         let length = payload.len() as u64;
         let mut fields = Fields::new(payload);
@@ -101,11 +121,12 @@ fn replay_batches(bytes: &Bytes, tail: &mut Tail, state: &mut LogState) -> Resul
         tail.number += 1;
         tail.chain = chain;
     }
-    Ok(())
+    Ok(unsynced)
 }
 
-/// The batch that continues the chain at the tail, if it is whole.
-fn batch_at(bytes: &Bytes, tail: &Tail) -> Option<(Bytes, u32)> {
+/// The batch that continues the chain at the tail, if it is whole; the checksum of its header, and up to where the log
+/// was synced before it.
+fn batch_at(bytes: &Bytes, tail: &Tail) -> Option<(Bytes, u32, u64)> {
     let start = usize::try_from(tail.offset).ok()?;
     let (header, chain) = BatchHeader::decode(bytes.get(start..)?, tail.segment)?;
     if header.number != tail.number || header.chain != tail.chain {
@@ -114,7 +135,7 @@ fn batch_at(bytes: &Bytes, tail: &Tail) -> Option<(Bytes, u32)> {
     let payload_start = start + BATCH_HEADER;
     let payload_end = payload_start.checked_add(usize::try_from(header.payload_len).ok()?)?;
     let payload = (payload_end <= bytes.len()).then(|| bytes.slice(payload_start..payload_end))?;
-    (crc32fast::hash(&payload) == header.payload_crc).then_some((payload, chain))
+    (crc32fast::hash(&payload) == header.payload_crc).then_some((payload, chain, header.synced))
 }
 
 /// Tells a torn tail from damage: a later batch may say that the unreadable one was synced.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use basalt_base::{RangeId, ReplicaId};
 use basalt_env::{
     Disk,
-    sim::{SimDisk, SimExecutor, Tear},
+    sim::{DiskFault, Operation, SimDisk, SimExecutor, Tear},
 };
 use bytes::Bytes;
 use raft::eraftpb::Entry;
@@ -237,5 +237,28 @@ fn moved_entries_take_their_place_before_newer_ones_in_replay() {
         let log = open(&disk.crash(Tear::Lose)).await.unwrap();
         let indexes: Vec<_> = stored(&log, idle).into_iter().map(|(index, _, _)| index).collect();
         assert_eq!(indexes, [11, 12, 13, 14, 15]);
+    });
+}
+
+#[test]
+fn what_a_failed_sync_left_in_the_cache_only_is_written_again() {
+    run(async {
+        let disk = SimDisk::new();
+        let mut log = open(&disk).await.unwrap();
+        append(&mut log, RANGE, entries(11..12, 5, 100)).await;
+        log.sync().await.unwrap();
+        append(&mut log, RANGE, entries(12..13, 5, 100)).await;
+        disk.inject(DiskFault::error(Operation::Sync).times(1));
+        assert!(log.sync().await.is_err());
+        drop(log);
+        // The process begins again; the system still has what it has not written, and calls it clean.
+        let disk = disk.restart();
+        let mut log = open(&disk).await.unwrap();
+        assert_eq!(stored(&log, RANGE).len(), 2);
+        append(&mut log, RANGE, entries(13..14, 5, 100)).await;
+        log.sync().await.unwrap();
+        drop(log);
+        let log = open(&disk.crash(Tear::Lose)).await.unwrap();
+        assert_eq!(stored(&log, RANGE), [(11, 5, 11), (12, 5, 12), (13, 5, 13)]);
     });
 }
