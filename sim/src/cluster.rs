@@ -1,36 +1,40 @@
 //! The nodes of a run and the network between them.
 //!
-//! Clients do not choose: each session goes to a node drawn from the seed, whoever serves what it asks for.
+//! Clients do not choose: each session goes to a node drawn from the seed, whoever serves what it asks for. Nodes may
+//! join while the run goes on; one whose disk is lost never comes back, and another joins in its place.
 
 use std::sync::Arc;
 
-use basalt_base::{Key, NodeId};
+use basalt_base::Key;
 use basalt_env::{
     BoxFuture,
     sim::{SimExecutor, SimNetwork},
 };
-use basalt_kv_api::{Directory, NodeInfo};
 use basalt_txn::TxnClient;
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::{Parameters, Reached, Violations, node::Node, trace::Trace};
+use crate::{Parameters, Reached, Violations, directory::Members, node::Node, trace::Trace};
 
 /// Cheap to clone.
 #[derive(Clone)]
 pub struct Cluster {
     executor: SimExecutor,
     network: SimNetwork,
-    nodes: Arc<Vec<Node>>,
+    members: Members,
+    parameters: Arc<Parameters>,
+    trace: Trace,
+    violations: Violations,
+    state: Arc<Mutex<State>>,
 }
 
-/// All nodes that a run has, from the beginning.
-struct Everybody(u64);
-
-impl Directory for Everybody {
-    fn nodes(&self) -> Vec<NodeInfo> {
-        let info = |node| NodeInfo { node_id: NodeId(node), locality: Vec::new(), draining: false };
-        (1..=self.0).map(info).collect()
-    }
+#[derive(Default)]
+struct State {
+    cluster_id: Option<u128>,
+    /// In order of their numbers.
+    nodes: Vec<Node>,
+    lost: Vec<Node>,
+    last_number: u64,
 }
 
 impl Cluster {
@@ -40,39 +44,63 @@ impl Cluster {
         trace: &Trace,
         violations: &Violations,
     ) -> Self {
-        let network = SimNetwork::new(&executor);
-        let directory: Arc<dyn Directory> = Arc::new(Everybody(parameters.nodes));
-        let node = |number| {
-            Node::new(
-                number,
-                executor.clone(),
-                network.clone(),
-                Arc::clone(&directory),
-                Arc::clone(parameters),
-                trace.clone(),
-                violations.clone(),
-            )
+        let cluster = Self {
+            network: SimNetwork::new(&executor),
+            executor,
+            members: Members::default(),
+            parameters: Arc::clone(parameters),
+            trace: trace.clone(),
+            violations: violations.clone(),
+            state: Arc::default(),
         };
-        let nodes = Arc::new((1..=parameters.nodes).map(node).collect());
-        Self { executor, network, nodes }
+        for _ in 0..parameters.nodes - parameters.nodes_later() {
+            cluster.add();
+        }
+        cluster
     }
 
-    pub fn nodes(&self) -> &[Node] {
-        &self.nodes
+    /// A node that has not started yet.
+    fn add(&self) -> Node {
+        let mut state = self.state.lock();
+        state.last_number += 1;
+        let number = state.last_number;
+        self.members.add(number);
+        let node = Node::new(
+            number,
+            self.executor.clone(),
+            self.network.clone(),
+            Arc::new(self.members.clone()),
+            Arc::clone(&self.parameters),
+            self.trace.clone(),
+            self.violations.clone(),
+        );
+        state.nodes.push(node.clone());
+        node
+    }
+
+    /// Those that are not lost.
+    pub fn nodes(&self) -> Vec<Node> {
+        self.state.lock().nodes.clone()
     }
 
     pub fn network(&self) -> &SimNetwork {
         &self.network
     }
 
+    pub fn members(&self) -> &Members {
+        &self.members
+    }
+
     /// Makes the cluster: the first node begins it, the others join.
     pub async fn found(&self) {
-        let Some((first, others)) = self.nodes.split_first() else { return };
+        let nodes = self.nodes();
+        let Some((first, others)) = nodes.split_first() else { return };
         first.start();
         first.until_up().await;
         let Some(cluster_id) = first.with_running(|running, _| running.store.ident().cluster_id) else {
             return;
         };
+        self.state.lock().cluster_id = Some(cluster_id);
         for node in others {
             node.join(cluster_id);
             node.start();
@@ -80,8 +108,26 @@ impl Cluster {
         self.until_up().await;
     }
 
+    /// Another node joins.
+    pub fn grow(&self) -> Node {
+        let node = self.add();
+        let cluster_id = self.state.lock().cluster_id;
+        cluster_id.into_iter().for_each(|cluster_id| node.join(cluster_id));
+        self.trace.line(|| format!("node {} joins", node.number()));
+        node.start();
+        node
+    }
+
+    /// A node is off, and its disk with all that was on it is lost.
+    pub fn lose(&self, node: &Node) {
+        let mut state = self.state.lock();
+        state.nodes.retain(|other| other.number() != node.number());
+        state.lost.push(node.clone());
+        self.trace.line(|| format!("node {} is lost", node.number()));
+    }
+
     pub async fn until_up(&self) {
-        for node in self.nodes.iter() {
+        for node in self.nodes() {
             node.until_up().await;
         }
     }
@@ -95,11 +141,10 @@ impl Cluster {
     }
 
     /// A node drawn from the seed.
-    pub fn any(&self) -> &Node {
-        if self.nodes.len() == 1 {
-            return &self.nodes[0];
-        }
-        &self.nodes[self.executor.rng().below(self.nodes.len())]
+    pub fn any(&self) -> Node {
+        let state = self.state.lock();
+        let chosen = if state.nodes.len() == 1 { 0 } else { self.executor.rng().below(state.nodes.len()) };
+        state.nodes[chosen].clone()
     }
 
     /// Runs `body` as a session on some node. The receiver fails when that node crashes; `None` when it is down.
@@ -112,19 +157,24 @@ impl Cluster {
 
     /// The range of a key, by where it begins, as some node knows it.
     pub(crate) fn range_start(&self, key: &[u8]) -> Option<Key> {
-        self.nodes.iter().find_map(|node| node.range_start(key))
+        self.nodes().iter().find_map(|node| node.range_start(key))
     }
 
     /// Lifts all faults.
     pub fn heal(&self) {
         self.network.heal();
         self.network.set_link_faults(basalt_env::sim::LinkFaults::default());
-        self.nodes.iter().for_each(Node::heal);
+        for node in self.nodes() {
+            node.heal();
+            if !self.parameters.clocks_hold() {
+                node.clock().set_offset(0);
+            }
+        }
     }
 
     /// Writes what all nodes know of their ranges into the trace.
     pub fn describe(&self, trace: &Trace) {
-        for node in self.nodes.iter() {
+        for node in self.nodes() {
             let lines = node.with_running(|running, _| running.store.describe_replicas()).unwrap_or_default();
             for line in lines {
                 trace.line(|| format!("node {}: {line}", node.number()));
@@ -134,16 +184,22 @@ impl Cluster {
 
     /// Lets go of everything, at the end of a run.
     pub fn stop(&self) {
-        self.nodes.iter().for_each(Node::stop);
+        self.everybody().iter().for_each(Node::stop);
         self.network.clear();
+    }
+
+    /// Lost ones, too.
+    fn everybody(&self) -> Vec<Node> {
+        let state = self.state.lock();
+        state.nodes.iter().chain(&state.lost).cloned().collect()
     }
 
     /// Counts what a cluster has gone through. Before [`Cluster::stop`].
     pub(crate) fn report(&self, reached: &Reached) {
-        if self.nodes.len() == 1 {
+        if self.parameters.nodes == 1 {
             return;
         }
-        self.nodes.iter().for_each(|node| node.report(reached));
+        self.everybody().iter().for_each(|node| node.report(reached));
         let counts = self.network.counts();
         reached.add("message dropped", counts.dropped);
         reached.add("message duplicated", counts.duplicated);
@@ -151,14 +207,14 @@ impl Cluster {
     }
 
     pub fn crashes(&self) -> u64 {
-        self.nodes.iter().map(Node::crashes).sum()
+        self.everybody().iter().map(Node::crashes).sum()
     }
 
     pub fn commits(&self) -> u64 {
-        self.nodes.iter().map(Node::commits).sum()
+        self.everybody().iter().map(Node::commits).sum()
     }
 
     pub fn range_count(&self) -> usize {
-        self.nodes.iter().map(Node::range_count).max().unwrap_or(0)
+        self.nodes().iter().map(Node::range_count).max().unwrap_or(0)
     }
 }

@@ -8,6 +8,7 @@ mod boot;
 pub mod check;
 pub mod cluster;
 mod cost;
+mod directory;
 mod link;
 pub mod nemesis;
 pub mod node;
@@ -21,7 +22,7 @@ mod violation;
 pub mod workload;
 
 pub use cost::{Cost, Shape, cost};
-pub use parameters::{Mix, Parameters};
+pub use parameters::{Long, Mix, Parameters};
 pub use planted::{PLANTED_SEEDS_MAX, find_planted, nodes_for};
 pub use reached::Reached;
 pub use run::{Report, RunOptions, run};

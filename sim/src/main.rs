@@ -28,6 +28,9 @@ struct Arguments {
     /// Goes on with further seeds until so many minutes have passed.
     #[arg(long)]
     minutes: Option<f64>,
+    /// How long faults go on in each run, in minutes of virtual time. Instead of what each seed draws.
+    #[arg(long, value_name = "MINUTES")]
+    length: Option<f64>,
     /// Nodes of the cluster.
     #[arg(long, default_value_t = 1)]
     nodes: u64,
@@ -102,8 +105,15 @@ fn start(arguments: &Arguments) -> Result<bool, String> {
     let mut seed = first;
     while !enough(seed) {
         let nodes = arguments.nodes;
-        let options =
-            RunOptions { seed, nodes, mix, corners: arguments.corners, bug, print: arguments.trace };
+        let options = RunOptions {
+            seed,
+            nodes,
+            mix,
+            corners: arguments.corners,
+            length: arguments.length.map(|minutes| std::time::Duration::from_secs_f64(minutes * 60.0)),
+            bug,
+            print: arguments.trace,
+        };
         let mut report = run(&options);
         if arguments.check_determinism {
             let again = run(&RunOptions { print: false, ..options.clone() });
@@ -132,8 +142,12 @@ fn start(arguments: &Arguments) -> Result<bool, String> {
     println!(
         "{runs} seeds from {first}, {failed} with violations; {commits} commits, {crashes} crashes, {seconds:.1} s"
     );
-    let of_clusters: &[&str] = if arguments.nodes > 1 { &Reached::CLUSTER } else { &[] };
-    for what in Reached::ALL.iter().chain(of_clusters) {
+    let corners: Vec<&str> = match (arguments.nodes, arguments.length) {
+        (0..2, _) => Vec::new(),
+        (_, None) => Reached::of_clusters().collect(),
+        (_, Some(_)) => Reached::of_long_runs().collect(),
+    };
+    for what in Reached::ALL.into_iter().chain(corners) {
         println!("  {:>7} {what}", reached.get(what).copied().unwrap_or(0));
     }
     Ok(failed == 0 && bug.is_none())

@@ -57,6 +57,26 @@ pub struct Parameters {
     pub log_segment_bytes: u64,
     pub log_bytes_max: u64,
     pub network: NetworkFaults,
+    /// Of runs whose length was asked for.
+    pub long: Option<Long>,
+}
+
+/// What only long runs of clusters go through. See [`crate::nemesis`].
+#[derive(Clone, Debug)]
+pub struct Long {
+    pub weather_every: Duration,
+    /// Nodes that join later.
+    pub nodes_later: u64,
+    pub join_every: Option<Duration>,
+    pub outage_every: Duration,
+    pub freeze_every: Duration,
+    pub restart_every: Duration,
+    pub loss_every: Duration,
+    pub sync_error_every: Duration,
+    /// No more ranges are made by splits from outside.
+    pub ranges_max: usize,
+    /// The run ends without a crash of everybody: what is left in memory counts.
+    pub ends_running: bool,
 }
 
 /// What befalls the network of a cluster, and what only clusters do.
@@ -120,6 +140,7 @@ impl Parameters {
             // Last, so that what older seeds drew stays as it was.
             together_ranges_max: usize::try_from(pick(&[1, 2, 16])).expect("fits"),
             corners: corners.unwrap_or(rng.coin()),
+            long: None,
         };
         if nodes > 1 {
             parameters.draw_cluster(&rng);
@@ -150,6 +171,53 @@ impl Parameters {
             network: NetworkFaults::default(),
             ..Self::from_seed(1, nodes, None, Some(false))
         }
+    }
+
+    /// The run is to have faults for so long. A cluster then goes through all kinds of them.
+    #[must_use]
+    pub fn lasting(mut self, seed: u64, length: Duration) -> Self {
+        self.duration = length;
+        if self.nodes == 1 {
+            return self;
+        }
+        let rng = SimRng::new(seed ^ 0x517c_c1b7_2722_0a95);
+        let pick = |choices: &[u64]| choices[rng.below(choices.len())];
+        let between = |low: u64, high: u64| low + rng.next_u64() % (high - low + 1);
+        let seconds = |low: u64, high: u64| Duration::from_millis(between(low * 1_000, high * 1_000));
+        self.think_max = Duration::from_millis(pick(&[100, 400, 1_000]));
+        self.splits_at_start = self.splits_at_start.min(12);
+        self.split_every = Some(seconds(1, 6));
+        self.crash_every = Some(seconds(2, 10));
+        self.disk_full_every = Some(seconds(2, 10));
+        self.clock_jump_every = Some(seconds(1, 5));
+        self.network.partition_every = Some(seconds(2, 15));
+        self.network.lease_transfer_every = Some(seconds(1, 5));
+        // Beyond the bound, too: then reads may be stale, and nothing else.
+        self.network.clock_offset = Duration::from_millis(pick(&[20, 90, 90, 90, 90, 120, 2_000]));
+        let nodes_later = if rng.coin() { 0 } else { between(1, self.nodes - 1) };
+        self.long = Some(Long {
+            weather_every: seconds(15, 40),
+            nodes_later,
+            join_every: (nodes_later > 0).then(|| seconds(5, 40)),
+            outage_every: seconds(5, 20),
+            freeze_every: seconds(2, 10),
+            restart_every: seconds(5, 20),
+            loss_every: seconds(2, 10),
+            sync_error_every: seconds(2, 10),
+            ranges_max: usize::try_from(between(8, 48)).expect("small"),
+            ends_running: rng.coin(),
+        });
+        self
+    }
+
+    /// Nodes that the cluster does not begin with.
+    pub fn nodes_later(&self) -> u64 {
+        self.long.as_ref().map_or(0, |long| long.nodes_later)
+    }
+
+    /// Whether all clocks are as close together as the nodes believe.
+    pub fn clocks_hold(&self) -> bool {
+        self.nodes == 1 || 2 * self.network.clock_offset <= self.clock_offset_max
     }
 
     /// What only several nodes have.

@@ -18,7 +18,7 @@ use basalt_txn::TxnConfig;
 
 use crate::{
     Mix, Parameters, Violations,
-    check::{quiescent, replicas},
+    check::{quiescent, replicas, survey::Survey},
     cluster::Cluster,
     nemesis::{Nemesis, split_somewhere},
     reached::Reached,
@@ -32,6 +32,8 @@ const HEAL_MAX: Duration = Duration::from_secs(120);
 /// Longer than a transaction counts as alive without a heartbeat.
 const LOCK_EXPIRY: Duration = Duration::from_secs(8);
 const LOCK_ROUNDS_MAX: u32 = 12;
+/// Ranges have their replicas back so long after the dead count as dead.
+const REPAIR_MAX: Duration = Duration::from_secs(240);
 
 #[derive(Clone, Debug, Default)]
 pub struct RunOptions {
@@ -41,6 +43,8 @@ pub struct RunOptions {
     pub mix: Option<Mix>,
     /// Instead of what the seed draws.
     pub corners: Option<bool>,
+    /// How long faults go on, in virtual time. Instead of what the seed draws.
+    pub length: Option<Duration>,
     /// A deliberate bug to switch on (needs the feature `planted`).
     pub bug: Option<Bug>,
     pub print: bool,
@@ -64,7 +68,11 @@ pub struct Report {
 
 /// Runs one seed to its end.
 pub fn run(options: &RunOptions) -> Report {
-    let parameters = Parameters::from_seed(options.seed, options.nodes.max(1), options.mix, options.corners);
+    let mut parameters =
+        Parameters::from_seed(options.seed, options.nodes.max(1), options.mix, options.corners);
+    if let Some(length) = options.length {
+        parameters = parameters.lasting(options.seed, length);
+    }
     let executor = SimExecutor::new(options.seed);
     let trace = Trace::new(options.print);
     let observer = trace.clone();
@@ -187,13 +195,20 @@ impl Simulation {
         context.cluster.until_up().await;
         self.settle(&workloads).await;
         self.commits.store(context.cluster.commits(), Ordering::Relaxed);
-        // What was read must also be what is durable.
-        for node in context.cluster.nodes() {
-            node.crash(context);
-            node.start();
+        if context.parameters.long.as_ref().is_some_and(|long| long.ends_running) {
+            self.come_to_rest().await;
+        } else {
+            // What was read must also be what is durable.
+            for node in context.cluster.nodes() {
+                node.crash(context);
+                node.start();
+            }
+            context.cluster.until_up().await;
+            self.settle(&workloads).await;
         }
-        context.cluster.until_up().await;
-        self.settle(&workloads).await;
+        if context.parameters.long.is_some() {
+            self.be_whole().await;
+        }
         if context.parameters.nodes > 1 && !self.until(|| replicas::differ(context).is_none()).await {
             let difference = replicas::differ(context).unwrap_or_default();
             context
@@ -221,6 +236,48 @@ impl Simulation {
         let left = quiescent::locks(&self.context);
         if let Some(first) = left.first() {
             self.context.violations.report(format!("{} orphan locks, the first is {first:02x?}", left.len()));
+        }
+    }
+
+    /// Nodes that nobody uses hold nothing up.
+    async fn come_to_rest(&self) {
+        let busy = || {
+            self.context.cluster.nodes().iter().find_map(|node| {
+                let (latches, resolving) = node.with_running(|running, _| {
+                    (running.store.latches_held(), running.store.transactions_resolving())
+                })?;
+                let number = node.number();
+                (latches + resolving > 0).then(|| {
+                    format!("node {number} holds {latches} latches and resolves {resolving} transactions")
+                })
+            })
+        };
+        if !self.until(|| busy().is_none()).await {
+            self.context.violations.report(format!("{HEAL_MAX:?} after the last request {:?}", busy()));
+        }
+    }
+
+    /// Every range gets its replicas back.
+    async fn be_whole(&self) {
+        let context = &self.context;
+        let problem = || {
+            let nodes = context.cluster.nodes();
+            let there = nodes.len().min(context.parameters.replicas);
+            let wanted = if there.is_multiple_of(2) { there - 1 } else { there };
+            match Survey::take(&context.cluster).and_then(Survey::complete) {
+                Ok(survey) => {
+                    survey.short_of_replicas(wanted, |id| nodes.iter().any(|node| node.number() == id.0))
+                }
+                Err(problem) => Some(problem),
+            }
+        };
+        let deadline = self.executor.now() + context.parameters.dead_after + REPAIR_MAX;
+        while let Some(problem) = problem() {
+            if self.executor.now() > deadline {
+                context.cluster.describe(&context.trace);
+                return context.violations.report(format!("{REPAIR_MAX:?} after the last fault {problem}"));
+            }
+            self.executor.sleep(Duration::from_millis(500)).await;
         }
     }
 

@@ -5,32 +5,32 @@ use crate::{Reached, node::Running};
 /// Sums of the counters that say whether a run came to what clusters are tested for. One that ends in the middle of
 /// recovery is not in them.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Tally([u64; CORNERS.len()]);
-
-/// In the order of the sums.
-const CORNERS: [&str; 19] = [
-    "split",
-    "lease transfer",
-    "lease of another node taken over",
-    "leader elected",
-    "snapshot installed",
-    "learner added",
-    "learner promoted",
-    "replica added",
-    "replica removed",
-    "replica destroyed",
-    "push",
-    "refresh",
-    "transaction refreshed",
-    "deadlock",
-    "commit of one phase",
-    "commit of two phases",
-    "commit with unknown outcome",
-    "batch sent to another node",
-    "rejected command",
-];
+pub(crate) struct Tally([u64; Tally::WORK.len()]);
 
 impl Tally {
+    /// In the order of the sums.
+    pub const WORK: [&'static str; 19] = [
+        "split",
+        "lease transfer",
+        "lease of another node taken over",
+        "leader elected",
+        "snapshot installed",
+        "learner added",
+        "learner promoted",
+        "replica added",
+        "replica removed",
+        "replica destroyed",
+        "push",
+        "refresh",
+        "transaction refreshed",
+        "deadlock",
+        "commit of one phase",
+        "commit of two phases",
+        "commit with unknown outcome",
+        "batch sent to another node",
+        "rejected command",
+    ];
+
     /// Adds what one incarnation has done until now.
     pub fn add(&mut self, running: &Running) {
         let (kv, raft) = (running.store.counts(), running.store.raft_counts());
@@ -60,6 +60,6 @@ impl Tally {
     }
 
     pub fn report(&self, reached: &Reached) {
-        CORNERS.into_iter().zip(self.0).for_each(|(what, count)| reached.add(what, count));
+        Self::WORK.into_iter().zip(self.0).for_each(|(what, count)| reached.add(what, count));
     }
 }

@@ -16,8 +16,9 @@ const KEPT_MAX: usize = 20;
 impl Violations {
     pub fn report(&self, what: impl Into<String>) {
         let mut found = self.found.lock();
-        if found.len() < KEPT_MAX {
-            found.push(what.into());
+        let what = what.into();
+        if found.len() < KEPT_MAX && !found.contains(&what) {
+            found.push(what);
         }
     }
 

@@ -1,7 +1,7 @@
 //! What must be true of a run.
 //!
-//! All but [`quiescent`] and [`replicas`] are functions of a recorded history. They know nothing of the store, do no I/O, and say the
-//! same of the same history every time.
+//! All but [`quiescent`], [`replicas`] and [`survey`] are functions of a recorded history. They know nothing of the store,
+//! do no I/O, and say the same of the same history every time.
 
 pub mod anomaly;
 pub mod bank;
@@ -22,6 +22,7 @@ mod real_time;
 pub mod replicas;
 pub mod rw_register;
 pub mod sets;
+pub mod survey;
 mod version_order;
 
 pub use anomaly::{Anomaly, Kind, Level};

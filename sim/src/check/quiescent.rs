@@ -1,41 +1,33 @@
 //! What must be true of healed nodes that nobody uses any more.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
-use basalt_base::{
-    RangeId,
-    keys::{KEY_MAX, KEY_MIN, meta_key},
-};
-use basalt_kv::replica::{RangeDescriptor, RangeSet};
-use basalt_storage::{Family, IterOptions, MemoryEngine, Reader};
+use basalt_base::keys::{KEY_MAX, KEY_MIN, meta_key};
+use basalt_kv::replica::RangeDescriptor;
 use basalt_txn::{ReadOptions, TxnConfig};
 
 use parking_lot::Mutex;
 
+use super::survey::Survey;
 use crate::workload::{Context, Ended, transact};
 
 /// With a pause after each.
 const ATTEMPTS: u32 = 300;
 
 /// Keys with a provisional value or a replicated lock, whoever holds it. That they can't be read is a violation.
-/// A replica that was removed, or has not caught up, may still hold what others have resolved: the newest copy counts.
 pub fn locks(context: &Context) -> Vec<Vec<u8>> {
-    let mut newest: BTreeMap<RangeId, (u64, u64, Vec<Vec<u8>>)> = BTreeMap::new();
-    for node in context.cluster.nodes() {
-        match node.with_running(|_, engine| stored_locks(engine)) {
-            Some(Ok(found)) => {
-                for (range_id, generation, index, keys) in found {
-                    let known = newest.entry(range_id).or_default();
-                    if (known.0, known.1) <= (generation, index) {
-                        *known = (generation, index, keys);
-                    }
-                }
-            }
-            Some(Err(error)) => context.violations.report(format!("locks can't be read: {error}")),
-            None => context.violations.report("a node is down when its locks are counted"),
+    let survey = Survey::take(&context.cluster).and_then(Survey::complete);
+    let keys = survey.and_then(|survey| {
+        let keys = survey.newest().map(|copy| copy.locks().map_err(|error| error.to_string()));
+        keys.collect::<Result<Vec<_>, _>>()
+    });
+    match keys {
+        Ok(keys) => keys.into_iter().flatten().collect(),
+        Err(problem) => {
+            context.violations.report(format!("locks can't be counted: {problem}"));
+            Vec::new()
         }
     }
-    newest.into_values().flat_map(|(_, _, keys)| keys).collect()
 }
 
 /// The ranges tile the key space, and meta says so, a while after the last fault.
@@ -43,7 +35,10 @@ pub async fn check_ranges(context: &Context) {
     let mut problem = None;
     for _ in 0..ATTEMPTS {
         // Again each time: replicas are still being added and moved.
-        problem = match newest_ranges(context) {
+        problem = match Survey::take(&context.cluster)
+            .and_then(Survey::complete)
+            .map(|survey| survey.descriptors())
+        {
             Err(problem) => Some(problem),
             Ok(ranges) => match tiling_problem(&ranges) {
                 None => meta_problem(context, ranges).await,
@@ -56,47 +51,6 @@ pub async fn check_ranges(context: &Context) {
         context.cluster.pause().await;
     }
     problem.into_iter().for_each(|problem| context.violations.report(problem));
-}
-
-/// The newest that any node knows of each range, in key order.
-fn newest_ranges(context: &Context) -> Result<Vec<RangeDescriptor>, String> {
-    let mut newest: BTreeMap<RangeId, RangeDescriptor> = BTreeMap::new();
-    for node in context.cluster.nodes() {
-        let found = node.with_running(|_, engine| ranges(engine));
-        let found = found.ok_or_else(|| format!("node {} is down", node.number()))?;
-        for range in found.map_err(|error| format!("ranges can't be read: {error}"))? {
-            let known = newest.entry(range.range_id).or_insert_with(|| range.clone());
-            if known.generation < range.generation {
-                *known = range;
-            }
-        }
-    }
-    let mut ranges: Vec<RangeDescriptor> = newest.into_values().collect();
-    ranges.sort_by(|one, other| one.span.start.cmp(&other.span.start));
-    Ok(ranges)
-}
-
-/// Of each range: generation, applied index, locked keys.
-fn stored_locks(engine: &MemoryEngine) -> basalt_storage::Result<Vec<(RangeId, u64, u64, Vec<Vec<u8>>)>> {
-    let set = RangeSet::load(engine)?;
-    let mut found = Vec::new();
-    for replica in set.all() {
-        let descriptor = replica.descriptor();
-        let mut keys = Vec::new();
-        let mut iter = engine.iter(Family::Lock, IterOptions::within(&descriptor.span))?;
-        iter.seek(&descriptor.span.start)?;
-        while iter.valid() {
-            keys.push(iter.key().to_vec());
-            iter.next()?;
-        }
-        found.push((replica.range_id, descriptor.generation, replica.applied().index, keys));
-    }
-    Ok(found)
-}
-
-fn ranges(engine: &MemoryEngine) -> Result<Vec<RangeDescriptor>, String> {
-    let set = RangeSet::load(engine).map_err(|error| error.to_string())?;
-    Ok(set.all().iter().map(|replica| (*replica.descriptor()).clone()).collect())
 }
 
 fn tiling_problem(ranges: &[RangeDescriptor]) -> Option<String> {

@@ -67,6 +67,10 @@ impl Context {
         self.rng.next_u64() % bound.max(1)
     }
 
+    pub fn coin(&self) -> bool {
+        self.rng.coin()
+    }
+
     pub fn one_in(&self, count: u64) -> bool {
         self.below(count) == 0
     }

@@ -204,6 +204,11 @@ impl SimDisk {
         self.state.lock().capacity = bytes;
     }
 
+    /// The files there are, in order.
+    pub fn paths(&self, choose: impl Fn(&str) -> bool) -> Vec<String> {
+        self.state.lock().names.keys().filter(|path| choose(path)).cloned().collect()
+    }
+
     /// Bytes that all files together take.
     pub fn used(&self) -> u64 {
         used(&self.state.lock().names)

@@ -3,23 +3,25 @@
 //! Everything that runs on the node, recovery and client sessions too, belongs to one group of tasks. A crash drops
 //! them all where they are, then takes from the disk what was not synced and from the engine what was not flushed.
 
+mod faults;
+
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use basalt_base::{Key, NodeId, StoreId};
 use basalt_env::{
-    BoxFuture, Rng,
-    sim::{SimDisk, SimExecutor, SimNetwork, SimNodeClock, Tear},
+    BoxFuture,
+    sim::{InjectedFault, SimDisk, SimExecutor, SimNetwork, SimNodeClock, Tear},
 };
 use basalt_kv::{Network, PeerConfig, Store};
 use basalt_kv_api::Directory;
 use basalt_raft::StoreIdent;
-use basalt_storage::{MemoryEngine, memory::Fault};
+use basalt_storage::MemoryEngine;
 use basalt_txn::TxnClient;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -59,6 +61,12 @@ struct State {
     was_full: bool,
     /// Faults are over.
     healed: bool,
+    /// A sync fails, or has failed.
+    failing: Option<InjectedFault>,
+    /// What the disk holds was damaged: the store may refuse to open.
+    damaged: bool,
+    /// It did.
+    refused: bool,
 }
 
 /// Cheap to clone.
@@ -73,7 +81,18 @@ pub struct Node {
     trace: Trace,
     violations: Violations,
     stalls: Arc<AtomicU64>,
+    /// Some fault that turns the node off and on is at it.
+    claimed: Arc<AtomicBool>,
     state: Arc<Mutex<State>>,
+}
+
+/// Nobody else turns the node off and on meanwhile.
+pub struct Claim(Arc<AtomicBool>);
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
 }
 
 impl Node {
@@ -99,6 +118,9 @@ impl Node {
             disk_full: false,
             was_full: false,
             healed: false,
+            failing: None,
+            damaged: false,
+            refused: false,
         };
         let clock = SimNodeClock::new(&executor);
         let state = Arc::new(Mutex::new(state));
@@ -113,6 +135,7 @@ impl Node {
             trace,
             violations,
             stalls,
+            claimed: Arc::default(),
             state,
         };
         node.slow_disk();
@@ -161,7 +184,11 @@ impl Node {
                 Ok(running) => {
                     let ranges = running.store.ranges().len();
                     node.trace.line(|| format!("node {} is up, {ranges} ranges", node.number));
+                    let store = Arc::clone(&running.store);
                     node.state.lock().running = Some(running);
+                    let cause = store.until_failed().await;
+                    drop(store);
+                    node.end(&cause);
                 }
                 Err(error) => node.start_again(&error),
             }
@@ -169,24 +196,34 @@ impl Node {
         spawner.spawn("boot", Box::pin(task));
     }
 
-    /// The process ends with an error; somebody starts it again.
+    /// The store has failed for good, and its process ends with it.
+    fn end(&self, cause: &str) {
+        self.trace.line(|| format!("node {} ends: {cause}", self.number));
+        self.start_later();
+    }
+
+    /// The process ends with an error; somebody starts it again, unless it says that what it has is damaged.
     fn start_again(&self, error: &basalt_kv_api::Error) {
         self.trace.line(|| format!("node {} does not start: {error}", self.number));
         let mut state = self.state.lock();
+        if state.damaged && matches!(error, basalt_kv_api::Error::Corruption(_)) {
+            state.refused = true;
+            return;
+        }
         let starved = state.disk_full
             && matches!(error, basalt_kv_api::Error::DiskFull | basalt_kv_api::Error::Unavailable(_));
-        if !starved && !state.was_full {
+        if !starved && !state.was_full && state.failing.as_ref().is_none_or(|fault| fault.bites() == 0) {
             self.violations.report(format!("the store of node {} does not open: {error}", self.number));
         }
-        let failed = state.group;
-        state.group += 1;
-        let group = state.group;
         drop(state);
+        self.start_later();
+    }
+
+    fn start_later(&self) {
+        let group = self.kill();
         let node = self.clone();
         let task = async move {
             node.pause().await;
-            node.network.disconnect(node.number);
-            node.executor.kill(failed);
             {
                 let mut state = node.state.lock();
                 if state.group != group {
@@ -200,6 +237,27 @@ impl Node {
             node.start();
         };
         self.executor.spawner(0).spawn("supervisor", Box::pin(task));
+    }
+
+    /// Ends the process where it is. Returns the group of the next one.
+    fn kill(&self) -> u64 {
+        let (killed, running) = {
+            let mut state = self.state.lock();
+            let killed = state.group;
+            state.group += 1;
+            let running = state.running.take();
+            if let Some(running) = &running {
+                state.commits += running.client.counts().commits;
+                state.tally.add(running);
+            }
+            (killed, running)
+        };
+        self.network.disconnect(self.number);
+        self.executor.kill(killed);
+        drop(running);
+        // Destructors may have started tasks.
+        self.executor.kill(killed);
+        killed + 1
     }
 
     pub async fn until_up(&self) {
@@ -244,25 +302,11 @@ impl Node {
 
     /// Cuts the power.
     pub fn crash(&self, context: &Context) {
-        let (group, running) = {
-            let mut state = self.state.lock();
-            let group = state.group;
-            state.group += 1;
-            state.was_full = state.disk_full;
-            state.crashes += 1;
-            let running = state.running.take();
-            if let Some(running) = &running {
-                state.commits += running.client.counts().commits;
-                state.tally.add(running);
-            }
-            (group, running)
-        };
-        self.network.disconnect(self.number);
-        self.executor.kill(group);
-        drop(running);
-        // Destructors may have started tasks.
-        self.executor.kill(group);
+        self.kill();
         let mut state = self.state.lock();
+        state.crashes += 1;
+        state.was_full = state.disk_full;
+        state.failing = None;
         let unflushed = state.engine.unflushed();
         let kept = context.below(unflushed + 1);
         state.engine = state.engine.crash(kept);
@@ -289,55 +333,6 @@ impl Node {
         self.executor.spawner(group).spawn("shutdown", Box::pin(task));
         let outcome = receiver.await;
         self.trace.line(|| format!("node {} shuts down: {outcome:?}", self.number));
-    }
-
-    pub fn set_disk_full(&self, full: bool) {
-        {
-            let mut state = self.state.lock();
-            state.disk_full = full;
-            state.was_full |= full;
-        }
-        self.apply_disk_full();
-    }
-
-    fn apply_disk_full(&self) {
-        let state = self.state.lock();
-        let used = state.disk.used();
-        state.disk.set_capacity(if state.disk_full { used } else { DISK_CAPACITY });
-        state.engine.set_fault(state.disk_full.then_some(Fault::DiskFull));
-    }
-
-    fn slow_disk(&self) {
-        if self.state.lock().healed {
-            return;
-        }
-        let (executor, parameters) = (self.executor.clone(), self.parameters.clone());
-        let stalls = Arc::clone(&self.stalls);
-        self.state.lock().disk.delay_syncs(move || {
-            let rng = executor.rng();
-            let most = u64::try_from(parameters.sync_delay_max.as_micros()).unwrap_or(0);
-            let mut delay = Duration::from_micros(rng.next_u64() % (most + 1));
-            if rng.next_u64() % parameters.stall_one_in == 0 {
-                delay = parameters.stall;
-                stalls.fetch_add(1, Ordering::Relaxed);
-            }
-            executor.sleep(delay)
-        });
-    }
-
-    /// Lifts all faults of the disk.
-    pub fn heal(&self) {
-        self.set_disk_full(false);
-        {
-            let mut state = self.state.lock();
-            state.healed = true;
-            state.disk.delay_syncs(|| Box::pin(async {}));
-        }
-        let (down, group) = {
-            let state = self.state.lock();
-            (state.running.is_none(), state.group)
-        };
-        self.trace.line(|| format!("node {} healed; down {down}, incarnation {group}", self.number));
     }
 
     /// Lets go of everything, at the end of a run.

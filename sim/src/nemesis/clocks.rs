@@ -1,0 +1,30 @@
+//! Wall clocks that are off.
+
+use std::time::Duration;
+
+use super::{Nemesis, weather::Kind};
+
+impl Nemesis {
+    pub(super) async fn jump_clock(&self, every: Duration) {
+        let parameters = &self.context.parameters;
+        while self.due(Kind::Clock, every).await {
+            if parameters.nodes > 1 {
+                // Within what clocks of different nodes may differ, unless the seed wants otherwise.
+                let most = u64::try_from(parameters.network.clock_offset.as_micros()).expect("short");
+                let micros = i64::try_from(self.context.below(2 * most + 1)).expect("short")
+                    - i64::try_from(most).expect("short");
+                let node = self.context.cluster.any();
+                self.context.trace.line(|| format!("clock of node {} is off by {micros} us", node.number()));
+                node.clock().set_offset(micros);
+                if parameters.network.clock_offset >= parameters.clock_offset_max {
+                    self.context.reached.count("clock beyond the bound");
+                }
+                continue;
+            }
+            // Backwards and forwards, beyond what the clock believes too.
+            let micros = i64::try_from(self.context.below(20_000_000)).expect("small") - 8_000_000;
+            self.context.trace.line(|| format!("wall clock jumps by {micros} us"));
+            self.executor.jump_wall(micros);
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Nodes that crash, stand still, are off for long, or never come back.
+
+use std::time::Duration;
+
+use super::{Nemesis, weather::Kind};
+use crate::{check::survey::Survey, node::Node};
+
+/// Scheduling steps between the moment a crash is due and the crash: so it hits any await point.
+const CRASH_STEPS_MAX: u64 = 400;
+const DOWN_MAX: Duration = Duration::from_millis(800);
+/// A node that stands still does so for less than this, mostly.
+const FROZEN_MAX: Duration = Duration::from_secs(12);
+
+impl Nemesis {
+    pub(super) async fn crash(&self, every: Duration) {
+        while self.due(Kind::Crash, every).await {
+            let node = self.context.cluster.any();
+            self.executor.steps(self.context.below(CRASH_STEPS_MAX)).await;
+            if self.is_stopped() {
+                return;
+            }
+            let Some(_claim) = node.claim() else { continue };
+            if self.context.one_in(6) {
+                node.shut_down().await;
+            }
+            node.crash(&self.context);
+            self.wait(DOWN_MAX / 2).await;
+            node.start();
+        }
+    }
+
+    /// A node is off for longer than the others wait before they replace its replicas.
+    pub(super) async fn turn_off(&self, every: Duration) {
+        while self.due(Kind::Outage, every).await {
+            let node = self.context.cluster.any();
+            let Some(_claim) = node.claim() else { continue };
+            node.crash(&self.context);
+            self.context.trace.line(|| format!("node {} is off", node.number()));
+            let dead_after = self.context.parameters.dead_after;
+            let extra = self.context.below(u64::try_from(dead_after.as_millis()).unwrap_or(1_000));
+            if self.rest(dead_after + Duration::from_millis(extra)).await {
+                self.context.reached.count("off until it counts as dead");
+            }
+            node.start();
+        }
+    }
+
+    pub(super) async fn freeze(&self, every: Duration) {
+        while self.due(Kind::Freeze, every).await {
+            let node = self.context.cluster.any();
+            let Some(_claim) = node.claim() else { continue };
+            node.freeze();
+            self.context.reached.count("frozen");
+            let most = if self.context.coin() { FROZEN_MAX } else { FROZEN_MAX / 8 };
+            self.wait(most / 2).await;
+            node.thaw();
+        }
+    }
+
+    /// An upgrade: every node stops cleanly and starts again, one after the other.
+    pub(super) async fn restart_all(&self, every: Duration) {
+        while self.due(Kind::Restart, every).await {
+            self.context.trace.line(|| "rolling restart".to_owned());
+            for node in self.context.cluster.nodes() {
+                let Some(_claim) = node.claim() else { continue };
+                node.shut_down().await;
+                node.crash(&self.context);
+                self.wait(DOWN_MAX / 2).await;
+                node.start();
+                node.until_up().await;
+                if !self.wait(Duration::from_secs(1)).await {
+                    return;
+                }
+            }
+            self.context.reached.count("rolling restart");
+        }
+    }
+
+    /// Nodes that the cluster does not begin with.
+    pub(super) async fn grow(&self, every: Duration) {
+        for _ in 0..self.context.parameters.nodes_later() {
+            if !self.wait(every).await {
+                return;
+            }
+            self.context.cluster.grow();
+            self.context.reached.count("joined later");
+        }
+    }
+
+    /// A node loses its disk, or damages it so that it must not start. Another one joins in its place, and the lost one
+    /// is taken from the directory when nobody needs it any more.
+    pub(super) async fn lose(&self, every: Duration) {
+        while self.due(Kind::Loss, every).await {
+            let node = self.context.cluster.any();
+            let Some(_claim) = node.claim() else { continue };
+            if !self.can_lose(&node) {
+                continue;
+            }
+            node.crash(&self.context);
+            if self.context.coin() && !self.is_damaged(&node).await {
+                continue;
+            }
+            self.context.cluster.lose(&node);
+            self.context.reached.count("disk lost");
+            self.wait(Duration::from_secs(5)).await;
+            self.context.cluster.grow();
+            while !self.is_replaced(&node) && self.rest(Duration::from_secs(2)).await {}
+            if !self.is_stopped() {
+                self.context.cluster.members().remove(node.number());
+                self.context.reached.count("lost node replaced");
+            }
+        }
+    }
+
+    /// Damages what the disk holds, and starts the node: it must find that out, and not start.
+    async fn is_damaged(&self, node: &Node) -> bool {
+        match node.damage(&self.context) {
+            Some(what) => {
+                self.context.trace.line(|| format!("disk of node {} is damaged: {what}", node.number()));
+                node.start();
+                node.until_up_or_refused().await;
+            }
+            None => node.start(),
+        }
+        let refused = node.is_refused();
+        if refused {
+            self.context.reached.count("damage found");
+        }
+        refused
+    }
+
+    fn is_replaced(&self, node: &Node) -> bool {
+        let survey = Survey::take(&self.context.cluster);
+        survey.is_ok_and(|survey| {
+            let named = |copy: &crate::check::survey::Copy| {
+                let descriptor = copy.replica.descriptor();
+                descriptor.replicas.iter().any(|place| place.node_id.0 == node.number())
+            };
+            survey.down.is_empty() && !survey.newest().any(named)
+        })
+    }
+}

@@ -1,0 +1,121 @@
+//! What befalls a node while it runs, and what its disk does.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use basalt_env::{
+    Rng,
+    sim::{DiskFault, InjectedFault, Operation},
+};
+use basalt_storage::memory::Fault;
+
+use super::{Claim, DISK_CAPACITY, Node};
+use crate::workload::Context;
+
+impl Node {
+    /// For a fault that turns the node off and on; `None` while there is another one.
+    pub fn claim(&self) -> Option<Claim> {
+        let taken = self.claimed.swap(true, Ordering::Relaxed);
+        (!taken).then(|| Claim(self.claimed.clone()))
+    }
+
+    /// Neither runs nor receives, but does not know it.
+    pub fn freeze(&self) {
+        self.trace.line(|| format!("node {} stands still", self.number));
+        self.network.freeze(self.number);
+        self.executor.pause(self.state.lock().group);
+    }
+
+    pub fn thaw(&self) {
+        self.trace.line(|| format!("node {} goes on", self.number));
+        self.executor.resume(self.state.lock().group);
+        self.network.thaw(self.number);
+    }
+
+    /// The next sync fails. The handle says whether one has.
+    pub fn fail_sync(&self) -> InjectedFault {
+        let mut state = self.state.lock();
+        let fault = state.disk.inject(DiskFault::error(Operation::Sync).times(1));
+        state.failing = Some(fault.clone());
+        fault
+    }
+
+    /// Damages the log at rest, where it is certainly needed: not its last segment, of which the end may be a write that
+    /// a crash has torn. Says what it did, if there was anything.
+    pub fn damage(&self, context: &Context) -> Option<String> {
+        let mut state = self.state.lock();
+        let segments = state.disk.paths(|path| path.ends_with(".seg"));
+        let (_, sealed) = segments.split_last()?;
+        let chosen = |path: &str| sealed.iter().any(|sealed| sealed == path);
+        let (what, place) = if context.coin() {
+            ("a bit flipped", state.disk.flip_bit(&context.rng, chosen)?)
+        } else {
+            ("cut off", state.disk.truncate(&context.rng, chosen)?)
+        };
+        state.damaged = true;
+        Some(format!("{} {what} at {}", place.0, place.1))
+    }
+
+    /// Whether the store has said that what it has is damaged.
+    pub fn is_refused(&self) -> bool {
+        self.state.lock().refused
+    }
+
+    pub async fn until_up_or_refused(&self) {
+        while !self.is_refused() && self.state.lock().running.is_none() {
+            self.pause().await;
+        }
+    }
+
+    pub fn set_disk_full(&self, full: bool) {
+        {
+            let mut state = self.state.lock();
+            state.disk_full = full;
+            state.was_full |= full;
+        }
+        self.apply_disk_full();
+    }
+
+    pub(super) fn apply_disk_full(&self) {
+        let state = self.state.lock();
+        let used = state.disk.used();
+        state.disk.set_capacity(if state.disk_full { used } else { DISK_CAPACITY });
+        state.engine.set_fault(state.disk_full.then_some(Fault::DiskFull));
+    }
+
+    pub(super) fn slow_disk(&self) {
+        if self.state.lock().healed {
+            return;
+        }
+        let (executor, parameters) = (self.executor.clone(), self.parameters.clone());
+        let stalls = Arc::clone(&self.stalls);
+        self.state.lock().disk.delay_syncs(move || {
+            let rng = executor.rng();
+            let most = u64::try_from(parameters.sync_delay_max.as_micros()).unwrap_or(0);
+            let mut delay = Duration::from_micros(rng.next_u64() % (most + 1));
+            if rng.next_u64() % parameters.stall_one_in == 0 {
+                delay = parameters.stall;
+                stalls.fetch_add(1, Ordering::Relaxed);
+            }
+            executor.sleep(delay)
+        });
+    }
+
+    /// Lifts all faults of the disk.
+    pub fn heal(&self) {
+        self.set_disk_full(false);
+        {
+            let mut state = self.state.lock();
+            state.healed = true;
+            state.disk.lift_faults();
+            state.disk.delay_syncs(|| Box::pin(async {}));
+        }
+        let (down, group) = {
+            let state = self.state.lock();
+            (state.running.is_none(), state.group)
+        };
+        self.trace.line(|| format!("node {} healed; down {down}, incarnation {group}", self.number));
+    }
+}
