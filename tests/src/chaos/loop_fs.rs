@@ -11,6 +11,9 @@ use super::Outcome;
 
 /// `_IOR('X', 125, __u32)`.
 const FS_IOC_SHUTDOWN: libc::c_ulong = 0x8004_587d;
+/// `_IOWR('X', 119, int)` and the one after it.
+const FIFREEZE: libc::c_ulong = 0xc004_5877;
+const FITHAW: libc::c_ulong = 0xc004_5878;
 /// Leaves the journal as it is: what was not synced is lost, as it is with the power.
 const NO_LOG_FLUSH: u32 = 2;
 
@@ -52,6 +55,25 @@ impl LoopFs {
         Ok(())
     }
 
+    /// Writes and syncs wait from here on.
+    pub fn freeze(&self) -> Outcome {
+        self.call("FIFREEZE", FIFREEZE)
+    }
+
+    /// They go on.
+    pub fn thaw(&self) -> Outcome {
+        self.call("FITHAW", FITHAW)
+    }
+
+    fn call(&self, name: &str, request: libc::c_ulong) -> Outcome {
+        let root = File::open(&self.mounted_at)?;
+        // SAFETY: the descriptor is open, and the kernel looks at no argument.
+        if unsafe { libc::ioctl(root.as_raw_fd(), request as _, 0) } != 0 {
+            return Err(format!("{name}: {}", std::io::Error::last_os_error()).into());
+        }
+        Ok(())
+    }
+
     /// After the power cut, with no program left on it.
     pub fn remount(&self) -> Outcome {
         run(Command::new("umount").arg(&self.mounted_at))?;
@@ -73,6 +95,8 @@ impl LoopFs {
 
 impl Drop for LoopFs {
     fn drop(&mut self) {
+        // A frozen one could not be unmounted; one that is not frozen says so.
+        let _not_frozen = self.thaw();
         if let Err(error) = run(Command::new("umount").arg("-l").arg(&self.mounted_at)) {
             eprintln!("{}: {error}", self.mounted_at.display());
         }

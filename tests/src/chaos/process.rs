@@ -178,10 +178,7 @@ impl Node {
 
     /// Processor time used so far.
     pub fn processor_time(&self) -> Outcome<Duration> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.id()))?;
-        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
-        let ticks = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
-        Ok(Duration::from_millis(ticks * 10))
+        processor_time(self.id())
     }
 }
 
@@ -190,6 +187,14 @@ impl Drop for Node {
         let _gone_already = self.child.kill();
         let _reaped = self.child.wait();
     }
+}
+
+/// Processor time that a process has used so far.
+pub fn processor_time(process: u32) -> Outcome<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
+    let ticks = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
+    Ok(Duration::from_millis(ticks * 10))
 }
 
 pub fn url(port: u16) -> String {
