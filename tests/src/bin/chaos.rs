@@ -1,13 +1,16 @@
-//! `basalt-chaos SCENARIO --binary PATH [--flag value]...`: faults on a real node, judged from outside.
+//! `basalt-chaos SCENARIO --binary PATH [--flag value]...`: faults on real nodes, judged from outside.
 
 use std::process::ExitCode;
 
-use basalt_tests::chaos::{
-    Outcome, clients,
-    crash::{self, Crash},
-    damage, disk_full,
-    options::Options,
-    order, volume,
+use basalt_tests::{
+    chaos::{
+        Outcome, clients,
+        crash::{self, Crash},
+        damage, disk_full,
+        options::Options,
+        order, volume,
+    },
+    cluster::campaign::campaign,
 };
 
 const SCENARIOS: &str = "scenarios:
@@ -18,6 +21,8 @@ const SCENARIOS: &str = "scenarios:
   damage     flipped bytes, two processes on one store
   clients    garbage, vanished clients, many connections [--connections 250]
   volume     many rows under a memory cap, root [--rows 1000000 --memory-mib 1024]
+  cluster    faults on clusters under checked workloads
+             [--minutes 10 --nodes 3 --nemesis all --workload all --seconds 60 --clients 8 --hold 6 --first 0]
 everywhere: --binary PATH (or BASALT_BINARY), --folder PATH";
 
 #[tokio::main]
@@ -44,6 +49,7 @@ async fn run() -> Outcome {
         "damage" => damage::run(&options).await,
         "clients" => clients::run(&options).await,
         "volume" => volume::run(&options).await,
+        "cluster" => campaign(&options).await,
         other => Err(format!("no scenario {other}\n{SCENARIOS}").into()),
     }
 }

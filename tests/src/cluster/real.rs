@@ -54,6 +54,7 @@ pub struct RealCluster {
     pub switch: Switch,
     pub disks: Vec<LoopFs>,
     folder: PathBuf,
+    known_ids: Vec<Option<i64>>,
 }
 
 impl RealCluster {
@@ -89,7 +90,7 @@ impl RealCluster {
                 flags: plan.flags.clone(),
             }));
         }
-        Ok(Self { members, switch, disks, folder: plan.folder.clone() })
+        Ok(Self { members, switch, disks, folder: plan.folder.clone(), known_ids: Vec::new() })
     }
 
     pub fn len(&self) -> usize {
@@ -150,7 +151,17 @@ impl RealCluster {
         Ok(())
     }
 
-    /// The place of the node whose id the store gave.
+    /// Asks for the ids while all nodes answer, for the time when some do not.
+    pub async fn learn_ids(&mut self) -> Outcome {
+        self.known_ids = self.ids().await?.into_iter().map(Some).collect();
+        Ok(())
+    }
+
+    pub fn known_ids(&self) -> &[Option<i64>] {
+        &self.known_ids
+    }
+
+    /// The id of each node, by its place here.
     pub async fn ids(&self) -> Outcome<Vec<i64>> {
         let mut ids = Vec::new();
         for member in &self.members {

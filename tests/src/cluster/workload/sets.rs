@@ -1,0 +1,136 @@
+//! Rows that are inserted once, perhaps deleted once, and scanned; with an index that must say the same.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Mutex,
+};
+
+use basalt_sim::check::history::Operation;
+use tokio_postgres::{Client, Error};
+
+use super::{number, one_in, rotation::Rotation, widen};
+use crate::{
+    chaos::Outcome,
+    cluster::{attempt::Attempt, recorder::Recorder, status::rows},
+};
+
+const SLOTS: u64 = 4;
+/// Rows of one set.
+const ROOM: u64 = 1_000;
+const TAGS: u64 = 7;
+
+pub struct Sets {
+    keys: Rotation,
+    /// By set, the rows that were tried to insert, and those of them that nobody has tried to delete.
+    used: Mutex<BTreeMap<u64, (u64, Vec<u64>)>>,
+}
+
+impl Default for Sets {
+    fn default() -> Self {
+        Self { keys: Rotation::new(SLOTS, 150), used: Mutex::default() }
+    }
+}
+
+pub async fn create(client: &Client) -> Outcome {
+    client
+        .batch_execute(
+            "create table elements (id int8 primary key, tag int8, value int8, pad text);
+             create index elements_tag on elements (tag)",
+        )
+        .await?;
+    widen(client, "elements", SLOTS).await
+}
+
+impl Sets {
+    pub async fn step(&self, attempt: &mut Attempt<'_>, recorder: &Recorder) -> Result<(), Error> {
+        match fastrand::u32(0..10) {
+            0..=4 => {
+                let insert = self.insert(attempt, recorder, 1);
+                attempt.alone(&insert).await.map(|_| ())
+            }
+            5 | 6 => {
+                attempt.begin().await?;
+                for _ in 0..2 {
+                    let insert = self.insert(attempt, recorder, 2);
+                    attempt.query(&insert).await?;
+                }
+                if one_in(10) { attempt.roll_back().await } else { attempt.commit().await }
+            }
+            7 => {
+                let Some(delete) = self.delete(attempt) else { return Ok(()) };
+                attempt.alone(&delete).await.map(|_| ())
+            }
+            _ => self.scan(attempt, self.keys.key()).await.map(|_| ()),
+        }
+    }
+
+    fn insert(&self, attempt: &mut Attempt<'_>, recorder: &Recorder, count: u64) -> String {
+        let set = self.keys.key();
+        let mut used = self.used.lock().expect("nobody panics with it");
+        let (next, alive) = used.entry(set).or_default();
+        let mut values = Vec::new();
+        for _ in 0..count {
+            let (key, value) = (*next, recorder.event());
+            *next += 1;
+            alive.push(key);
+            attempt.did(Operation::Insert { set, key, value });
+            values.push(format!("({}, {}, {value}, null)", self.row(set, key), value % TAGS));
+        }
+        format!("insert into elements values {}", values.join(", "))
+    }
+
+    fn delete(&self, attempt: &mut Attempt<'_>) -> Option<String> {
+        let set = self.keys.key();
+        let mut used = self.used.lock().expect("nobody panics with it");
+        let (_, alive) = used.get_mut(&set)?;
+        if alive.is_empty() {
+            return None;
+        }
+        let key = alive.swap_remove(fastrand::usize(0..alive.len()));
+        attempt.did(Operation::Delete { set, key });
+        Some(format!("delete from elements where id = {}", self.row(set, key)))
+    }
+
+    fn row(&self, set: u64, key: u64) -> u64 {
+        self.keys.row(set, ROOM) + key
+    }
+
+    async fn scan(&self, attempt: &mut Attempt<'_>, set: u64) -> Result<Vec<(u64, u64)>, Error> {
+        let from = self.row(set, 0);
+        let query = format!("select id, value from elements where id >= {from} and id < {}", from + ROOM);
+        let found = attempt.query(&query).await?;
+        let rows = found.iter().filter_map(|row| Some((number(row[0].as_ref())?, number(row[1].as_ref())?)));
+        let rows: Vec<(u64, u64)> = rows.map(|(id, value)| (id - from, value)).collect();
+        attempt.did(Operation::Scan { set, rows: rows.clone() });
+        Ok(rows)
+    }
+
+    pub async fn read_all(&self, attempt: &mut Attempt<'_>) -> Result<String, Error> {
+        let mut found = Vec::new();
+        for set in self.keys.keys() {
+            found.push(self.scan(attempt, set).await?);
+        }
+        Ok(format!("{found:?}"))
+    }
+}
+
+/// The index says what the table says.
+pub async fn contradictions(client: &Client) -> Outcome<Vec<String>> {
+    let mut by_tag: BTreeMap<u64, BTreeSet<u64>> = BTreeMap::new();
+    for row in rows(client, "select tag, id from elements where pad is null").await? {
+        if let (Some(tag), Some(id)) = (number(row[0].as_ref()), number(row[1].as_ref())) {
+            by_tag.entry(tag).or_default().insert(id);
+        }
+    }
+    let mut found = Vec::new();
+    for tag in 0..TAGS {
+        let indexed = rows(client, &format!("select id from elements where tag = {tag}")).await?;
+        let indexed: BTreeSet<u64> = indexed.iter().filter_map(|row| number(row[0].as_ref())).collect();
+        let expected = by_tag.remove(&tag).unwrap_or_default();
+        if indexed != expected {
+            let differing: Vec<_> = indexed.symmetric_difference(&expected).take(5).collect();
+            found.push(format!("index and table differ for tag {tag}: {differing:?}"));
+        }
+    }
+    Ok(found)
+}
