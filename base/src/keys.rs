@@ -17,7 +17,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::{RangeId, TxnId, codec};
+use crate::{NodeId, RangeId, TxnId, codec};
 
 /// A key or a bound of the key space.
 pub type Key = Bytes;
@@ -131,6 +131,43 @@ pub fn node_id_counter() -> Key {
     Bytes::from_static(&[SYSTEM_PREFIX, b'#', b'n'])
 }
 
+/// `05 ‖ j ‖ joiner`: the id that was given to a node that asked for one under this number.
+pub fn joiner_key(joiner: u128) -> Key {
+    let mut key = BytesMut::with_capacity(18);
+    key.put_slice(&[SYSTEM_PREFIX, b'j']);
+    key.put_u128(joiner);
+    key.freeze()
+}
+
+/// `05 ‖ n ‖ node id ‖ d`: whether the node is to give up its replicas.
+pub fn node_leaving_key(node_id: NodeId) -> Key {
+    node_key(node_id, b'd')
+}
+
+/// `05 ‖ n ‖ node id ‖ r`: there if the node was taken out of the cluster, which is for ever.
+pub fn node_removed_key(node_id: NodeId) -> Key {
+    node_key(node_id, b'r')
+}
+
+/// What is kept of all nodes. The letter is lower case: the capital ones belong to the catalog of SQL.
+pub fn nodes_span() -> Span {
+    Span::prefix(Bytes::from_static(&[SYSTEM_PREFIX, b'n']))
+}
+
+/// The node and the suffix of a key in [`nodes_span`].
+pub fn decode_node_key(key: &[u8]) -> Option<(NodeId, u8)> {
+    let (id, suffix) = key.strip_prefix(&[SYSTEM_PREFIX, b'n'])?.split_last_chunk::<1>()?;
+    Some((NodeId(u64::from_be_bytes(id.try_into().ok()?)), suffix[0]))
+}
+
+fn node_key(node_id: NodeId, suffix: u8) -> Key {
+    let mut key = BytesMut::with_capacity(11);
+    key.put_slice(&[SYSTEM_PREFIX, b'n']);
+    key.put_u64(node_id.0);
+    key.put_u8(suffix);
+    key.freeze()
+}
+
 fn range_local_prefix(user_key: &[u8]) -> BytesMut {
     let mut key = BytesMut::with_capacity(user_key.len() + 20);
     key.put_u8(RANGE_LOCAL_PREFIX);
@@ -147,6 +184,18 @@ mod tests {
         assert_eq!(prefix_end(b"a"), Bytes::from_static(b"b"));
         assert_eq!(prefix_end(&[0x61, 0xff, 0xff]), Bytes::from_static(b"b"));
         assert_eq!(prefix_end(&[0xff]), KEY_MAX);
+    }
+
+    #[test]
+    fn keys_of_nodes_are_told_apart() {
+        for (key, suffix) in [(node_leaving_key(NodeId(7)), b'd'), (node_removed_key(NodeId(7)), b'r')] {
+            assert!(nodes_span().contains(&key));
+            assert_eq!(decode_node_key(&key), Some((NodeId(7), suffix)));
+        }
+        for wrong in [&[][..], &[SYSTEM_PREFIX, b'n'], &joiner_key(7), &node_id_counter()] {
+            assert_eq!(decode_node_key(wrong), None);
+        }
+        assert!(!nodes_span().contains(&joiner_key(u128::MAX)) && !nodes_span().contains(&node_id_counter()));
     }
 
     #[test]

@@ -14,8 +14,8 @@ use parking_lot::RwLock;
 use tokio::sync::oneshot;
 
 use crate::{
-    Envelope, Error, GroupDescriptor, MembershipChange, Outcome, Progress, RaftCounts, Result, Status,
-    StoreIdent,
+    Envelope, Error, GroupDescriptor, Membership, MembershipChange, Outcome, Progress, RaftCounts, Result,
+    Status, StoreIdent,
     counts::Counters,
     inbox::{self, Answer, Control, Inbox, Proposal},
 };
@@ -74,7 +74,7 @@ impl Future for ProposalFuture {
 impl RaftHandle {
     /// Proposes `command` (not empty). It is queued before this returns, in call order; the future need not be polled.
     pub fn propose(&self, range_id: RangeId, command: Bytes) -> ProposalFuture {
-        self.enqueue(range_id, command, Vec::new())
+        self.enqueue(range_id, command, Vec::new(), None)
     }
 
     /// Proposes commands of different groups that take effect together or not at all, whatever happens to the store:
@@ -86,7 +86,7 @@ impl RaftHandle {
         let bytes: usize = commands.iter().map(|(_, command)| command.len()).sum();
         for (range_id, command) in commands {
             let (reply, answer) = oneshot::channel();
-            proposals.push(Proposal { range_id, command, changes: Vec::new(), reply });
+            proposals.push(Proposal { range_id, command, changes: Vec::new(), from: None, reply });
             futures.push(ProposalFuture::new(answer));
         }
         if bytes > self.shared.command_bytes_max {
@@ -113,10 +113,29 @@ impl RaftHandle {
                 .send(Answer::Done(Err(Error::Invalid("a change of membership without changes".to_owned()))));
             return ProposalFuture::new(answer);
         }
-        self.enqueue(range_id, command, changes)
+        self.enqueue(range_id, command, changes, None)
     }
 
-    fn enqueue(&self, range_id: RangeId, command: Bytes, changes: Vec<MembershipChange>) -> ProposalFuture {
+    /// As [`RaftHandle::change_membership`], but refused ([`Error::Unavailable`]) unless the members are `from` still: an
+    /// earlier change, given up by whoever waited for it, may have happened meanwhile. Since changes happen one after the
+    /// other, none comes between either.
+    pub fn change_membership_from(
+        &self,
+        range_id: RangeId,
+        from: Membership,
+        changes: Vec<MembershipChange>,
+        command: Bytes,
+    ) -> ProposalFuture {
+        self.enqueue(range_id, command, changes, Some(from))
+    }
+
+    fn enqueue(
+        &self,
+        range_id: RangeId,
+        command: Bytes,
+        changes: Vec<MembershipChange>,
+        from: Option<Membership>,
+    ) -> ProposalFuture {
         let (reply, answer) = oneshot::channel();
         if command.len() > self.shared.command_bytes_max {
             let _ = reply.send(Answer::Done(Err(Error::Invalid(format!(
@@ -125,7 +144,7 @@ impl RaftHandle {
                 self.shared.command_bytes_max
             )))));
         } else {
-            self.shared.inbox.propose(Proposal { range_id, command, changes, reply });
+            self.shared.inbox.propose(Proposal { range_id, command, changes, from, reply });
         }
         ProposalFuture::new(answer)
     }

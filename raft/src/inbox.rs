@@ -10,7 +10,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
-use crate::{Envelope, Error, GroupDescriptor, MembershipChange, Options, Result};
+use crate::{Envelope, Error, GroupDescriptor, Membership, MembershipChange, Options, Result};
 
 /// What a successful proposal gives: the state machine's outcome.
 pub type Outcome = Box<dyn Any + Send>;
@@ -32,6 +32,8 @@ pub(crate) struct Proposal {
     pub command: Bytes,
     /// Empty for an ordinary command.
     pub changes: Vec<MembershipChange>,
+    /// Who the members must be for the changes to be made.
+    pub from: Option<Membership>,
     pub reply: oneshot::Sender<Answer>,
 }
 

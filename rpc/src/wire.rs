@@ -202,6 +202,10 @@ impl Directory for Wire {
     fn has_peers(&self) -> bool {
         self.core.nodes.has_peers()
     }
+
+    fn set_draining(&self, draining: bool) {
+        Wire::set_draining(self, draining);
+    }
 }
 
 /// The other end of this node's connections to `node`; made when it is known and not yet there.

@@ -69,7 +69,7 @@ impl Cluster {
             number,
             self.executor.clone(),
             self.network.clone(),
-            Arc::new(self.members.clone()),
+            Arc::new(self.members.seen_by(number)),
             Arc::clone(&self.parameters),
             self.trace.clone(),
             self.violations.clone(),

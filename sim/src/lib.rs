@@ -21,6 +21,9 @@ pub mod trace;
 mod violation;
 pub mod workload;
 
+#[cfg(test)]
+mod tests;
+
 pub use cost::{Cost, Shape, cost};
 pub use parameters::{Long, Mix, Parameters};
 pub use planted::{PLANTED_SEEDS_MAX, find_planted, nodes_for};

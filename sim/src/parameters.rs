@@ -95,6 +95,9 @@ pub struct NetworkFaults {
     /// How far each clock may be off.
     pub clock_offset: Duration,
     pub lease_transfer_every: Option<Duration>,
+    /// Mean time between drains of a node, and between decommissionings that are taken back.
+    pub drain_every: Option<Duration>,
+    pub decommission_every: Option<Duration>,
 }
 
 impl Parameters {
@@ -243,6 +246,8 @@ impl Parameters {
             partition_for: Duration::from_millis(between(200, 8_000)),
             clock_offset: Duration::from_millis(pick(&[0, 20, 90])),
             lease_transfer_every: sometimes(4, 500, 5_000),
+            drain_every: sometimes(2, 2_000, 20_000),
+            decommission_every: sometimes(2, 2_000, 20_000),
         };
     }
 }

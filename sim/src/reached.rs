@@ -34,7 +34,7 @@ impl Reached {
 
     /// What befalls clusters, besides [`Tally::WORK`], which is what they do. Not yet joint configurations: nobody asks for
     /// several changes of a membership at once.
-    const CLUSTER: [&'static str; 12] = [
+    const CLUSTER: [&'static str; 15] = [
         "partition: one node alone",
         "partition: two halves",
         "partition: everybody sees another majority",
@@ -47,6 +47,9 @@ impl Reached {
         "message dropped",
         "message duplicated",
         "message slow",
+        "node drained",
+        "node drained in part",
+        "node decommissioned",
     ];
 
     /// What befalls them in long runs only.

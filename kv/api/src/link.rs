@@ -60,6 +60,9 @@ pub trait Directory: Send + Sync + 'static {
     fn has_peers(&self) -> bool {
         self.nodes().len() > 1
     }
+
+    /// Tells the others whether this node is about to stop. A node without peers has nobody to tell.
+    fn set_draining(&self, _draining: bool) {}
 }
 
 /// What other nodes must know of a node to choose it.
@@ -68,7 +71,7 @@ pub struct NodeInfo {
     pub node_id: NodeId,
     /// Where it stands, the widest tier first: `[("region", "eu"), ("zone", "a")]`.
     pub locality: Vec<(String, String)>,
-    /// It takes no new replicas and gives up its leases: it is about to stop or to leave.
+    /// It takes no new replicas and gives up its leases: it is about to stop.
     pub draining: bool,
 }
 

@@ -31,6 +31,8 @@ pub enum PeerRequest {
     Find { key: Key, before: bool },
     /// A message of Raft with a copy of a range.
     Snapshot(Bytes),
+    /// Something was decided about a node.
+    NodesChanged,
 }
 
 impl PeerRequest {
@@ -51,6 +53,7 @@ impl PeerRequest {
                 out.put_u8(3);
                 put_bytes(&mut out, bytes);
             }
+            Self::NodesChanged => out.put_u8(4),
         }
         out.freeze()
     }
@@ -61,6 +64,7 @@ impl PeerRequest {
             1 => Self::Batch { range_id: RangeId(input.u64()?), batch: input.bytes()? },
             2 => Self::Find { key: input.bytes()?, before: input.u8()? != 0 },
             3 => Self::Snapshot(input.bytes()?),
+            4 => Self::NodesChanged,
             _ => return Err(input.error()),
         };
         input.end()?;
@@ -127,6 +131,12 @@ impl Store {
                 let hints = self.find_here(aim, false).into_iter().collect();
                 PeerReply { hints, result: Ok(BatchResponse::default()) }
             }
+            PeerRequest::NodesChanged => {
+                if let Err(error) = self.reload_node_states().await {
+                    tracing::debug!(%error, "what was decided about nodes is read later");
+                }
+                PeerReply { hints: Vec::new(), result: Ok(BatchResponse::default()) }
+            }
             PeerRequest::Snapshot(_) => return Bytes::new(),
         };
         reply.encode()
@@ -173,6 +183,7 @@ mod tests {
             PeerRequest::Find { key: Key::from_static(b"k"), before: true },
             PeerRequest::Batch { range_id: RangeId(7), batch: Bytes::from_static(b"batch") },
             PeerRequest::Snapshot(Bytes::from_static(b"copy")),
+            PeerRequest::NodesChanged,
         ];
         for request in requests {
             let bytes = request.encode();

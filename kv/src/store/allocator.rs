@@ -1,7 +1,10 @@
-//! Which replica a range should gain or lose next: a pure function of what is known.
+//! Which replicas a range should gain or lose next: a pure function of what is known.
 //!
-//! One step at a time, and never one that leaves fewer live voters: new members come in as learners, are filled, and only
-//! then get a vote, in one joint change with the removal of whom they replace.
+//! Never a step that leaves fewer live voters: new members come in as learners, are filled, and only then get their votes,
+//! all at once, in one joint change with the removal of whom they replace. So a range has an odd number of voters before and
+//! after: growing from one to three it never has two, who would tolerate less than one.
+//!
+//! The range's leader never removes itself. Whose node is leaving hands the range over first ([`super::drain`]).
 
 use basalt_base::{NodeId, ReplicaId};
 use basalt_raft::{LogIndex, Membership};
@@ -26,8 +29,10 @@ pub enum Health {
     Silent,
     /// It has not answered for so long that its replicas are replaced.
     Dead,
-    /// It is about to leave: its replicas move elsewhere.
+    /// It is about to stop, and will come back: it gets nothing, and keeps what it has.
     Draining,
+    /// It is being decommissioned: its replicas move elsewhere.
+    Leaving,
 }
 
 /// A learner's or voter's place in the log.
@@ -40,16 +45,18 @@ pub struct Reached {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     AddLearner(NodeId),
-    /// Gives a learner its vote, and takes that of another member.
+    /// Gives learners their votes, and takes those of other members.
     Promote {
-        learner: ReplicaId,
-        instead_of: Option<ReplicaId>,
+        learners: Vec<ReplicaId>,
+        instead_of: Vec<ReplicaId>,
     },
-    Remove(ReplicaId),
+    Remove(Vec<ReplicaId>),
 }
 
 /// Entries by which a learner may lag and still be promoted.
 const LAG_MAX: u64 = 64;
+/// As many replicas as a decommissioning leaves, if there were as many nodes before: with fewer nodes the last ones stay.
+const REPLICAS_KEPT: usize = 3;
 
 /// The next step for a range whose leader is on `me`, if one is due.
 pub fn next_step(
@@ -69,48 +76,85 @@ pub fn next_step(
         // A node that is not in the directory any more has left.
         Some(nodes.iter().find(|node| node.node_id == node_id).map_or(Health::Dead, |node| node.health))
     };
-    let is_leaving =
-        |replica: &ReplicaId| matches!(health(*replica), None | Some(Health::Dead | Health::Draining));
+    let goes = |replica: &ReplicaId| matches!(health(*replica), None | Some(Health::Dead | Health::Leaving));
     let own = descriptor.replica_on(me);
-    let leaving = membership.voters.iter().copied().filter(|voter| Some(*voter) != own).find(is_leaving);
-    // The dead count until they are removed from the cluster: that others have died is no reason to give up replicas.
-    let usable = nodes.iter().filter(|node| node.health != Health::Draining).count();
-    let target = odd(wanted.min(usable));
-    // One at a time: the next is added when this one has its vote or is gone.
-    if let Some(learner) = membership.learners.first() {
-        return match health(*learner) {
-            Some(Health::Live) => {
-                let matched = reached.iter().find(|reached| reached.replica_id == *learner)?.matched;
-                if matched == 0 || matched + LAG_MAX < last_index {
-                    // It is being filled.
-                    return None;
-                }
-                let instead_of = leaving.filter(|_| membership.voters.len() + 1 > target);
-                Some(Step::Promote { learner: *learner, instead_of })
-            }
-            Some(Health::Silent) => None,
-            _ => Some(Step::Remove(*learner)),
-        };
+    let voters = &membership.voters;
+    let leaving: Vec<ReplicaId> =
+        voters.iter().copied().filter(|voter| Some(*voter) != own).filter(goes).collect();
+    let target = target(nodes, wanted);
+    if let Some(useless) = membership.learners.iter().find(|learner| goes(learner)) {
+        return Some(Step::Remove(vec![*useless]));
     }
-    let is_short = membership.voters.len() < target || leaving.is_some();
-    if is_short && let Some(node) = best(descriptor, nodes) {
+    let mut needed = (target + leaving.len()).saturating_sub(voters.len());
+    let own_goes = own.as_ref().is_some_and(goes);
+    if own_goes && leaving.len() + 1 >= voters.len() {
+        // There is nobody yet to hand over to.
+        needed = needed.max(1);
+    }
+    if membership.learners.len() < needed
+        && let Some(node) = best(descriptor, nodes)
+    {
         return Some(Step::AddLearner(node));
     }
-    if membership.voters.len() > target {
-        // One that is of no use goes first, then the one in the best company; the leader stays.
-        let least_useful =
-            membership.voters.iter().copied().filter(|voter| Some(*voter) != own).max_by_key(|voter| {
-                let node_id = descriptor.node_of(*voter);
-                let node = nodes.iter().find(|node| Some(node.node_id) == node_id);
-                (
-                    is_leaving(voter),
-                    health(*voter) == Some(Health::Silent),
-                    node.map_or(0, |node| node.replicas),
-                )
-            });
-        return least_useful.map(Step::Remove);
+    let is_filled = |learner: &ReplicaId| {
+        let matched = reached.iter().find(|reached| reached.replica_id == *learner).map(|at| at.matched);
+        health(*learner) == Some(Health::Live)
+            && matched.is_some_and(|matched| matched > 0 && matched + LAG_MAX >= last_index)
+    };
+    let excess = |count: usize| if own_goes { 0 } else { count.saturating_sub(target) };
+    let removable = || least_useful_first(descriptor, membership, nodes, own, &goes);
+    if !membership.learners.is_empty() {
+        let filled: Vec<ReplicaId> = membership.learners.iter().copied().filter(is_filled).collect();
+        // One that is ready to replace a member does not wait for the others.
+        if filled.is_empty() || filled.len() < membership.learners.len() && leaving.is_empty() {
+            return None;
+        }
+        let instead_of: Vec<ReplicaId> =
+            removable().into_iter().take(excess(voters.len() + filled.len())).collect();
+        let after = voters.len() + filled.len() - instead_of.len();
+        // An even number is no better than one less, unless it is on the way to a smaller one.
+        let is_better = after % 2 == 1 || after < voters.len() || own_goes;
+        return is_better.then_some(Step::Promote { learners: filled, instead_of });
     }
-    None
+    let surplus: Vec<ReplicaId> = removable().into_iter().take(excess(voters.len())).collect();
+    (!surplus.is_empty()).then_some(Step::Remove(surplus))
+}
+
+/// How many voters a range should have.
+///
+/// The dead count until they are removed from the cluster: that others have died is no reason to give up replicas. Those who
+/// leave do not, but for the last three: with two nodes left there would be one replica.
+fn target(nodes: &[Candidate], wanted: usize) -> usize {
+    let staying = nodes.iter().filter(|node| node.health != Health::Leaving).count();
+    odd(wanted.min(staying)).max(odd(wanted.min(nodes.len())).min(REPLICAS_KEPT))
+}
+
+/// Voters but the leader's: those of no use first, then those in the best company.
+fn least_useful_first(
+    descriptor: &RangeDescriptor,
+    membership: &Membership,
+    nodes: &[Candidate],
+    own: Option<ReplicaId>,
+    goes: &impl Fn(&ReplicaId) -> bool,
+) -> Vec<ReplicaId> {
+    let node_of = |replica: ReplicaId| {
+        let node_id = descriptor.node_of(replica)?;
+        nodes.iter().find(|node| node.node_id == node_id)
+    };
+    let use_of = |voter: &ReplicaId| {
+        let node = node_of(*voter);
+        let others = membership.voters.iter().chain(&membership.learners).filter(|other| *other != voter);
+        let closeness = node.map_or(0, |node| {
+            let shared = |other: &Candidate| shared_tiers(&node.locality, &other.locality);
+            others.filter_map(|other| node_of(*other)).map(shared).sum::<usize>()
+        });
+        let is_silent = node.is_some_and(|node| node.health == Health::Silent);
+        std::cmp::Reverse((goes(voter), is_silent, closeness, node.map_or(0, |node| node.replicas), *voter))
+    };
+    let mut voters: Vec<ReplicaId> =
+        membership.voters.iter().copied().filter(|voter| Some(*voter) != own).collect();
+    voters.sort_by_key(use_of);
+    voters
 }
 
 /// As many replicas as an odd number allows: an even one tolerates no more failures than one less.
@@ -181,23 +225,27 @@ mod tests {
 
     #[test]
     fn each_step_is_the_one_that_is_due() {
-        use Health::{Dead, Draining, Live, Silent};
+        use Health::{Dead, Draining, Leaving, Live, Silent};
         let add = |node| Some(Step::AddLearner(NodeId(node)));
-        let promote = |node: u64, instead_of: Option<u64>| {
-            let instead_of = instead_of.map(|node| ReplicaId(10 * node));
-            Some(Step::Promote { learner: ReplicaId(10 * node), instead_of })
+        let ids = |nodes: &[u64]| nodes.iter().map(|node| ReplicaId(10 * node)).collect();
+        let promote = |learners: &[u64], instead_of: &[u64]| {
+            Some(Step::Promote { learners: ids(learners), instead_of: ids(instead_of) })
         };
-        let remove = |node: u64| Some(Step::Remove(ReplicaId(10 * node)));
+        let remove = |nodes: &[u64]| Some(Step::Remove(ids(nodes)));
         type Case<'a> = (&'a [u64], &'a [u64], &'a [(u64, LogIndex)], &'a [(u64, Health)], Option<Step>);
-        let cases: [Case; 16] = [
+        let three = [(1, Live), (2, Live), (3, Live)];
+        let cases: [Case; 26] = [
             // Two nodes can't do better than one.
             (&[1], &[], &[], &[(1, Live), (2, Live)], None),
-            (&[1], &[], &[], &[(1, Live), (2, Live), (3, Live)], add(2)),
-            // Filled or not.
-            (&[1], &[2], &[(2, 0)], &[(1, Live), (2, Live), (3, Live)], None),
-            (&[1], &[2], &[(2, 500)], &[(1, Live), (2, Live), (3, Live)], None),
-            (&[1], &[2], &[(2, 990)], &[(1, Live), (2, Live), (3, Live)], promote(2, None)),
-            (&[1, 2], &[], &[], &[(1, Live), (2, Live), (3, Live)], add(3)),
+            // From one to three without two in between: both learners first, filled or not, then both votes at once.
+            (&[1], &[], &[], &three, add(2)),
+            (&[1], &[2], &[(2, 0)], &three, add(3)),
+            (&[1], &[2, 3], &[(2, 990), (3, 0)], &three, None),
+            (&[1], &[2, 3], &[(2, 990), (3, 500)], &three, None),
+            (&[1], &[2, 3], &[(2, 990), (3, 990)], &three, promote(&[2, 3], &[])),
+            (&[1], &[2], &[(2, 990)], &[(1, Live), (2, Live), (3, Silent)], None),
+            (&[1, 2], &[], &[], &three, add(3)),
+            (&[1, 2], &[3], &[(3, 990)], &three, promote(&[3], &[])),
             (&[1, 2, 3], &[], &[], &[(1, Live), (2, Live), (3, Live), (4, Live)], None),
             // Silence is waited for, death is not.
             (&[1, 2, 3], &[], &[], &[(1, Live), (2, Silent), (3, Live), (4, Live)], None),
@@ -207,12 +255,22 @@ mod tests {
                 &[4],
                 &[(4, 990)],
                 &[(1, Live), (2, Dead), (3, Live), (4, Live)],
-                promote(4, Some(2)),
+                promote(&[4], &[2]),
             ),
-            (&[1, 2, 3], &[4], &[(4, 0)], &[(1, Live), (2, Live), (3, Live), (4, Dead)], remove(4)),
-            (&[1, 2, 3], &[], &[], &[(1, Live), (2, Draining), (3, Live), (4, Live)], add(4)),
+            (&[1, 2, 3], &[4], &[(4, 0)], &[(1, Live), (2, Live), (3, Live), (4, Dead)], remove(&[4])),
+            // Who will come back keeps what he has, who leaves does not.
+            (&[1, 2, 3], &[], &[], &[(1, Live), (2, Draining), (3, Live), (4, Live)], None),
+            (&[1, 2, 3], &[], &[], &[(1, Live), (2, Leaving), (3, Live), (4, Live)], add(4)),
+            // There is nowhere to go.
+            (&[1, 2, 3], &[], &[], &[(1, Live), (2, Leaving), (3, Live)], None),
+            // A leader that leaves waits until it can hand over; its range goes elsewhere if it has no other replica.
+            (&[1, 2, 3], &[], &[], &[(1, Leaving), (2, Live), (3, Live), (4, Live)], None),
+            (&[1], &[], &[], &[(1, Leaving), (2, Live)], add(2)),
+            (&[1], &[2], &[(2, 990)], &[(1, Leaving), (2, Live)], promote(&[2], &[])),
+            (&[1, 2], &[], &[], &[(1, Leaving), (2, Live)], None),
+            (&[1, 2], &[], &[], &[(1, Live), (2, Leaving)], remove(&[2])),
             // Of four, the dead one goes; and without a fourth node, it stays: two of three are a majority still.
-            (&[1, 2, 3, 4], &[], &[], &[(1, Live), (2, Live), (3, Dead), (4, Live)], remove(3)),
+            (&[1, 2, 3, 4], &[], &[], &[(1, Live), (2, Live), (3, Dead), (4, Live)], remove(&[3])),
             (&[1, 2, 3], &[], &[], &[(1, Live), (2, Live), (3, Silent)], None),
             (&[1, 2, 3], &[], &[], &[(1, Live), (2, Dead), (3, Live)], None),
             (&[1, 2, 3], &[], &[], &[(1, Live), (2, Dead), (3, Dead)], None),
@@ -230,6 +288,22 @@ mod tests {
             );
             assert_eq!(step, expected, "voters {voters:?}, learners {learners:?}, nodes {health:?}");
         }
+    }
+
+    #[test]
+    fn five_replicas_become_three_in_one_change() {
+        let nodes = nodes(&[
+            (1, Health::Live),
+            (2, Health::Live),
+            (3, Health::Leaving),
+            (4, Health::Live),
+            (5, Health::Live),
+        ]);
+        let all = [1, 2, 3, 4, 5];
+        let step =
+            next_step(&descriptor(&all), &members(&all, &[]), &[], 1_000, &nodes, NodeId(1), 5).unwrap();
+        // Nodes 1 and 4 share a zone, and so do 2 and 5.
+        assert_eq!(step, Step::Remove(vec![ReplicaId(30), ReplicaId(50)]));
     }
 
     #[test]

@@ -207,7 +207,7 @@ impl Store {
         Ok(())
     }
 
-    async fn ask(self: &Arc<Self>, request: Request) -> Result<Response> {
+    pub(super) async fn ask(self: &Arc<Self>, request: Request) -> Result<Response> {
         let batch = BatchRequest { header: BatchHeader::default(), requests: vec![request] };
         let mut response = Box::pin(self.route(batch)).await?;
         response.responses.pop().ok_or_else(|| Error::Internal("an empty answer".to_owned()))

@@ -87,6 +87,9 @@ impl Store {
                 break;
             }
             let is_new = !is_ours || replica.is_revoked();
+            if is_new && self.is_shedding() && !self.successors(replica).is_empty() {
+                break;
+            }
             self.propose_lease(replica, |old| self.next_lease(replica, old, now, is_new)).await?;
         }
         Err(Error::NotLeaseholder)
@@ -220,12 +223,17 @@ impl Store {
 
     /// Gives the lease to the given incarnation of a node that has a replica, and leads it to lead. Nothing is served here
     /// from the moment when the last request has ended, until it is known that this has failed.
-    async fn transfer_lease(
+    pub(super) async fn transfer_lease(
         self: &Arc<Self>,
         replica: &Arc<Replica>,
         node_id: NodeId,
         incarnation: u64,
     ) -> Result<()> {
+        let directory = self.directory.nodes();
+        let is_draining = |info: &basalt_kv_api::NodeInfo| info.node_id == node_id && info.draining;
+        if directory.iter().any(is_draining) {
+            return Err(Error::Unavailable(format!("node {node_id} is draining")));
+        }
         let descriptor = replica.descriptor();
         let target = descriptor
             .replica_on(node_id)
@@ -280,6 +288,11 @@ impl Store {
             let Some(store) = alive(&store) else { return };
             // The leases of a node without peers have no end.
             interval = if store.other_nodes().is_empty() { INTERVAL_ALONE } else { INTERVAL };
+            if store.is_shedding() {
+                let task = Arc::clone(&store);
+                let task = async move { task.shed_leases().await };
+                store.env.spawner.spawn("kv shedding", Box::pin(task));
+            }
             let Ok(now) = store.now() else { continue };
             for replica in store.states.ranges.all() {
                 store.keep_lease(&replica, now);

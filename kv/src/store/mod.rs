@@ -3,6 +3,7 @@
 mod allocator;
 mod clock_keeper;
 mod detach;
+mod drain;
 mod execute;
 mod garbage;
 mod janitor;
@@ -10,6 +11,7 @@ mod latching;
 mod lease;
 mod lock_compaction;
 mod network;
+mod node_states;
 mod open;
 mod proposal;
 mod range_list;
@@ -44,10 +46,12 @@ use crate::{
     routing::RangeCache,
 };
 
+pub use drain::DrainProgress;
 pub use network::Network;
+pub use node_states::{LeaveProgress, NodeState};
 pub use open::StoreLog;
 pub use proposal::raft_error;
-pub use range_list::RangeInfo;
+pub use range_list::{RangeInfo, ReplicaInfo};
 
 /// See [`Store::open`].
 pub struct Store {
@@ -75,6 +79,8 @@ pub struct Store {
     directory: Arc<dyn Directory>,
     wires: Arc<network::RaftWires>,
     suspects: removal::Suspects,
+    draining: drain::Draining,
+    node_states: node_states::NodeStates,
     /// When this process began, of the monotonic clock.
     started: Duration,
     /// When each other node was last seen up.

@@ -24,10 +24,12 @@ use basalt_storage::{
 
 use super::{
     Network, Store,
+    drain::Draining,
     janitor::Janitor,
     lease::{Leases, lease_command},
     lock_compaction::LockCompaction,
     network::{Incoming, RaftWires},
+    node_states::NodeStates,
     proposal::raft_error,
     removal::Suspects,
     replicate::LAG_SHARE,
@@ -175,6 +177,8 @@ impl Store {
             directory,
             wires: Arc::clone(&wires),
             suspects: Suspects::default(),
+            draining: Draining::default(),
+            node_states: NodeStates::default(),
             started,
             seen_up: Mutex::default(),
         });

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use basalt_base::{RangeId, Span, Timestamp, keys};
+use basalt_base::{NodeId, RangeId, Span, Timestamp, keys};
 use basalt_kv_api::{BatchHeader, BatchRequest, Request, Result};
 use basalt_storage::Family;
 
@@ -24,7 +24,38 @@ pub struct RangeInfo {
     pub applied_index: u64,
 }
 
+/// What one replica here knows of its group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplicaInfo {
+    pub range_id: RangeId,
+    /// Nodes with a replica, learners included.
+    pub nodes: Vec<NodeId>,
+    pub voters: usize,
+    /// There are no learners, and no change of membership is under way.
+    pub is_settled: bool,
+    /// Who had the lease last.
+    pub leaseholder: NodeId,
+    /// This replica leads the group.
+    pub leads: bool,
+}
+
 impl Store {
+    /// The replicas here.
+    pub fn replicas(&self) -> Vec<ReplicaInfo> {
+        let describe = |replica: &Arc<crate::replica::Replica>| {
+            let state = replica.state();
+            ReplicaInfo {
+                range_id: replica.range_id,
+                nodes: state.descriptor.replicas.iter().map(|place| place.node_id).collect(),
+                voters: state.membership.voters.len(),
+                is_settled: state.membership.learners.is_empty() && !state.membership.is_joint(),
+                leaseholder: state.lease.node_id,
+                leads: self.leads(replica),
+            }
+        };
+        self.states.ranges.all().iter().map(describe).collect()
+    }
+
     /// All ranges in key order.
     pub fn ranges(&self) -> Vec<RangeInfo> {
         let describe = |replica: &Arc<crate::replica::Replica>| {

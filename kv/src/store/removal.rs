@@ -1,7 +1,7 @@
 //! Replicas that are members no more.
 //!
 //! Whoever leaves a group often does not hear of it: nobody sends to him any more. So a replica without a leader asks meta
-//! from time to time. Only a descriptor of a later generation that does not name it proves that it was removed; ids of
+//! from time to time. Only a descriptor that is not older and does not name it proves that it was removed; ids of
 //! replicas are never used again, so that stays true. Then it goes, and a tombstone in the log keeps it from coming back.
 
 use std::{
@@ -64,7 +64,8 @@ impl Store {
         let own = replica.descriptor();
         let Some(known) = self.descriptor_in_meta(&own.span.start).await? else { return Ok(()) };
         let is_removed = known.range_id == own.range_id
-            && known.generation > own.generation
+            // The same generation if it has applied its own removal.
+            && known.generation >= own.generation
             && known.replica_on(self.ident.node_id) != Some(replica.replica_id);
         // It may have been replaced while meta was asked: what was proven is about this replica and no other.
         let here = self.states.ranges.by_id(own.range_id);

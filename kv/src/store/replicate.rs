@@ -8,10 +8,10 @@ use std::{
 use basalt_base::{NodeId, ReplicaId};
 use basalt_env::{Bug, Env, planted};
 use basalt_kv_api::{Error, Result};
-use basalt_raft::MembershipChange;
+use basalt_raft::{Membership, MembershipChange};
 
 use super::{
-    Store,
+    NodeState, Store,
     allocator::{Candidate, Health, Reached, Step, next_step},
     open::alive,
     proposal::raft_error,
@@ -23,6 +23,8 @@ use crate::{
 
 /// Rounds between two looks for records that nobody takes care of.
 const ADOPT_EVERY: u64 = 10;
+/// Rounds between two looks at what was decided about nodes.
+const NODE_STATES_EVERY: u64 = 60;
 /// The clock of a node with peers may lag by this part of what clocks may differ by.
 pub(super) const LAG_SHARE: u32 = 5;
 
@@ -43,9 +45,21 @@ impl Store {
             if round.is_multiple_of(ADOPT_EVERY) {
                 store.adopt_led().await;
             }
+            let never = !store.knows_node_states() && round.is_multiple_of(5);
+            if never || round.is_multiple_of(NODE_STATES_EVERY) {
+                // Beside the rest: it may wait for a range that nobody serves.
+                let task = Arc::clone(&store);
+                let task = async move {
+                    if let Err(error) = task.reload_node_states().await {
+                        tracing::debug!(%error, "what was decided about nodes could not be read");
+                    }
+                };
+                env.spawner.spawn("kv node states", Box::pin(task));
+            }
             let nodes = store.candidates();
             for replica in store.states.ranges.all() {
-                if !store.serves(&replica) {
+                // Idle ranges, too, of which nobody has the lease.
+                if !store.leads(&replica) {
                     continue;
                 }
                 if let Err(error) = store.replicate(&replica, &nodes).await {
@@ -65,8 +79,12 @@ impl Store {
         }
         let candidate = |node: basalt_kv_api::NodeInfo| {
             let is_up = node.node_id == self.ident.node_id || self.peers.is_up(node.node_id);
-            let health = if is_up {
-                if node.draining { Health::Draining } else { Health::Live }
+            let state = self.state_of(node.node_id);
+            let is_draining = node.draining || node.node_id == self.ident.node_id && self.is_draining();
+            let health = if state == NodeState::Decommissioning {
+                Health::Leaving
+            } else if is_up {
+                if is_draining { Health::Draining } else { Health::Live }
             } else if self.silent_for(node.node_id) > self.config.dead_after {
                 Health::Dead
             } else {
@@ -75,7 +93,8 @@ impl Store {
             let replicas = replicas.get(&node.node_id).copied().unwrap_or(0);
             Candidate { node_id: node.node_id, health, locality: node.locality, replicas }
         };
-        self.directory.nodes().into_iter().map(candidate).collect()
+        let nodes = self.directory.nodes().into_iter();
+        nodes.filter(|node| self.state_of(node.node_id) != NodeState::Removed).map(candidate).collect()
     }
 
     fn note_who_is_up(&self) {
@@ -96,7 +115,9 @@ impl Store {
     }
 
     async fn replicate(self: &Arc<Self>, replica: &Arc<Replica>, nodes: &[Candidate]) -> Result<()> {
-        let (descriptor, membership) = (replica.descriptor(), replica.membership());
+        // Of one moment: the next id of a replica goes with the members.
+        let state = replica.state();
+        let (descriptor, membership) = (state.descriptor, state.membership);
         let Some(status) = self.raft().status(replica.range_id) else { return Ok(()) };
         let progress = self.raft().progress(replica.range_id).unwrap_or_default();
         let reached: Vec<Reached> = progress
@@ -113,6 +134,9 @@ impl Store {
             self.ident.node_id,
             wanted,
         );
+        if step.is_some() {
+            self.ensure_lease(replica).await?;
+        }
         match step {
             None => Ok(()),
             Some(Step::AddLearner(_)) if self.is_too_large(replica) => {
@@ -123,34 +147,37 @@ impl Store {
             Some(Step::AddLearner(node_id)) => {
                 // Somebody else could lead, so somebody else must be able to get the lease.
                 self.limit_lease(replica).await?;
-                let place = Place { node_id, replica_id: replica.descriptor().next_replica_id };
+                let place = Place { node_id, replica_id: descriptor.next_replica_id };
                 self.wires.note(replica.range_id, place.replica_id, node_id);
                 let change = vec![MembershipChange::AddLearner(place.replica_id)];
-                self.change_members(replica, change, vec![place]).await
+                self.change_members(replica, membership, change, vec![place]).await
             }
-            Some(Step::Promote { learner, instead_of }) => {
+            Some(Step::Promote { learners, instead_of }) => {
                 self.limit_lease(replica).await?;
-                let mut changes = vec![MembershipChange::AddVoter(learner)];
-                changes.extend(instead_of.map(MembershipChange::Remove));
-                self.change_members(replica, changes, Vec::new()).await?;
-                Counters::increment(&self.counters.replicas_added);
-                if instead_of.is_some() {
-                    Counters::increment(&self.counters.replicas_removed);
-                }
+                let (added, removed) = (learners.len(), instead_of.len());
+                let mut changes: Vec<_> = learners.into_iter().map(MembershipChange::AddVoter).collect();
+                changes.extend(instead_of.into_iter().map(MembershipChange::Remove));
+                self.change_members(replica, membership, changes, Vec::new()).await?;
+                Counters::add(&self.counters.replicas_added, added);
+                Counters::add(&self.counters.replicas_removed, removed);
                 Ok(())
             }
             Some(Step::Remove(gone)) => {
-                self.change_members(replica, vec![MembershipChange::Remove(gone)], Vec::new()).await?;
-                Counters::increment(&self.counters.replicas_removed);
+                let removed = gone.len();
+                let changes = gone.into_iter().map(MembershipChange::Remove).collect();
+                self.change_members(replica, membership, changes, Vec::new()).await?;
+                Counters::add(&self.counters.replicas_removed, removed);
                 Ok(())
             }
         }
     }
 
-    /// Changes the members of the group. Whatever becomes of the lease meanwhile, descriptor and membership agree.
+    /// Changes the members of the group from what they were when that was decided. Whatever becomes of the lease meanwhile,
+    /// descriptor and membership agree.
     async fn change_members(
         &self,
         replica: &Replica,
+        from: Membership,
         changes: Vec<MembershipChange>,
         places: Vec<Place>,
     ) -> Result<()> {
@@ -167,7 +194,7 @@ impl Store {
         };
         let command = Command { header, trigger: Trigger::Replicas(places), ..Command::default() };
         tracing::info!(range = %replica.range_id, ?changes, "changing replicas");
-        let proposal = self.raft().change_membership(replica.range_id, changes, command.encode());
+        let proposal = self.raft().change_membership_from(replica.range_id, from, changes, command.encode());
         let patience = self.env.spawner.sleep(self.config.proposal_patience);
         tokio::select! {
             biased;

@@ -141,6 +141,10 @@ impl Driver {
             let busy = Error::Unavailable("another change of membership is in progress".to_owned());
             return refuse(vec![proposal], &busy);
         }
+        if proposal.from.as_ref().is_some_and(|from| *from != replica.membership) {
+            let changed = Error::Unavailable("the range has other members by now".to_owned());
+            return refuse(vec![proposal], &changed);
+        }
         let change = conf_change(&proposal.changes);
         let data = match change.write_to_bytes() {
             Ok(data) => Bytes::from(data),

@@ -7,7 +7,7 @@ use basalt_env::sim::{SimExecutor, SimRng, Tear};
 use bytes::Bytes;
 
 use super::cluster::{Cluster, RANGE, options, write};
-use crate::{Error, MembershipChange, Role};
+use crate::{Error, Membership, MembershipChange, Role};
 
 #[test]
 fn a_lone_voter_gains_two_that_catch_up() {
@@ -28,6 +28,27 @@ fn a_lone_voter_gains_two_that_catch_up() {
             assert_eq!(cluster.store(3).toy.commands(1).last().unwrap(), "after");
         });
     }
+}
+
+#[test]
+fn a_change_of_other_members_than_were_meant_is_refused() {
+    let executor = SimExecutor::new(5);
+    executor.run(async {
+        let cluster = Cluster::new(&executor, 3).await;
+        cluster.grow().await;
+        let handle = &cluster.store(1).handle;
+        let members = Membership::voters([1, 2, 3].map(ReplicaId));
+        let remove = |from: &Membership, gone: u64| {
+            let changes = vec![MembershipChange::Remove(ReplicaId(gone))];
+            handle.change_membership_from(RANGE, from.clone(), changes, Bytes::new())
+        };
+        // Both were decided when there were three. One of them would leave one member without the other knowing.
+        let (first, second) = (remove(&members, 3), remove(&members, 2));
+        assert!(first.await.is_ok());
+        assert!(matches!(second.await, Err(Error::Unavailable(_))));
+        assert!(matches!(remove(&members, 2).await, Err(Error::Unavailable(_))));
+        assert!(remove(&Membership::voters([1, 2].map(ReplicaId)), 2).await.is_ok());
+    });
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod clocks;
 mod disks;
 mod network;
 mod nodes;
+mod operator;
 mod ranges;
 mod weather;
 
@@ -68,6 +69,10 @@ impl Nemesis {
             });
             add(network.lease_transfer_every, |nemesis, every| {
                 Box::pin(async move { nemesis.transfer_leases(every).await })
+            });
+            add(network.drain_every, |nemesis, every| Box::pin(async move { nemesis.drain(every).await }));
+            add(network.decommission_every, |nemesis, every| {
+                Box::pin(async move { nemesis.decommission(every).await })
             });
         }
         if let Some(long) = &parameters.long {

@@ -20,9 +20,11 @@ pub(super) enum Kind {
     Loss,
     SyncError,
     Links,
+    Drain,
+    Decommission,
 }
 
-const KINDS: [Kind; 12] = [
+const KINDS: [Kind; 14] = [
     Kind::Crash,
     Kind::Split,
     Kind::DiskFull,
@@ -35,6 +37,8 @@ const KINDS: [Kind; 12] = [
     Kind::Loss,
     Kind::SyncError,
     Kind::Links,
+    Kind::Drain,
+    Kind::Decommission,
 ];
 
 /// Clones share it.

@@ -253,6 +253,7 @@ impl Node {
             (killed, running)
         };
         self.network.disconnect(self.number);
+        self.directory.set_draining(false);
         self.executor.kill(killed);
         drop(running);
         // Destructors may have started tasks.
@@ -297,6 +298,25 @@ impl Node {
             let _ = sender.send(body.await);
         };
         self.executor.spawner(group).spawn("session", Box::pin(task));
+        Some(receiver)
+    }
+
+    /// Has the store do something. Fails when the node crashes; `None` when it is down.
+    pub(crate) fn operate<T: Send + 'static>(
+        &self,
+        body: impl FnOnce(Arc<Store>) -> BoxFuture<'static, T>,
+    ) -> Option<oneshot::Receiver<T>> {
+        let (group, store) = {
+            let state = self.state.lock();
+            (state.group, Arc::clone(&state.running.as_ref()?.store))
+        };
+        let (sender, receiver) = oneshot::channel();
+        let body = body(store);
+        let task = async move {
+            // Whoever asked may have given up.
+            let _ = sender.send(body.await);
+        };
+        self.executor.spawner(group).spawn("operation", Box::pin(task));
         Some(receiver)
     }
 
