@@ -19,4 +19,6 @@ pub use config::{RANGE_BYTES_MIN, StoreConfig};
 pub use counts::KvCounts;
 pub use peer::PeerConfig;
 pub use routing::LocalSender;
-pub use store::{DrainProgress, LeaveProgress, Network, NodeState, RangeInfo, ReplicaInfo, Store, StoreLog};
+pub use store::{
+    ClusterRange, DrainProgress, LeaveProgress, Network, NodeState, RangeInfo, ReplicaInfo, Store, StoreLog,
+};

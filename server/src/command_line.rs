@@ -5,7 +5,11 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
+    certificates::{self, CertCommand},
     configuration::{Configuration, FileSettings},
+    local_cluster::{self, ClusterFlags},
+    locality::Tier,
+    node_command::{self, NodeCommand},
     size::Size,
     start,
 };
@@ -28,6 +32,14 @@ struct CommandLine {
 enum Command {
     /// Starts a node and serves clients until it is asked to stop (SIGTERM or SIGINT)
     Start(StartFlags),
+    /// Starts several nodes on this machine, for trying out: a cluster in one command
+    Cluster(ClusterFlags),
+    /// Makes certificates for nodes that talk over a network
+    #[command(subcommand)]
+    Cert(CertCommand),
+    /// Shows the nodes of a cluster, and takes them out of service
+    #[command(subcommand)]
+    Node(NodeCommand),
     /// Prints the version
     Version,
 }
@@ -42,12 +54,30 @@ pub struct StartFlags {
     /// Where SQL clients connect; port 0 takes a free one [default: 127.0.0.1:5454]
     #[arg(long, env = "BASALT_SQL_ADDR", value_name = "HOST:PORT")]
     pub sql_addr: Option<SocketAddr>,
+    /// Where the other nodes of the cluster connect [default: the SQL address, one port above]
+    #[arg(long, env = "BASALT_RPC_ADDR", value_name = "HOST:PORT")]
+    pub rpc_addr: Option<SocketAddr>,
+    /// The host by which other nodes reach this one [default: that of the address it listens on]
+    #[arg(long, env = "BASALT_ADVERTISE_ADDR", value_name = "HOST")]
+    pub advertise_addr: Option<String>,
+    /// Nodes of the cluster to join, by their RPC addresses; without, a new store begins a cluster of its own
+    #[arg(long, env = "BASALT_JOIN", value_name = "HOST:PORT,...", value_delimiter = ',')]
+    pub join: Vec<String>,
+    /// Where the node stands, the widest tier first: replicas are spread over the tiers
+    #[arg(long, env = "BASALT_LOCALITY", value_name = "TIER=NAME,...", value_delimiter = ',')]
+    pub locality: Vec<Tier>,
+    /// Copies of all data, on as many nodes: 1, 3 or 5. The same on every node [default: 3]
+    #[arg(long, env = "BASALT_REPLICAS", value_name = "N")]
+    pub replicas: Option<usize>,
     /// Serve without encryption and passwords, on loopback only
     #[arg(long, env = "BASALT_INSECURE")]
     pub insecure: bool,
-    /// Folder of certificates and keys
+    /// Folder of certificates and keys: nodes talk to each other by mutual TLS
     #[arg(long, env = "BASALT_CERTS_DIR", value_name = "DIR", conflicts_with = "insecure")]
     pub certs_dir: Option<PathBuf>,
+    /// With --certs-dir: serve SQL clients without encryption and passwords, on loopback only
+    #[arg(long, env = "BASALT_INSECURE_SQL")]
+    pub insecure_sql: bool,
     /// Memory of the storage engine, bytes or a share [default: 25%]
     #[arg(long, env = "BASALT_CACHE", value_name = "SIZE")]
     pub cache: Option<Size>,
@@ -63,6 +93,9 @@ pub struct StartFlags {
     /// What is logged: error, warn, info, debug, trace, or a filter by module [default: info]
     #[arg(long, env = "BASALT_LOG", value_name = "FILTER")]
     pub log: Option<String>,
+    /// For tests: a file with the microseconds by which this node's wall clock is off; read again and again
+    #[arg(long, env = "BASALT_TEST_CLOCK_FILE", value_name = "FILE", hide = true)]
+    pub test_clock_file: Option<PathBuf>,
     /// Settings in TOML; keys are the flags' names with underscores
     #[arg(long, env = "BASALT_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -75,15 +108,15 @@ pub fn run() -> ExitCode {
             println!("basalt {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS
         }
+        Command::Cluster(flags) => report(local_cluster::run(&flags)),
+        Command::Cert(command) => report(certificates::run(&command)),
+        Command::Node(command) => report(node_command::run(&command)),
         Command::Start(flags) => {
             let configuration = match configure(flags) {
                 Ok(configuration) => configuration,
                 Err(message) => return complain(&message, WRONG_SETTINGS),
             };
-            match start::start(&configuration) {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(message) => complain(&message, FAILED),
-            }
+            report(start::start(&configuration))
         }
     }
 }
@@ -91,6 +124,13 @@ pub fn run() -> ExitCode {
 fn configure(flags: StartFlags) -> Result<Configuration, String> {
     let file = flags.config.as_deref().map(FileSettings::read).transpose()?.unwrap_or_default();
     Configuration::new(flags, file)
+}
+
+fn report(ended: Result<(), String>) -> ExitCode {
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => complain(&message, FAILED),
+    }
 }
 
 fn complain(message: &str, code: u8) -> ExitCode {

@@ -10,9 +10,15 @@ use basalt_base::limits::RANGE_BYTES_MAX;
 use basalt_kv::RANGE_BYTES_MIN;
 use serde::Deserialize;
 
-use crate::{command_line::StartFlags, memory, size::Size};
+use crate::{
+    command_line::StartFlags,
+    locality::{self, Tier},
+    memory,
+    size::Size,
+};
 
 const DEFAULT_PORT: u16 = 5454;
+const DEFAULT_REPLICAS: usize = 3;
 /// Less starves the engine of memtables.
 const CACHE_BYTES_MIN: u64 = 32 << 20;
 const SQL_MEMORY_BYTES_MIN: u64 = 16 << 20;
@@ -23,8 +29,16 @@ const SQL_MEMORY_BYTES_MIN: u64 = 16 << 20;
 pub struct FileSettings {
     store: Option<PathBuf>,
     sql_addr: Option<SocketAddr>,
+    rpc_addr: Option<SocketAddr>,
+    advertise_addr: Option<String>,
+    #[serde(default)]
+    join: Vec<String>,
+    #[serde(default)]
+    locality: Vec<Tier>,
+    replicas: Option<usize>,
     insecure: Option<bool>,
     certs_dir: Option<PathBuf>,
+    insecure_sql: Option<bool>,
     cache: Option<Size>,
     sql_memory: Option<Size>,
     range_max_bytes: Option<Size>,
@@ -48,6 +62,18 @@ impl FileSettings {
 pub struct Configuration {
     pub store: PathBuf,
     pub sql_addr: SocketAddr,
+    pub rpc_addr: SocketAddr,
+    /// Instead of the host of an address that it listens on.
+    pub advertised_host: Option<String>,
+    /// RPC addresses of nodes of the cluster.
+    pub join: Vec<String>,
+    /// The widest tier first.
+    pub locality: Vec<Tier>,
+    pub replicas: usize,
+    /// Of the certificates between nodes; without, they are on this machine only.
+    pub certs_dir: Option<PathBuf>,
+    /// Says how far the wall clock is off, in tests.
+    pub test_clock_file: Option<PathBuf>,
     pub cache_bytes: u64,
     pub sql_memory_bytes: u64,
     pub range_bytes_max: u64,
@@ -57,19 +83,51 @@ pub struct Configuration {
 
 impl Configuration {
     pub fn new(flags: StartFlags, file: FileSettings) -> Result<Self, String> {
+        let certs_dir = flags.certs_dir.or(file.certs_dir);
         let insecure = flags.insecure || file.insecure.unwrap_or(false);
-        if flags.certs_dir.or(file.certs_dir).is_some() {
-            return Err("encrypted connections are not built yet: certs-dir can not be used".to_owned());
-        }
-        if !insecure {
+        if certs_dir.is_none() && !insecure {
             return Err("there are no certificates, so clients could not be told apart: \
                         start with --insecure to serve this machine only"
+                .to_owned());
+        }
+        if certs_dir.is_some() && !(flags.insecure_sql || file.insecure_sql.unwrap_or(false)) {
+            return Err("passwords and encryption of SQL clients are not built yet: \
+                        add --insecure-sql to serve them on this machine only, or leave --certs-dir"
                 .to_owned());
         }
         let default_address = SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT));
         let sql_addr = flags.sql_addr.or(file.sql_addr).unwrap_or(default_address);
         if !sql_addr.ip().is_loopback() {
-            return Err(format!("--insecure serves loopback only, and {sql_addr} is reached from outside"));
+            return Err(format!(
+                "SQL is served insecurely, so on loopback only, and {sql_addr} is reached from outside"
+            ));
+        }
+        let rpc_addr = match flags.rpc_addr.or(file.rpc_addr) {
+            Some(address) => address,
+            // Whoever lets the system choose one port lets it choose both.
+            None => match sql_addr.port() {
+                0 => sql_addr,
+                port => {
+                    let port = port
+                        .checked_add(1)
+                        .ok_or("there is no port above that of --sql-addr: give --rpc-addr")?;
+                    SocketAddr::new(sql_addr.ip(), port)
+                }
+            },
+        };
+        let join: Vec<String> = if flags.join.is_empty() { file.join } else { flags.join };
+        let join: Vec<String> = join.iter().map(|address| address.trim().to_owned()).collect();
+        for address in &join {
+            let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+            if port.and_then(|(_, port)| port.parse::<u16>().ok()).is_none_or(|port| port == 0) {
+                return Err(format!("join: \"{address}\" is not an address: write it as host:port"));
+            }
+        }
+        let locality = if flags.locality.is_empty() { file.locality } else { flags.locality };
+        locality::check(&locality)?;
+        let replicas = flags.replicas.or(file.replicas).unwrap_or(DEFAULT_REPLICAS);
+        if ![1, 3, 5].contains(&replicas) {
+            return Err(format!("replicas is {replicas}; it must be 1, 3 or 5"));
         }
         let memory = memory::total_bytes();
         let bytes = |name: &str, flag: Option<Size>, file: Option<Size>, default: Size, min: u64| {
@@ -84,6 +142,13 @@ impl Configuration {
         Ok(Self {
             store: flags.store.or(file.store).unwrap_or_else(|| "basalt-data".into()),
             sql_addr,
+            rpc_addr,
+            advertised_host: flags.advertise_addr.or(file.advertise_addr),
+            join,
+            locality,
+            replicas,
+            certs_dir,
+            test_clock_file: flags.test_clock_file,
             cache_bytes: bytes("cache", flags.cache, file.cache, share, CACHE_BYTES_MIN)?,
             sql_memory_bytes: bytes(
                 "sql-memory",
@@ -120,7 +185,37 @@ mod tests {
         let outside = StartFlags { sql_addr: Some("0.0.0.0:5454".parse().unwrap()), ..insecure() };
         assert!(Configuration::new(outside, FileSettings::default()).unwrap_err().contains("loopback"));
         let certificates = StartFlags { certs_dir: Some("certs".into()), ..StartFlags::default() };
-        assert!(Configuration::new(certificates, FileSettings::default()).is_err());
+        assert!(Configuration::new(certificates.clone(), FileSettings::default()).is_err());
+        let open_sql = StartFlags { insecure_sql: true, ..certificates };
+        assert!(Configuration::new(open_sql, FileSettings::default()).is_ok());
+    }
+
+    #[test]
+    fn nodes_are_reached_one_port_above_clients() {
+        let at = |sql: &str, rpc: Option<&str>| {
+            let flags = StartFlags {
+                sql_addr: Some(sql.parse().unwrap()),
+                rpc_addr: rpc.map(|address| address.parse().unwrap()),
+                ..insecure()
+            };
+            Configuration::new(flags, FileSettings::default()).map(|configuration| configuration.rpc_addr)
+        };
+        assert_eq!(at("127.0.0.1:5454", None).unwrap().port(), 5455);
+        assert_eq!(at("127.0.0.1:0", None).unwrap().port(), 0);
+        assert_eq!(at("127.0.0.1:5454", Some("127.0.0.1:7000")).unwrap().port(), 7000);
+        assert!(at("127.0.0.1:65535", None).is_err());
+    }
+
+    #[test]
+    fn addresses_to_join_have_a_port() {
+        let join = |address: &str| {
+            let flags = StartFlags { join: vec![address.to_owned()], ..insecure() };
+            Configuration::new(flags, FileSettings::default())
+        };
+        assert!(join("localhost:5455").is_ok());
+        for wrong in ["localhost", "5455", ":5455", "localhost:0", "localhost:sql", ""] {
+            assert!(join(wrong).unwrap_err().contains("host:port"), "{wrong}");
+        }
     }
 
     #[test]

@@ -1,9 +1,8 @@
-//! What the layers count, by name, and the ranges of the store.
+//! What the layers count, by name.
 
 use std::sync::Arc;
 
 use basalt_kv::Store;
-use basalt_sql::{MetricsSource, RangeRow, StoreInfo};
 use basalt_storage::Engine;
 use basalt_txn::TxnClient;
 
@@ -26,8 +25,8 @@ macro_rules! named {
     };
 }
 
-impl MetricsSource for Counters {
-    fn metrics(&self) -> Vec<(String, i64)> {
+impl Counters {
+    pub fn metrics(&self) -> Vec<(String, i64)> {
         let engine = self.engine.counts();
         let raft = self.store.raft_counts();
         let kv = self.store.counts();
@@ -102,22 +101,5 @@ impl MetricsSource for Counters {
         all.into_iter()
             .map(|(name, value)| (name.to_owned(), i64::try_from(value).unwrap_or(i64::MAX)))
             .collect()
-    }
-}
-
-impl StoreInfo for Counters {
-    fn ranges(&self) -> Vec<RangeRow> {
-        let row = |range: basalt_kv::RangeInfo| RangeRow {
-            range_id: range.range_id.0,
-            start: range.span.start,
-            end: range.span.end,
-            bytes: range.bytes,
-        };
-        self.store.ranges().into_iter().map(row).collect()
-    }
-
-    fn bytes_in(&self, span: &basalt_base::Span) -> u64 {
-        // An estimate for people: if the engine can't tell, neither can this.
-        self.store.bytes_in(span).unwrap_or(0)
     }
 }

@@ -2,17 +2,25 @@
 //! all layers meet.
 //!
 //! * `command_line`, `configuration`, `size`: what the user asks for, from flags, environment and a file.
+//! * `cluster`: who the node is among others; `locality`: where it stands.
 //! * `node`: opens the store and starts the layers above it, bottom up; stops them top down.
 //! * `backend`: the seam between the protocol (`basalt_pgwire`) and SQL sessions (`basalt_sql`).
-//! * `counters`: the counters of all layers by name, and the list of ranges.
+//! * `cluster_info`, `counters`: what SQL shows of nodes, ranges and counters, and an operator's orders.
+//! * `certificates`, `node_command`, `local_cluster`: the commands beside `start`.
 
 mod backend;
+mod certificates;
+mod cluster;
+mod cluster_info;
 mod command_line;
 mod configuration;
 mod counters;
+mod local_cluster;
+mod locality;
 mod logging;
 mod memory;
 mod node;
+mod node_command;
 mod signals;
 mod size;
 mod start;

@@ -4,21 +4,33 @@
 //! `state/` is the state engine, which the log brings up to date after a crash; `spill/` holds what running statements
 //! do not keep in memory.
 
-use std::{fs, io, sync::Arc};
+use std::{fs, io, sync::Arc, time::Duration};
 
-use basalt_env::{DiskLock, Env, os::os_env};
-use basalt_kv::{LocalSender, Network, Store, StoreConfig};
+use basalt_base::NodeId;
+use basalt_env::{DiskLock, Env, os::os_env_with_clock_file};
+use basalt_kv::{LocalSender, Network, Store, StoreConfig, StoreLog, peer::PeerConfig};
+use basalt_rpc::Wire;
 use basalt_sql::{SqlOptions, SqlServices, StoreInfo, exec::Vectorized};
 use basalt_sql_analytic::{AnalyticExecutor, AnalyticOptions};
 use basalt_storage::Engine;
 use basalt_storage_rocks::{RocksEngine, RocksOptions};
 use basalt_txn::{TxnClient, TxnOptions};
+use basalt_types::SqlState;
 
-use crate::{configuration::Configuration, counters::Counters};
+use crate::{
+    cluster::{self, Admission, CLOCK_OFFSET_MAX, Membership},
+    cluster_info::ClusterInfo,
+    configuration::Configuration,
+    counters::Counters,
+};
 
 const LOCK_FILE: &str = "LOCK";
 const SPILL_FOLDER: &str = "spill";
 const FREE_BYTES_MIN: u64 = 64 << 20;
+/// How long other nodes have to take over the leases of one that stops.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
+/// Between attempts to read the catalog at start.
+const CATALOG_RETRY: Duration = Duration::from_millis(200);
 const STATE_FOLDER: &str = "state";
 /// Memtables are charged to the cache; this is their part of it, and their most.
 const WRITE_BUFFER_SHARE: u64 = 3;
@@ -30,6 +42,8 @@ pub struct Node {
     env: Env,
     services: Arc<SqlServices>,
     store: Arc<Store>,
+    wire: Arc<Wire>,
+    rpc_address: String,
     _lock: Box<dyn DiskLock>,
 }
 
@@ -37,28 +51,43 @@ impl Node {
     /// Opens the store, or makes a new one, and starts what stands above it.
     pub async fn open(configuration: &Configuration) -> Result<Self, String> {
         let folder = configuration.store.display();
-        let env = os_env(&configuration.store);
+        let env = os_env_with_clock_file(&configuration.store, configuration.test_clock_file.clone());
         let lock = lock(&env, configuration)?;
         let engine =
             RocksEngine::open(&configuration.store.join(STATE_FOLDER), &rocks_options(configuration))
                 .map_err(|error| format!("store {folder}: {error}"))?;
         let engine: Arc<dyn Engine> = Arc::new(engine);
         let started = env.clock.monotonic();
-        let config = StoreConfig { range_bytes_max: configuration.range_bytes_max, ..StoreConfig::default() };
-        let network = Network::none(config.node_id);
-        let store = Store::open(
-            env.clone(),
-            engine.clone(),
-            basalt_raft::Options { free_bytes_min: FREE_BYTES_MIN, ..basalt_raft::Options::default() },
-            network,
-            config,
-        )
-        .await
-        .map_err(|error| format!("store {folder}: {error}"))?;
-        let ident = store.ident();
+        let options =
+            basalt_raft::Options { free_bytes_min: FREE_BYTES_MIN, ..basalt_raft::Options::default() };
+        let log =
+            StoreLog::open(env.clone(), options).await.map_err(|error| format!("store {folder}: {error}"))?;
+        let Membership { ident, joins, wire, rpc_address } =
+            cluster::enter(&env, configuration, log.ident()).await?;
+        let network = Network {
+            link: wire.clone(),
+            directory: wire.clone(),
+            config: PeerConfig { clock_offset_max: CLOCK_OFFSET_MAX, ..PeerConfig::default() },
+        };
+        let config = StoreConfig {
+            node_id: ident.node_id,
+            store_id: ident.store_id,
+            cluster_id: Some(ident.cluster_id),
+            join: joins.then_some(ident),
+            range_bytes_max: configuration.range_bytes_max,
+            replicas_wanted: configuration.replicas,
+            clock_offset_max: CLOCK_OFFSET_MAX,
+            ..StoreConfig::default()
+        };
+        let store = Store::open_on(env.clone(), engine.clone(), log, network, config)
+            .await
+            .map_err(|error| format!("store {folder}: {error}"))?;
+        wire.admit_with(Arc::new(Admission(Arc::downgrade(&store))));
         let elapsed = env.clock.monotonic().saturating_sub(started);
         tracing::info!(
-            cluster = %format_args!("{:032x}", ident.cluster_id),
+            cluster = %cluster::cluster_name(ident.cluster_id),
+            node = %ident.node_id,
+            rpc = %rpc_address,
             ranges = store.ranges().len(),
             milliseconds = elapsed.as_millis(),
             "store opened"
@@ -66,15 +95,54 @@ impl Node {
         let sender = Arc::new(LocalSender::new(store.clone()));
         let client = TxnClient::new(env.clone(), sender, TxnOptions::default());
         let counters = Counters::new(engine, store.clone(), client.clone());
-        let counters: Arc<dyn StoreInfo> = Arc::new(counters);
+        let info: Arc<dyn StoreInfo> =
+            Arc::new(ClusterInfo { store: store.clone(), wire: wire.clone(), counters });
         let vectorized: Option<Arc<dyn Vectorized>> = Some(Arc::new(analytic_executor(configuration)?));
-        let services =
-            SqlServices::open(env.clone(), client, sql_options(configuration), vectorized, Some(counters))
-                .await
-                .map_err(|error| format!("store {folder}: {}", error.message()))?;
+        let services = loop {
+            let options = SqlOptions {
+                node_id: ident.node_id,
+                clock_offset_max: CLOCK_OFFSET_MAX,
+                ..sql_options(configuration)
+            };
+            let opening = SqlServices::open(
+                env.clone(),
+                client.clone(),
+                options,
+                vectorized.clone(),
+                Some(info.clone()),
+            );
+            match opening.await {
+                Ok(services) => break services,
+                // A node of several starts before a majority does, and serves when there is one.
+                Err(error) if error.state() == SqlState::CANNOT_CONNECT_NOW => {
+                    tracing::warn!("waiting for the other nodes: {}", error.message());
+                }
+                Err(error) => return Err(format!("store {folder}: {}", error.message())),
+            }
+            env.spawner.sleep(CATALOG_RETRY).await;
+        };
         let garbage = basalt_sql::ddl::garbage::collect_forever(services.clone());
         env.spawner.spawn("sql garbage", Box::pin(garbage));
-        Ok(Self { env, services, store, _lock: lock })
+        Ok(Self { env, services, store, wire, rpc_address, _lock: lock })
+    }
+
+    /// Tells the other nodes where clients reach this one.
+    pub fn serves_sql_at(&self, address: &str) {
+        self.wire.set_addresses(address, "");
+    }
+
+    /// Where other nodes reach this one.
+    pub fn rpc_address(&self) -> &str {
+        &self.rpc_address
+    }
+
+    pub fn id(&self) -> NodeId {
+        self.store.ident().node_id
+    }
+
+    /// Tells the other nodes that this one is about to stop.
+    pub fn begin_to_stop(&self) {
+        self.wire.set_draining(true);
     }
 
     pub fn env(&self) -> &Env {
@@ -85,14 +153,28 @@ impl Node {
         &self.services
     }
 
-    /// Waits until the store has failed for good; says what failed.
+    /// Waits until the node can not go on; says why.
     pub async fn until_failed(&self) -> String {
-        self.store.until_failed().await
+        tokio::select! {
+            biased;
+            cause = self.store.until_failed() => cause,
+            () = self.wire.until_removed() => "the node was taken out of the cluster".to_owned(),
+        }
     }
 
-    /// After the last session has ended: flushes, so that the next start has nothing to replay.
+    /// After the last session has ended: lets other nodes take over what this one serves, and flushes, so that the next
+    /// start has nothing to replay.
     pub async fn close(self) -> Result<(), String> {
+        self.services.close().await;
+        let progress = self.store.drain(DRAIN_PATIENCE).await;
+        if !progress.is_done() {
+            tracing::warn!(
+                leases = progress.leases_left,
+                "some leases found no other node, and run out by themselves"
+            );
+        }
         self.store.shutdown().await.map_err(|error| format!("the store did not stop cleanly: {error}"))?;
+        self.wire.close();
         tracing::info!("stopped");
         Ok(())
     }

@@ -4,7 +4,9 @@ use std::{net::SocketAddr, sync::Arc, thread};
 
 use basalt_pgwire::{Authenticator, Limits, Server, listen};
 
-use crate::{backend::SqlBackend, configuration::Configuration, logging, node::Node, signals::StopSignals};
+use crate::{
+    backend::SqlBackend, cluster, configuration::Configuration, logging, node::Node, signals::StopSignals,
+};
 
 /// Statements nest as deep as the planner allows, and the threads that run them recurse as deep. Address space only: what
 /// no statement reaches takes no memory.
@@ -40,9 +42,11 @@ async fn serve(configuration: &Configuration) -> Result<(), String> {
     let limits = Limits { connections_max: configuration.connections_max, ..Limits::default() };
     let backend = Arc::new(SqlBackend::new(node.services().clone()));
     let server = Server::new(node.env().clone(), backend, limits, Authenticator::Trust);
-    greet(configuration, address);
+    node.serves_sql_at(&cluster::advertised(configuration, address));
+    greet(configuration, address, &node);
     let asked = async {
         stop.received().await;
+        node.begin_to_stop();
         tracing::info!("stopping: no new clients, open statements may end; ask again to stop at once");
     };
     tokio::select! {
@@ -62,11 +66,17 @@ async fn serve(configuration: &Configuration) -> Result<(), String> {
 }
 
 /// Says what runs and how to reach it.
-fn greet(configuration: &Configuration, address: SocketAddr) {
+fn greet(configuration: &Configuration, address: SocketAddr, node: &Node) {
     let (host, port) = (address.ip(), address.port());
-    println!("basalt {} serves {}", env!("CARGO_PKG_VERSION"), configuration.store.display());
+    println!(
+        "basalt {} serves {} as node {}",
+        env!("CARGO_PKG_VERSION"),
+        configuration.store.display(),
+        node.id()
+    );
     println!("insecure: no passwords, no encryption; reachable from this machine only");
     println!("connect with: psql -h {host} -p {port} -U postgres");
+    println!("other nodes:  basalt start --join {} …", node.rpc_address());
     println!("stop with:    Ctrl-C");
     tracing::info!(%address, store = %configuration.store.display(), "serving SQL clients");
 }

@@ -1,5 +1,6 @@
 //! Functions that need the catalog: `pg_get_indexdef`, `pg_table_is_visible`, names of reg* values.
 
+use basalt_base::{Span, keys};
 use basalt_functions::{Function, FunctionKind, Volatility, registry};
 use basalt_planner::{
     Index, Table, TableKind,
@@ -102,7 +103,7 @@ pub fn call(
                 .services
                 .store
                 .as_ref()
-                .map_or(0, |store| store.ranges().iter().map(|range| range.bytes).sum::<u64>());
+                .map_or(0, |store| store.bytes_in(&Span::new(keys::KEY_MIN, keys::KEY_MAX)));
             Datum::Int8(bytes as i64)
         }
         "to_regclass" => match args.first() {

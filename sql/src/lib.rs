@@ -17,5 +17,5 @@ pub mod session;
 pub mod virtual_tables;
 
 pub use output::{Cancel, NeverCancel, Notice, NoticeLevel, Output};
-pub use services::{Activity, MetricsSource, RangeRow, SqlOptions, SqlServices, StoreInfo};
+pub use services::{Activity, MetricsSource, NodeRow, RangeRow, SqlOptions, SqlServices, StoreInfo};
 pub use session::{BlockState, ConnectInfo, Session};

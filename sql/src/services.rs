@@ -10,7 +10,8 @@ use std::{
 };
 
 use basalt_base::NodeId;
-use basalt_env::Env;
+use basalt_env::{BoxFuture, Env};
+use basalt_planner::parse::NodeChange;
 use basalt_txn::TxnClient;
 use basalt_types::{Oid, Result};
 use parking_lot::{Mutex, RwLock};
@@ -87,12 +88,49 @@ pub struct RangeRow {
     pub range_id: u64,
     pub start: bytes::Bytes,
     pub end: bytes::Bytes,
-    pub bytes: u64,
+    /// Of the replica on this node, if there is one.
+    pub bytes: Option<u64>,
+    /// The nodes of its replicas.
+    pub replicas: Vec<u64>,
+    /// The node that serves it, if this one knows.
+    pub leaseholder: Option<u64>,
 }
 
-/// What the node knows of its store beyond transactions.
+/// A row of `SHOW NODES`.
+#[derive(Clone, Debug)]
+pub struct NodeRow {
+    pub node_id: u64,
+    /// It is the node that was asked.
+    pub is_local: bool,
+    /// `live`, `draining`, `decommissioning`, `decommissioned` or `down`.
+    pub status: String,
+    /// Where other nodes, and SQL clients, reach it.
+    pub rpc_address: String,
+    pub sql_address: String,
+    /// `region=eu,zone=a`
+    pub locality: String,
+    pub version: String,
+    /// Ranges that have a replica there, and those that it serves.
+    pub replicas: u64,
+    pub leases: u64,
+    /// Milliseconds since it was last heard of; `None` if not since this node started.
+    pub silent_millis: Option<u64>,
+    /// From this node and back.
+    pub round_trip_micros: Option<u64>,
+    /// Its wall clock minus that of this node.
+    pub clock_offset_micros: Option<i64>,
+    /// What is wrong with it, seen from here.
+    pub problem: Option<String>,
+}
+
+/// What the node knows of its store, and of the cluster, beyond transactions.
 pub trait StoreInfo: MetricsSource {
-    fn ranges(&self) -> Vec<RangeRow>;
+    /// All ranges of the cluster, in key order.
+    fn ranges(&self) -> BoxFuture<'_, Result<Vec<RangeRow>>>;
+    /// All nodes that ever took part, in order.
+    fn nodes(&self) -> BoxFuture<'_, Result<Vec<NodeRow>>>;
+    /// Takes a node out of service, or into it again. Returns when that is decided, not when it is done.
+    fn change_node(&self, node: u64, change: NodeChange) -> BoxFuture<'_, Result<()>>;
     /// About how many bytes the versions of the keys in `span` take.
     fn bytes_in(&self, span: &basalt_base::Span) -> u64;
 }

@@ -37,6 +37,7 @@ fn main() -> ExitCode {
 fn dispatch(command: &str, rest: &[OsString]) -> Result<()> {
     match command {
         "start" => start(rest),
+        "cluster" => cluster(rest),
         "test" => test::test(rest),
         "ci" => test::ci(),
         "slt" => slt::slt(rest),
@@ -67,6 +68,16 @@ fn start(flags: &[OsString]) -> Result<()> {
         node.current_dir(directory);
     }
     exec(&mut node)
+}
+
+fn cluster(flags: &[OsString]) -> Result<()> {
+    build()?;
+    let mut cluster = Command::new(node::binary("basalt"));
+    cluster.args(["cluster", "--insecure"]).args(flags);
+    if let Some(directory) = env::var_os("BASALT_CALLER_DIR") {
+        cluster.current_dir(directory);
+    }
+    exec(&mut cluster)
 }
 
 fn sim(flags: &[OsString]) -> Result<()> {

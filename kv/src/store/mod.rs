@@ -2,6 +2,7 @@
 
 mod allocator;
 mod clock_keeper;
+mod cluster_ranges;
 mod detach;
 mod drain;
 mod execute;
@@ -47,6 +48,7 @@ use crate::{
 };
 
 pub use drain::DrainProgress;
+pub use cluster_ranges::ClusterRange;
 pub use network::Network;
 pub use node_states::{LeaveProgress, NodeState};
 pub use open::StoreLog;

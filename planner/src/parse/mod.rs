@@ -26,7 +26,7 @@ use sqlparser::{
 pub(crate) use nesting::too_deep;
 pub use position::Source;
 pub use sequence::SequenceOptions;
-pub use utility::{FetchCount, RelationChange, RelationKind, Utility};
+pub use utility::{FetchCount, NodeChange, RelationChange, RelationKind, Utility};
 
 // Clauses that the grammar lacks travel through it in names that no client writes.
 /// A call around the first bound of BETWEEN SYMMETRIC.

@@ -32,6 +32,11 @@ pub enum Utility {
         tables: Vec<QualifiedName>,
     },
     Checkpoint,
+    /// `ALTER NODE 3 DECOMMISSION`: an operator's word on a node of the cluster.
+    AlterNode {
+        node: u64,
+        change: NodeChange,
+    },
     /// `LOCK TABLE a, b IN … MODE [NOWAIT]`.
     Lock {
         tables: Vec<QualifiedName>,
@@ -107,6 +112,18 @@ pub enum RelationChange {
     OwnerTo,
 }
 
+/// What becomes of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeChange {
+    /// Its replicas move to other nodes, for good.
+    Decommission,
+    /// It takes part again.
+    Recommission,
+    /// It gives up its leases, and takes no new ones.
+    Drain,
+    Undrain,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FetchCount {
     /// So many forwards; backwards when negative, the current row again when zero.
@@ -156,6 +173,7 @@ pub(super) fn parse(tokens: &[TokenWithSpan], source: &Source) -> Result<Option<
             }
             stream.create_sequence(temporary)?
         }
+        "alter" if stream.accept("node") => stream.alter_node()?,
         "alter" => match stream.alter()? {
             Some(utility) => utility,
             None => return Ok(None),
@@ -172,6 +190,23 @@ pub(super) fn parse(tokens: &[TokenWithSpan], source: &Source) -> Result<Option<
 }
 
 impl Tokens<'_> {
+    fn alter_node(&mut self) -> Result<Utility> {
+        let node = match self.peek() {
+            Some(Token::Number(digits, false)) => digits.parse().map_err(|_| self.error())?,
+            _ => return Err(self.error()),
+        };
+        self.advance();
+        let words = [
+            ("decommission", NodeChange::Decommission),
+            ("recommission", NodeChange::Recommission),
+            ("drain", NodeChange::Drain),
+            ("undrain", NodeChange::Undrain),
+        ];
+        let change = words.into_iter().find(|(word, _)| self.is(word)).ok_or_else(|| self.error())?.1;
+        self.advance();
+        Ok(Utility::AlterNode { node, change })
+    }
+
     pub(super) fn peek(&self) -> Option<&Token> {
         self.tokens.get(self.at).map(|token| &token.token)
     }

@@ -1,6 +1,6 @@
 use crate::{
     ParsedBody, parse,
-    parse::{FetchCount, Utility},
+    parse::{FetchCount, NodeChange, Utility},
 };
 
 fn utility(sql: &str) -> Utility {
@@ -69,6 +69,15 @@ fn own_statements() {
     assert!(
         matches!(utility("vacuum analyze pgbench_branches"), Utility::Vacuum { vacuum: true, analyze: true, tables } if tables.len() == 1)
     );
+    assert!(matches!(
+        utility("ALTER NODE 3 DECOMMISSION"),
+        Utility::AlterNode { node: 3, change: NodeChange::Decommission }
+    ));
+    for wrong in
+        ["alter node", "alter node x drain", "alter node 3", "alter node 3 sleep", "alter node 3 drain now"]
+    {
+        assert_eq!(parse(wrong).expect_err(wrong).sqlstate().as_str(), "42601");
+    }
     assert!(matches!(
         utility("fetch 10 from c"),
         Utility::Fetch { count: FetchCount::Rows(10), is_move: false, .. }

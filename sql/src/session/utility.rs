@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use basalt_planner::{
-    Field,
+    Field, Table,
     parse::{ParsedBody, ParsedStatement, Utility},
 };
 use basalt_txn::Isolation;
@@ -11,7 +11,7 @@ use basalt_types::{Datum, Oid, Result, SqlError, SqlState, SqlType};
 use sqlparser::ast::{self, Statement, TransactionAccessMode, TransactionIsolationLevel, TransactionMode};
 
 use super::{Session, StatementPlan, plan_settings, transaction::Modes};
-use crate::{Output, ddl, output::NoticeLevel};
+use crate::{Output, catalog::PG_CATALOG_SCHEMA, ddl, output::NoticeLevel, virtual_tables};
 
 /// Statements that end a failed block, or lead out of it.
 pub(crate) fn allowed_in_failed_block(parsed: &ParsedStatement) -> bool {
@@ -40,9 +40,13 @@ impl Session {
         Ok(match &parsed.body {
             ParsedBody::Utility(Utility::Show { name }) => match name.as_str() {
                 "all" => vec![field("name"), field("setting"), field("description")],
-                "ranges" => range_fields(),
-                "metrics" => metric_fields(),
-                name => vec![field(self.canonical_setting(name)?.as_str())],
+                name => match self.shown_table(name) {
+                    Some(table) => {
+                        let columns = table.columns.iter();
+                        columns.map(|column| Field { ty: column.ty, ..field(&column.name) }).collect()
+                    }
+                    None => vec![field(self.canonical_setting(name)?.as_str())],
+                },
             },
             ParsedBody::Utility(Utility::Fetch { cursor, is_move: false, .. }) => {
                 match self.cursors.get(cursor) {
@@ -102,7 +106,13 @@ impl Session {
         out: &mut dyn Output,
     ) -> Result<()> {
         match utility {
-            Utility::Show { name } => self.show(parsed, name, out),
+            Utility::Show { name } => self.show(parsed, name, out).await,
+            Utility::AlterNode { node, change } => {
+                let store = self.services.store.clone();
+                let store = store.ok_or_else(|| SqlError::not_supported("ALTER NODE without a cluster"))?;
+                store.change_node(*node, *change).await?;
+                out.complete("ALTER NODE")
+            }
             Utility::Set { local, name, values } => {
                 self.set(*local, name, values)?;
                 out.complete("SET")
@@ -261,24 +271,25 @@ impl Session {
         }
     }
 
-    fn show(&mut self, parsed: &ParsedStatement, name: &str, out: &mut dyn Output) -> Result<()> {
+    /// The table behind SHOW NODES and its like.
+    fn shown_table(&self, name: &str) -> Option<Arc<Table>> {
+        let table = virtual_tables::basalt::shown_by(name)?;
+        self.services.virtual_schema.table(PG_CATALOG_SCHEMA, table).cloned()
+    }
+
+    async fn show(&mut self, parsed: &ParsedStatement, name: &str, out: &mut dyn Output) -> Result<()> {
         out.fields(&self.utility_fields(parsed)?)?;
+        if let Some(table) = self.shown_table(name) {
+            for row in virtual_tables::basalt::rows(&table, &self.services).await?.unwrap_or_default() {
+                out.row(&row)?;
+            }
+            return out.complete("SHOW");
+        }
         match name {
             "all" => {
                 let all = self.shared.settings.lock().all();
                 for (name, value, description) in all {
                     out.row(&[Datum::text(name), Datum::text(value), Datum::text(description)])?;
-                }
-            }
-            "ranges" => {
-                for row in self.range_rows() {
-                    out.row(&row)?;
-                }
-            }
-            "metrics" => {
-                let metrics = self.services.store.as_ref().map_or_else(Vec::new, |store| store.metrics());
-                for (name, value) in metrics {
-                    out.row(&[Datum::text(name), Datum::Int8(value)])?;
                 }
             }
             name => {
@@ -488,39 +499,6 @@ impl Session {
         open.deferred.lock().set(names, deferred);
         if deferred { Ok(()) } else { self.run_deferred(false).await }
     }
-
-    fn range_rows(&self) -> Vec<Vec<Datum>> {
-        let ranges = self.services.store.as_ref().map_or_else(Vec::new, |store| store.ranges());
-        let hex = |key: &[u8]| key.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        ranges
-            .into_iter()
-            .map(|range| {
-                vec![
-                    Datum::Int8(range.range_id as i64),
-                    Datum::text(hex(&range.start)),
-                    Datum::text(hex(&range.end)),
-                    Datum::Int8(range.bytes as i64),
-                ]
-            })
-            .collect()
-    }
-}
-
-/// Columns of SHOW METRICS.
-fn metric_fields() -> Vec<Field> {
-    let field = |name: &str, ty| Field { name: name.to_owned(), ty, table: Oid(0), attnum: 0 };
-    vec![field("name", SqlType::TEXT), field("value", SqlType::INT8)]
-}
-
-/// Columns of SHOW RANGES.
-pub(crate) fn range_fields() -> Vec<Field> {
-    let field = |name: &str, ty| Field { name: name.to_owned(), ty, table: Oid(0), attnum: 0 };
-    vec![
-        field("range_id", SqlType::INT8),
-        field("start_key", SqlType::TEXT),
-        field("end_key", SqlType::TEXT),
-        field("bytes", SqlType::INT8),
-    ]
 }
 
 fn transaction_modes(modes: &[TransactionMode]) -> Result<Modes> {

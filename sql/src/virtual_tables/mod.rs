@@ -3,7 +3,7 @@
 //! Every table of the list exists with PostgreSQL 15's columns; those that describe what Basalt does not have are empty.
 
 mod absent;
-mod basalt;
+pub(crate) mod basalt;
 mod cluster;
 mod definitions;
 mod information_schema;
@@ -149,8 +149,6 @@ impl SessionTables {
             "pg_tables" => summaries::tables(&mut out, view),
             "pg_indexes" => summaries::indexes(&mut out, view),
             "pg_views" => summaries::views(&mut out, view),
-            "basalt_metrics" => basalt::metrics(&mut out, session),
-            "basalt_ranges" => basalt::ranges(&mut out, session),
             // Triggers, policies, publications and the like: there are none.
             _ => {}
         }
@@ -166,6 +164,9 @@ impl VirtualTables for SessionTables {
             }
             if matches!(table.name.as_str(), "pg_sequences") {
                 return self.sequence_rows(table).await;
+            }
+            if let Some(rows) = basalt::rows(table, &self.session.services).await? {
+                return Ok(rows);
             }
             Ok(self.make(table))
         })

@@ -1,0 +1,156 @@
+//! What SQL asks of the store and of the cluster: nodes, ranges, counters, and an operator's orders.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use basalt_base::{NodeId, Span};
+use basalt_env::BoxFuture;
+use basalt_kv::{ClusterRange, NodeState, Store};
+use basalt_planner::parse::NodeChange;
+use basalt_rpc::{NodeStatus, Wire};
+use basalt_sql::{MetricsSource, NodeRow, RangeRow, StoreInfo, error::sql_error};
+use basalt_types::{Result, SqlError, SqlState};
+
+use crate::counters::Counters;
+
+/// How long an order to drain works before it answers; the rest goes on in the background.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(1);
+/// A node that says nothing for so long is shown as down.
+const SILENCE_MAX: Duration = Duration::from_secs(5);
+
+pub struct ClusterInfo {
+    pub store: Arc<Store>,
+    pub wire: Arc<Wire>,
+    pub counters: Counters,
+}
+
+impl MetricsSource for ClusterInfo {
+    fn metrics(&self) -> Vec<(String, i64)> {
+        self.counters.metrics()
+    }
+}
+
+impl StoreInfo for ClusterInfo {
+    fn ranges(&self) -> BoxFuture<'_, Result<Vec<RangeRow>>> {
+        Box::pin(async {
+            let ranges = self.store.cluster_ranges().await.map_err(sql_error)?;
+            Ok(ranges.into_iter().map(range_row).collect())
+        })
+    }
+
+    fn nodes(&self) -> BoxFuture<'_, Result<Vec<NodeRow>>> {
+        Box::pin(async {
+            let mut replicas: BTreeMap<NodeId, u64> = BTreeMap::new();
+            let mut leases: BTreeMap<NodeId, u64> = BTreeMap::new();
+            for range in self.store.cluster_ranges().await.map_err(sql_error)? {
+                for node in range.nodes {
+                    *replicas.entry(node).or_default() += 1;
+                }
+                if let Some(node) = range.leaseholder {
+                    *leases.entry(node).or_default() += 1;
+                }
+            }
+            let states = self.store.node_states().await.map_err(sql_error)?;
+            let offsets = self.store.peers().offsets();
+            let row = |status: NodeStatus| {
+                let node = status.node_id;
+                let state = states.get(&node).copied().unwrap_or_default();
+                NodeRow {
+                    node_id: node.0,
+                    is_local: node == self.store.ident().node_id,
+                    status: word(&status, state).to_owned(),
+                    locality: locality(&status.node.locality),
+                    rpc_address: status.node.rpc_address,
+                    sql_address: status.node.sql_address,
+                    version: status.node.build,
+                    replicas: replicas.get(&node).copied().unwrap_or(0),
+                    leases: leases.get(&node).copied().unwrap_or(0),
+                    silent_millis: status.silent_for.map(|time| whole(time.as_millis())),
+                    round_trip_micros: status.round_trip.map(|time| whole(time.as_micros())),
+                    clock_offset_micros: offsets.get(&node).map(|offset| offset.micros),
+                    problem: status.problem,
+                }
+            };
+            Ok(self.wire.statuses().into_iter().map(row).collect())
+        })
+    }
+
+    fn change_node(&self, node: u64, change: NodeChange) -> BoxFuture<'_, Result<()>> {
+        let node = NodeId(node);
+        Box::pin(async move {
+            match change {
+                NodeChange::Decommission => self.set_state(node, NodeState::Decommissioning).await,
+                NodeChange::Recommission => self.set_state(node, NodeState::Active).await,
+                NodeChange::Drain | NodeChange::Undrain if node != self.store.ident().node_id => {
+                    let text = format!("node {node} can only be drained by itself");
+                    let hint = match self.sql_address_of(node) {
+                        Some(address) => format!("Connect to {address} and say it there."),
+                        None => "Connect to that node and say it there.".to_owned(),
+                    };
+                    Err(SqlError::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, text).with_hint(hint))
+                }
+                NodeChange::Drain => {
+                    self.store.drain(DRAIN_PATIENCE).await;
+                    Ok(())
+                }
+                NodeChange::Undrain => {
+                    self.store.undrain();
+                    Ok(())
+                }
+            }
+        })
+    }
+
+    fn bytes_in(&self, span: &Span) -> u64 {
+        // An estimate for people: if the engine can't tell, neither can this.
+        self.store.bytes_in(span).unwrap_or(0)
+    }
+}
+
+impl ClusterInfo {
+    async fn set_state(&self, node: NodeId, state: NodeState) -> Result<()> {
+        self.store.set_node_state(node, state).await.map_err(|error| match error {
+            basalt_kv_api::Error::Invalid(why) => {
+                SqlError::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, why)
+            }
+            error => sql_error(error),
+        })
+    }
+
+    fn sql_address_of(&self, node: NodeId) -> Option<String> {
+        let status = self.wire.statuses().into_iter().find(|status| status.node_id == node)?;
+        Some(status.node.sql_address).filter(|address| !address.is_empty())
+    }
+}
+
+fn range_row(range: ClusterRange) -> RangeRow {
+    RangeRow {
+        range_id: range.range_id.0,
+        start: range.span.start,
+        end: range.span.end,
+        bytes: range.bytes,
+        replicas: range.nodes.into_iter().map(|node| node.0).collect(),
+        leaseholder: range.leaseholder.map(|node| node.0),
+    }
+}
+
+fn word(status: &NodeStatus, state: NodeState) -> &'static str {
+    if status.removed || state == NodeState::Removed {
+        return "decommissioned";
+    }
+    if status.silent_for.is_none_or(|time| time > SILENCE_MAX) {
+        return "down";
+    }
+    match state {
+        NodeState::Decommissioning => "decommissioning",
+        _ if status.draining => "draining",
+        _ => "live",
+    }
+}
+
+fn locality(tiers: &[(String, String)]) -> String {
+    tiers.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
+}
+
+fn whole(count: u128) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
