@@ -7,7 +7,7 @@ use basalt_env::BoxFuture;
 use basalt_kv::{ClusterRange, NodeState, Store};
 use basalt_planner::parse::NodeChange;
 use basalt_rpc::{NodeStatus, Wire};
-use basalt_sql::{MetricsSource, NodeRow, RangeRow, StoreInfo, error::sql_error};
+use basalt_sql::{MetricsSource, NodeRow, RangeRow, StoreInfo, error::store_error};
 use basalt_types::{Result, SqlError, SqlState};
 
 use crate::counters::Counters;
@@ -32,7 +32,7 @@ impl MetricsSource for ClusterInfo {
 impl StoreInfo for ClusterInfo {
     fn ranges(&self) -> BoxFuture<'_, Result<Vec<RangeRow>>> {
         Box::pin(async {
-            let ranges = self.store.cluster_ranges().await.map_err(sql_error)?;
+            let ranges = self.store.cluster_ranges().await.map_err(store_error)?;
             Ok(ranges.into_iter().map(range_row).collect())
         })
     }
@@ -41,7 +41,7 @@ impl StoreInfo for ClusterInfo {
         Box::pin(async {
             let mut replicas: BTreeMap<NodeId, u64> = BTreeMap::new();
             let mut leases: BTreeMap<NodeId, u64> = BTreeMap::new();
-            for range in self.store.cluster_ranges().await.map_err(sql_error)? {
+            for range in self.store.cluster_ranges().await.map_err(store_error)? {
                 for node in range.nodes {
                     *replicas.entry(node).or_default() += 1;
                 }
@@ -49,7 +49,7 @@ impl StoreInfo for ClusterInfo {
                     *leases.entry(node).or_default() += 1;
                 }
             }
-            let states = self.store.node_states().await.map_err(sql_error)?;
+            let states = self.store.node_states().await.map_err(store_error)?;
             let offsets = self.store.peers().offsets();
             let row = |status: NodeStatus| {
                 let node = status.node_id;
@@ -112,7 +112,7 @@ impl ClusterInfo {
             basalt_kv_api::Error::Invalid(why) => {
                 SqlError::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, why)
             }
-            error => sql_error(error),
+            error => store_error(error),
         })
     }
 

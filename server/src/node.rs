@@ -114,7 +114,7 @@ impl Node {
             match opening.await {
                 Ok(services) => break services,
                 // A node of several starts before a majority does, and serves when there is one.
-                Err(error) if error.state() == SqlState::CANNOT_CONNECT_NOW => {
+                Err(error) if error.sqlstate() == SqlState::CANNOT_CONNECT_NOW => {
                     tracing::warn!("waiting for the other nodes: {}", error.message());
                 }
                 Err(error) => return Err(format!("store {folder}: {}", error.message())),

@@ -26,7 +26,8 @@ pub fn sql_error(error: basalt_txn::Error) -> SqlError {
     }
 }
 
-fn store_error(error: kv::Error) -> SqlError {
+/// What a client is told of an error of the store.
+pub fn store_error(error: kv::Error) -> SqlError {
     use kv::Error;
     match error {
         Error::WriteTooOld { .. }
