@@ -6,7 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use basalt_base::NodeId;
+use basalt_base::{NodeId, RangeId};
 use basalt_env::{Bug, planted};
 use basalt_kv_api::{BatchRequest, BatchResponse, Error, Request, Result, wire};
 
@@ -14,7 +14,11 @@ use super::{
     Located, program,
     remote::{PeerReply, PeerRequest},
 };
-use crate::{counts::Counters, peer::CallError, store::Store};
+use crate::{
+    counts::Counters,
+    peer::CallError,
+    store::{Store, open::FIRST_RANGE},
+};
 
 /// Attempts without a pause between them.
 const AT_ONCE: u32 = 4;
@@ -31,11 +35,12 @@ pub(crate) enum Origin {
 }
 
 /// The attempts at one batch.
-#[derive(Default)]
 pub(crate) struct Attempts {
     count: u32,
-    since: Option<Duration>,
+    since: Duration,
     last_asked: Option<NodeId>,
+    /// What is tried: the range that is asked, or the first one, while it is asked for the range.
+    range_id: RangeId,
 }
 
 /// What one attempt gave.
@@ -46,11 +51,16 @@ pub(crate) enum Attempt {
 }
 
 impl Attempts {
+    /// From now on.
+    pub fn begin(store: &Store) -> Self {
+        Self { count: 0, since: store.env().clock.monotonic(), last_asked: None, range_id: FIRST_RANGE }
+    }
+
     /// Waits a little before the next attempt; fails when it has taken too long.
     pub async fn pause(&mut self, store: &Store, why: &str) -> Result<()> {
-        let now = store.env().clock.monotonic();
-        let since = *self.since.get_or_insert(now);
-        if now.saturating_sub(since) > store.config().routing_patience {
+        let patience = store.breakers.patience(self.range_id, store.config().routing_patience);
+        if store.env().clock.monotonic().saturating_sub(self.since) > patience {
+            store.breakers.trip(self.range_id);
             return Err(Error::Unavailable(why.to_owned()));
         }
         self.count += 1;
@@ -86,6 +96,7 @@ impl Store {
         attempts: &mut Attempts,
     ) -> Attempt {
         let me = self.ident().node_id;
+        attempts.range_id = located.descriptor.range_id;
         let Some(target) = attempts.target(located, me) else {
             self.cache.evict(&located.descriptor.span.start);
             return Attempt::Again;
@@ -150,6 +161,9 @@ impl Store {
             }
             result => {
                 self.cache.set_holder(&located.descriptor, Some(target));
+                if !matches!(result, Err(Error::Unavailable(_))) {
+                    self.breakers.close(located.descriptor.range_id);
+                }
                 Attempt::Answered(result)
             }
         }
@@ -179,7 +193,12 @@ impl Store {
                 self.cache.evict(&located.descriptor.span.start);
                 Attempt::Again
             }
-            result => Attempt::Answered(result),
+            result => {
+                if !matches!(result, Err(Error::Unavailable(_))) {
+                    self.breakers.close(located.descriptor.range_id);
+                }
+                Attempt::Answered(result)
+            }
         }
     }
 }

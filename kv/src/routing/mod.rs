@@ -1,6 +1,7 @@
 //! From batches to ranges: the range cache over meta, and the router.
 
 mod attempts;
+mod breakers;
 mod cache;
 mod divide;
 mod lookup;
@@ -10,6 +11,7 @@ mod router;
 mod sender;
 
 pub(crate) use attempts::Origin;
+pub use breakers::Breakers;
 pub use cache::{Located, RangeCache};
 pub use remote::PeerRequest;
 pub use sender::LocalSender;

@@ -30,7 +30,7 @@ impl Store {
     /// Sends a batch wherever it belongs.
     pub(crate) async fn route(self: &Arc<Self>, mut batch: BatchRequest) -> Result<BatchResponse> {
         anchor(&mut batch);
-        let mut attempts = Attempts::default();
+        let mut attempts = Attempts::begin(self);
         loop {
             let key = divide::first_key(&batch.header, &batch.requests).unwrap_or(keys::KEY_MIN);
             let located = match self.locate(&key).await {
@@ -182,7 +182,7 @@ impl Store {
     }
 
     async fn locate_patiently(self: &Arc<Self>, aim: Aim<'_>) -> Result<Located> {
-        let mut attempts = Attempts::default();
+        let mut attempts = Attempts::begin(self);
         loop {
             match self.find(aim).await {
                 Err(Error::Unavailable(why)) => attempts.pause(self, &why).await?,

@@ -13,7 +13,7 @@ mod lease;
 mod lock_compaction;
 mod network;
 mod node_states;
-mod open;
+pub(crate) mod open;
 mod proposal;
 mod range_list;
 mod removal;
@@ -44,11 +44,11 @@ use crate::{
     counts::{Counters, KvCounts},
     peer::Peers,
     replica::{Applies, RangeStates},
-    routing::RangeCache,
+    routing::{Breakers, RangeCache},
 };
 
-pub use drain::DrainProgress;
 pub use cluster_ranges::ClusterRange;
+pub use drain::DrainProgress;
 pub use network::Network;
 pub use node_states::{LeaveProgress, NodeState};
 pub use open::StoreLog;
@@ -71,6 +71,7 @@ pub struct Store {
     markers: TxnMarkers,
     dependents: Dependents,
     pub(crate) cache: RangeCache,
+    pub(crate) breakers: Breakers,
     pub(crate) counters: Counters,
     janitor: janitor::Janitor,
     resolving: resolving::Resolving,

@@ -190,7 +190,7 @@ impl Store {
         Ok(progress)
     }
 
-    async fn all_descriptors(self: &Arc<Self>) -> Result<Vec<RangeDescriptor>> {
+    pub(super) async fn all_descriptors(self: &Arc<Self>) -> Result<Vec<RangeDescriptor>> {
         let rows = self.scan_alone(Span::prefix(Bytes::from_static(&[keys::META_PREFIX]))).await?;
         let decode =
             |(_, value)| RangeDescriptor::decode(value).map_err(|error| Error::Corruption(error.to_string()));

@@ -46,7 +46,7 @@ use crate::{
     replica::{
         AppliedState, Applies, CommandOutcome, Lease, Place, RangeDescriptor, RangeStates, ReplicaState,
     },
-    routing::RangeCache,
+    routing::{Breakers, RangeCache},
 };
 use parking_lot::Mutex;
 
@@ -167,6 +167,7 @@ impl Store {
             states,
             latches: Arc::default(),
             cache: RangeCache::default(),
+            breakers: Breakers::default(),
             counters: Counters::default(),
             janitor: Janitor::default(),
             resolving: Resolving::default(),
