@@ -2,6 +2,7 @@
 
 pub mod catalog;
 pub mod catalog_functions;
+pub mod cluster;
 pub mod ddl;
 pub mod error;
 pub mod exec;

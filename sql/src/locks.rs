@@ -8,7 +8,8 @@
 //! already holds any table lock is let through, because it may be what the waiter waits for.
 //! Remaining cycles (with row locks) end by a time-out.
 //!
-//! Caveat: the locks are this node's. Several nodes will need descriptor leases and the two-version rule.
+//! The locks are this node's. With several nodes a change first has every other one take the exclusive lock on its behalf:
+//! see [`crate::cluster`]. There the owner is no session of this node.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -19,11 +20,11 @@ use tokio::sync::Notify;
 
 use crate::Cancel;
 
-/// A session.
+/// A session, or another node's change.
 pub type Owner = u64;
 
 /// After this long a wait is taken for a deadlock, when `lock_timeout` is not set.
-const WAIT_MAX: Duration = Duration::from_secs(30);
+pub(crate) const WAIT_MAX: Duration = Duration::from_secs(30);
 
 #[derive(Default)]
 struct TableState {
@@ -114,6 +115,24 @@ impl TableLocks {
         }
     }
 
+    /// Releases what everybody holds: nobody can do anything with it any more.
+    pub fn release_everything(&self) {
+        let mut state = self.state.lock();
+        state.owners.clear();
+        for entry in state.tables.values_mut() {
+            entry.shared.clear();
+            entry.exclusive = None;
+        }
+        state.tables.retain(|_, entry| !entry.is_free());
+        drop(state);
+        self.released.notify_waiters();
+    }
+
+    /// Whether the owner has the table to itself.
+    pub fn holds_exclusive(&self, owner: Owner, table: Oid) -> bool {
+        self.state.lock().tables.get(&table).is_some_and(|entry| entry.exclusive == Some(owner))
+    }
+
     /// Nobody uses the table now.
     pub fn is_unlocked(&self, table: Oid) -> bool {
         !self.state.lock().tables.contains_key(&table)
@@ -195,7 +214,7 @@ impl Drop for Waiting<'_> {
     }
 }
 
-fn timed_out(timeout: Option<Duration>) -> SqlError {
+pub(crate) fn timed_out(timeout: Option<Duration>) -> SqlError {
     match timeout {
         Some(_) => SqlError::new(SqlState::LOCK_NOT_AVAILABLE, "canceling statement due to lock timeout"),
         None => SqlError::new(SqlState::DEADLOCK_DETECTED, "deadlock detected")

@@ -18,6 +18,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::{
     catalog::CatalogStore,
+    cluster::{self, Member},
     exec::{Vectorized, memory::MemoryBudget},
     locks::TableLocks,
     plan_cache::PlanCache,
@@ -142,6 +143,8 @@ pub struct SqlServices {
     pub options: SqlOptions,
     pub catalog: CatalogStore,
     pub locks: TableLocks,
+    /// The node among others; `None` where there can be none.
+    pub cluster: Option<Member>,
     pub memory: MemoryBudget,
     pub plans: PlanCache,
     pub sequences: Sequences,
@@ -166,9 +169,10 @@ impl SqlServices {
         store: Option<Arc<dyn StoreInfo>>,
     ) -> Result<Arc<Self>> {
         let catalog = CatalogStore::open(client.clone()).await?;
+        let cluster = (!options.clock_offset_max.is_zero()).then(|| Member::new(options.clock_offset_max));
         let start_micros = env.clock.wall_micros() - POSTGRES_EPOCH_UNIX_MICROS;
         let services = Arc::new(Self {
-            row_ids: Arc::new(RowIds::new(&env)),
+            row_ids: Arc::new(RowIds::new(&env, options.node_id)),
             memory: MemoryBudget::node(options.node_memory_bytes),
             plans: PlanCache::new(options.plan_cache_entries_max),
             sequences: Sequences::default(),
@@ -177,6 +181,7 @@ impl SqlServices {
             options,
             catalog,
             locks: TableLocks::default(),
+            cluster,
             virtual_schema: Arc::new(VirtualSchema::new()),
             vectorized,
             store,
@@ -185,13 +190,16 @@ impl SqlServices {
             row_deltas: RwLock::default(),
             next_session: AtomicU64::new(1),
         });
+        cluster::start(&services).await?;
         // Temporary tables of sessions that a crash ended.
-        crate::ddl::temporary::clear(&services, None).await?;
+        crate::ddl::temporary::clear_dead(&services).await?;
         Ok(services)
     }
 
     /// Leaves the cluster in good order, so that nobody waits for this node. After the last session has ended.
-    pub async fn close(&self) {}
+    pub async fn close(&self) {
+        cluster::end(self).await;
+    }
 
     pub fn next_session_id(&self) -> u64 {
         self.next_session.fetch_add(1, Ordering::Relaxed)

@@ -32,6 +32,20 @@ impl CatalogStore {
         }
     }
 
+    /// Takes over what other nodes have counted.
+    pub(crate) async fn refresh_estimates(&self) -> Result<()> {
+        let txn = self.client().begin(TxnConfig::default()).map_err(sql_error)?;
+        let kept = load(&txn).await;
+        txn.rollback().await;
+        let kept = kept?;
+        let mut current = self.current.write();
+        let mut next = CatalogSnapshot::clone(&current);
+        if apply(&mut next, &kept) > 0 {
+            *current = Arc::new(next);
+        }
+        Ok(())
+    }
+
     /// Writes the present estimate, so that a restart finds it.
     pub async fn keep_row_estimate(&self, table: Oid) -> Result<()> {
         let snapshot = self.current();
@@ -67,15 +81,18 @@ pub(super) async fn load(txn: &Txn) -> Result<Estimates> {
     Ok(estimates)
 }
 
-/// Gives the tables of a snapshot what was kept of them.
-pub(super) fn apply(snapshot: &mut CatalogSnapshot, estimates: &Estimates) {
+/// Gives the tables of a snapshot what was kept of them; tells of how many that is news.
+pub(super) fn apply(snapshot: &mut CatalogSnapshot, estimates: &Estimates) -> usize {
     let known = |table: &Arc<Table>| {
         let primary = table.indexes.first()?;
         let rows = estimates.get(&(table.id, primary.id))?;
+        (table.row_estimate != Some(*rows)).then_some(())?;
         Some(with_estimate(table, *rows))
     };
     let changed: Vec<Descriptor> = snapshot.tables.values().filter_map(known).collect();
+    let count = changed.len();
     changed.into_iter().for_each(|table| snapshot.put(table));
+    count
 }
 
 fn with_estimate(table: &Arc<Table>, rows: f64) -> Descriptor {

@@ -5,7 +5,7 @@
 //! A DDL transaction works on its own copy and publishes the changes when it has committed, before it releases its
 //! table locks, so that whoever gets a table lock plans with the newest descriptor.
 //!
-//! Caveat: with one node the published snapshot is the truth. Several nodes will need descriptor leases.
+//! Changes that other nodes have made are read when the node hears of them: see [`crate::cluster`].
 
 pub mod codec;
 mod estimates;

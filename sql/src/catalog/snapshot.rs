@@ -86,6 +86,13 @@ impl CatalogSnapshot {
         self.tables.remove(&id);
     }
 
+    pub fn descriptor(&self, id: Oid) -> Option<Descriptor> {
+        let table = self.tables.get(&id).cloned().map(Descriptor::Table);
+        let schema = || self.schemas.get(&id).cloned().map(Descriptor::Schema);
+        let database = || self.databases.get(&id).cloned().map(Descriptor::Database);
+        table.or_else(schema).or_else(database)
+    }
+
     fn remove_names(&mut self, table: Oid) {
         if let Some(old) = self.tables.get(&table) {
             self.relations.remove(&(old.schema_id, old.name.clone()));

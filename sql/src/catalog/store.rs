@@ -56,8 +56,12 @@ impl CatalogStore {
         };
         store.reload().await?;
         if store.current().databases.is_empty() {
-            store.bootstrap().await?;
+            let made = store.bootstrap().await;
             store.reload().await?;
+            // Another node may have been faster.
+            if store.current().databases.is_empty() {
+                made?;
+            }
         }
         Ok(store)
     }
@@ -82,6 +86,15 @@ impl CatalogStore {
     /// Reads every descriptor anew, at start and after a commit of unknown outcome.
     pub async fn reload(&self) -> Result<()> {
         let txn = self.client.begin(TxnConfig::default()).map_err(sql_error)?;
+        let loaded = self.load(&txn).await;
+        let at = txn.read_timestamp();
+        txn.rollback().await;
+        self.replace(loaded?, at);
+        Ok(())
+    }
+
+    /// Every descriptor, as `txn` sees them.
+    pub(crate) async fn load(&self, txn: &Txn) -> Result<CatalogSnapshot> {
         let mut snapshot = CatalogSnapshot::default();
         let mut span = Some(Span::prefix(descriptor_prefix().freeze()));
         while let Some(next) = span {
@@ -95,11 +108,38 @@ impl CatalogStore {
             }
             span = page.resume;
         }
-        let kept = super::estimates::load(&txn).await?;
-        txn.rollback().await;
+        let kept = super::estimates::load(txn).await?;
         super::estimates::apply(&mut snapshot, &kept);
-        *self.current.write() = Arc::new(snapshot);
-        Ok(())
+        Ok(snapshot)
+    }
+
+    /// Makes a catalog that was read at `at` the node's, except for what the node itself has committed since.
+    pub(crate) fn replace(&self, mut loaded: CatalogSnapshot, at: Timestamp) {
+        let mut changed_at = self.changed_at.write();
+        let mut current = self.current.write();
+        let newer = changed_at.iter().filter(|(_, changed)| **changed > at);
+        for id in newer.map(|(id, _)| *id).collect::<Vec<_>>() {
+            match current.descriptor(id) {
+                Some(descriptor) => loaded.put(descriptor),
+                None => loaded.remove(id),
+            }
+        }
+        for table in current.tables.values() {
+            match loaded.tables.get(&table.id) {
+                // The same one serves on, so that what is kept of it holds.
+                Some(read) if read.version == table.version => {
+                    let newest = read.row_estimate.is_some() && read.row_estimate != table.row_estimate;
+                    if !newest {
+                        loaded.put(Descriptor::Table(table.clone()));
+                    }
+                }
+                _ => drop(changed_at.insert(table.id, at)),
+            }
+        }
+        for id in loaded.tables.keys().filter(|id| !current.tables.contains_key(id)) {
+            changed_at.insert(*id, at);
+        }
+        *current = Arc::new(loaded);
     }
 
     /// Makes a committed transaction's changes visible to the node: `None` removes.
@@ -116,7 +156,7 @@ impl CatalogStore {
         *current = Arc::new(next);
     }
 
-    /// When the object was last changed by this process; zero when it wasn't.
+    /// Since when the object is as this process knows it, or earlier; zero when it was so from the start.
     pub fn changed_at(&self, id: Oid) -> Timestamp {
         self.changed_at.read().get(&id).copied().unwrap_or_default()
     }

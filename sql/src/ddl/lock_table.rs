@@ -19,6 +19,8 @@ pub(crate) async fn run(session: &mut Session, tables: &[QualifiedName], mode: &
     } else {
         TableLockMode::Exclusive
     };
+    session.check_cluster().await?;
+    session.catch_up_with_cluster().await?;
     let view = session.catalog_view();
     for name in tables {
         let table = view.table(name)?.ok_or_else(|| {

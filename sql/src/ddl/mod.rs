@@ -155,6 +155,10 @@ impl Session {
             ));
         }
         let open = self.open.as_mut().expect("checked above");
+        if open.used {
+            // Whoever had the table before has committed by now: all of that must be seen, and committed after.
+            open.txn.catch_up().await.map_err(crate::error::sql_error)?;
+        }
         open.used = true;
         open.txn.statement();
         self.catalog_snapshot().tables.get(&table.id).cloned().ok_or_else(|| {

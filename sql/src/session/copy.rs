@@ -71,7 +71,11 @@ impl Session {
         let CopySource::Table { table_name, columns } = source else {
             return Err(SqlError::new(SqlState::SYNTAX_ERROR, "COPY query only supports COPY TO"));
         };
-        let table = self.table_named(table_name)?;
+        self.check_cluster().await?;
+        let table = match self.table_named(table_name) {
+            Err(_) if self.learns_from_cluster().await? => self.table_named(table_name)?,
+            found => found?,
+        };
         if table.kind != TableKind::Table {
             return Err(SqlError::new(
                 SqlState::WRONG_OBJECT_TYPE,

@@ -1,7 +1,7 @@
 //! What ends a running statement: its client, or its deadline.
 //!
 //! A statement that waits hears both at once (see `with_deadline`). One that computes hears them when it looks, and it
-//! looks in one place: so the deadline is kept where the client's wish is.
+//! looks in one place: so the deadline is kept where the client's wish is, and the node's session with the cluster, too.
 
 use std::{
     sync::{
@@ -11,10 +11,15 @@ use std::{
     time::Duration,
 };
 
-use basalt_env::{BoxFuture, Env};
+use basalt_env::BoxFuture;
 use basalt_types::{Result, SqlError, SqlState};
+use parking_lot::Mutex;
 
-use crate::Cancel;
+use crate::{
+    Cancel,
+    cluster::{self, rows::Identity},
+    services::SqlServices,
+};
 
 /// No deadline.
 const NEVER: u64 = u64::MAX;
@@ -22,14 +27,29 @@ const NEVER: u64 = u64::MAX;
 /// A session's, of whichever statement it runs.
 pub struct Interrupts {
     client: Arc<dyn Cancel>,
-    env: Env,
+    services: Arc<SqlServices>,
+    /// Under which the transaction runs, on a node among others.
+    member: Mutex<Option<Identity>>,
     /// When the statement times out, in microseconds of the monotonic clock.
     deadline: AtomicU64,
 }
 
 impl Interrupts {
-    pub fn new(client: Arc<dyn Cancel>, env: Env) -> Self {
-        Self { client, env, deadline: AtomicU64::new(NEVER) }
+    pub fn new(client: Arc<dyn Cancel>, services: Arc<SqlServices>) -> Self {
+        Self { client, services, member: Mutex::default(), deadline: AtomicU64::new(NEVER) }
+    }
+
+    /// From now on statements run under this session of the node.
+    pub(crate) fn run_under(&self, member: Option<Identity>) {
+        *self.member.lock() = member;
+    }
+
+    /// A node that the others may take for dead must not go on reading.
+    fn check_member(&self) -> Result<()> {
+        let Some(cluster) = &self.services.cluster else { return Ok(()) };
+        let Some(member) = *self.member.lock() else { return Ok(()) };
+        let now = self.services.client.now().map_err(crate::error::sql_error)?;
+        if cluster.is_valid(member, now) { Ok(()) } else { Err(cluster::lost()) }
     }
 
     /// Gives a statement so many milliseconds (0: as many as it likes), until the guard is dropped. Of a statement and
@@ -51,12 +71,13 @@ impl Interrupts {
     }
 
     fn now(&self) -> u64 {
-        u64::try_from(self.env.clock.monotonic().as_micros()).unwrap_or(NEVER)
+        u64::try_from(self.services.env.clock.monotonic().as_micros()).unwrap_or(NEVER)
     }
 }
 
 impl Cancel for Interrupts {
     fn check(&self) -> Result<()> {
+        self.check_member()?;
         Self::check(self)
     }
 
@@ -82,7 +103,7 @@ impl Deadline {
         tokio::select! {
             biased;
             error = self.interrupts.cancelled() => error,
-            () = self.interrupts.env.spawner.sleep(left) => timed_out(),
+            () = self.interrupts.services.env.spawner.sleep(left) => timed_out(),
         }
     }
 }

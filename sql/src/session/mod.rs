@@ -25,7 +25,9 @@ pub use bind::{Portal, Prepared};
 pub(crate) use info::undefined as undefined_object;
 pub use info::{SequenceValues, SessionShared};
 pub use interrupts::Interrupts;
+pub(crate) use run::is_retryable;
 pub use transaction::BlockState;
+pub(crate) use transaction::SchemaChanges;
 
 use crate::{
     Cancel, Notice,
@@ -112,7 +114,7 @@ impl Session {
         let reported = settings.reported();
         let settings = Arc::new(settings);
         let reported_of = settings.clone();
-        let cancel = Arc::new(Interrupts::new(info.cancel, services.env.clone()));
+        let cancel = Arc::new(Interrupts::new(info.cancel, services.clone()));
         let shared = SessionShared {
             services: services.clone(),
             user: info.user.into(),
@@ -198,13 +200,14 @@ impl Session {
 
     pub(crate) fn catalog_snapshot(&self) -> Arc<CatalogSnapshot> {
         let own = self.open.as_ref().and_then(|open| open.schema_changes.as_ref());
-        own.map_or_else(|| self.services.catalog.current(), |changes| changes.snapshot.clone())
+        let current = self.services.catalog.current();
+        own.map_or(current.clone(), |changes| changes.over(&current))
     }
 
     fn new_view(&self, snapshot: Arc<CatalogSnapshot>) -> CatalogView {
         let names = self.shared.settings.lock().search_path(&self.shared.user);
         let temporary = if self.has_temporary {
-            let name = crate::ddl::temporary::schema_name(self.id);
+            let name = crate::ddl::temporary::schema_name(self);
             snapshot.schema_named(self.database.id, &name).map(|schema| schema.id)
         } else {
             None
@@ -269,8 +272,8 @@ impl Session {
         if !self.has_temporary {
             return;
         }
-        let name = crate::ddl::temporary::schema_name(self.id);
-        if let Err(error) = crate::ddl::temporary::clear(&self.services, Some(&name)).await {
+        let name = crate::ddl::temporary::schema_name(self);
+        if let Err(error) = crate::ddl::temporary::clear(&self.services, &name).await {
             tracing::warn!(%error, "could not drop temporary tables; the next start will");
         }
         self.has_temporary = false;
@@ -283,7 +286,7 @@ impl Drop for Session {
         // The transaction rolls back by its own drop; its table locks must not outlive the session.
         self.portals.clear();
         self.open = None;
-        self.services.locks.release_all(self.id);
+        self.release_locks(false);
         self.services.activity.lock().remove(&self.id);
     }
 }

@@ -33,6 +33,7 @@ use crate::{
 const ATTEMPTS_MAX: u32 = 30;
 /// Replannings when schema changes keep overtaking the planner.
 const REPLANS_MAX: usize = 10;
+const BROKEN_PROMISE: &str = "cached plan must not change result type";
 
 impl Session {
     /// Plans a statement, or leaves it to be run from its syntax tree.
@@ -44,7 +45,13 @@ impl Session {
         if !is_plannable(&parsed) {
             return Ok(StatementPlan { parsed, planned: None });
         }
-        let planned = Some(self.plan_query(&parsed, params)?);
+        let planned = match self.plan_query(&parsed, params) {
+            Err(error) if is_undefined(&error) && Box::pin(self.learns_from_cluster()).await? => {
+                self.plan_query(&parsed, params)
+            }
+            planned => planned,
+        };
+        let planned = Some(planned?);
         Ok(StatementPlan { parsed, planned })
     }
 
@@ -100,10 +107,7 @@ impl Session {
             planned.fields.iter().map(|field| (field.name.clone(), field.ty)).collect::<Vec<_>>()
         };
         if columns(&planned) != columns(promised) {
-            return Err(SqlError::new(
-                SqlState::FEATURE_NOT_SUPPORTED,
-                "cached plan must not change result type",
-            ));
+            return Err(SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, BROKEN_PROMISE));
         }
         Ok(planned)
     }
@@ -125,10 +129,10 @@ impl Session {
         let read_ts = open.txn.read_timestamp();
         let catalog = &self.services.catalog;
         let newer = planned.dependencies.iter().any(|on| catalog.changed_at(on.table) >= read_ts);
-        if !newer || own_changes {
+        if !newer {
             return Ok(());
         }
-        if open.used {
+        if open.used || own_changes {
             return Err(SqlError::new(
                 SqlState::SERIALIZATION_FAILURE,
                 "could not serialize access due to a concurrent schema change",
@@ -140,6 +144,11 @@ impl Session {
 
     pub(crate) async fn lock_table(&self, table: Oid, mode: TableLockMode) -> Result<()> {
         let locks = &self.services.locks;
+        if mode == TableLockMode::Exclusive
+            && (locks.holds_exclusive(self.id, table) || Box::pin(self.lock_on_all_nodes(table)).await?)
+        {
+            return Ok(());
+        }
         if locks.try_lock(self.id, table, mode) {
             return Ok(());
         }
@@ -306,6 +315,7 @@ impl Session {
         planned: &Arc<Planned>,
         params: &Arc<[Datum]>,
     ) -> Result<Box<dyn RowStream>> {
+        self.check_cluster().await?;
         let planned = self.lock_and_revalidate(parsed, planned).await?;
         if let PlannedBody::Explain { inner, options } = &planned.body {
             return Box::pin(self.explain(inner, *options, params.clone())).await;
@@ -538,6 +548,17 @@ async fn send_rows(
 
 pub(crate) fn is_retryable(error: &SqlError) -> bool {
     matches!(error.sqlstate(), SqlState::SERIALIZATION_FAILURE | SqlState::DEADLOCK_DETECTED)
+}
+
+/// The statement would answer otherwise than it was described. It has not begun.
+pub(crate) fn is_broken_promise(error: &SqlError) -> bool {
+    error.message() == BROKEN_PROMISE
+}
+
+/// Something that the statement names was not found.
+fn is_undefined(error: &SqlError) -> bool {
+    let undefined = [SqlState::UNDEFINED_TABLE, SqlState::UNDEFINED_OBJECT, SqlState::INVALID_SCHEMA_NAME];
+    undefined.contains(&error.sqlstate())
 }
 
 /// Queries, data changes and EXPLAIN go through the planner.

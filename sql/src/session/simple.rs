@@ -11,6 +11,9 @@ use basalt_types::Result;
 use super::{BlockState, Session, StatementPlan};
 use crate::Output;
 
+/// Plans of one statement while schema changes overtake it.
+const PLANS_MAX: u32 = 10;
+
 impl Session {
     /// Runs every statement; those after an error are not run.
     pub async fn simple_query(&mut self, sql: &str, out: &mut dyn Output) -> Result<()> {
@@ -36,8 +39,18 @@ impl Session {
             }
             self.cancel.check()?;
             let _deadline = self.deadline();
-            let statement = self.plan(Arc::new(parsed), &[]).await?;
-            self.run_one(&statement, alone, out).await?;
+            let parsed = Arc::new(parsed);
+            let mut attempt = 1;
+            loop {
+                let statement = self.plan(parsed.clone(), &[]).await?;
+                match self.run_one(&statement, alone, out).await {
+                    // Nothing was promised to the client when the statement was planned.
+                    Err(error) if attempt < PLANS_MAX && super::run::is_broken_promise(&error) => {
+                        attempt += 1
+                    }
+                    done => break done?,
+                }
+            }
             for notice in self.take_notices() {
                 out.notice(&notice);
             }

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use super::{Session, settings::Settings};
 use crate::{
     catalog::{CatalogSnapshot, Descriptor},
+    cluster::{Member, rows::Identity},
     error::sql_error,
     exec::{deferred::Deferred, referential},
     output::NoticeLevel,
@@ -30,14 +31,43 @@ pub enum BlockState {
 }
 
 /// Uncommitted schema changes.
-#[derive(Clone)]
 pub(crate) struct SchemaChanges {
-    pub snapshot: Arc<CatalogSnapshot>,
     pub changes: Vec<(Oid, Option<Descriptor>)>,
+    /// What was published when this was last asked for, and the same with the changes made to it.
+    applied: Mutex<(Arc<CatalogSnapshot>, Arc<CatalogSnapshot>)>,
+}
+
+impl Clone for SchemaChanges {
+    fn clone(&self) -> Self {
+        Self { changes: self.changes.clone(), applied: Mutex::new(self.applied.lock().clone()) }
+    }
+}
+
+impl SchemaChanges {
+    /// The published catalog with the changes made to it. What others have published since the transaction began is in
+    /// it: nobody may use what a committed change has replaced.
+    pub fn over(&self, current: &Arc<CatalogSnapshot>) -> Arc<CatalogSnapshot> {
+        let mut applied = self.applied.lock();
+        if !Arc::ptr_eq(&applied.0, current) {
+            let mut next = CatalogSnapshot::clone(current);
+            self.changes.iter().for_each(|(id, change)| apply(&mut next, *id, change));
+            *applied = (current.clone(), Arc::new(next));
+        }
+        applied.1.clone()
+    }
+}
+
+fn apply(snapshot: &mut CatalogSnapshot, id: Oid, change: &Option<Descriptor>) {
+    match change {
+        Some(descriptor) => snapshot.put(descriptor.clone()),
+        None => snapshot.remove(id),
+    }
 }
 
 pub(crate) struct OpenTransaction {
     pub txn: Txn,
+    /// The node's session among other nodes that the transaction runs under.
+    pub member: Option<Identity>,
     pub start_micros: i64,
     pub read_only: bool,
     /// Set by the first statement; SET TRANSACTION is refused after it.
@@ -93,8 +123,10 @@ impl Session {
             ..TxnConfig::default()
         };
         let txn = self.services.client.begin(config).map_err(sql_error)?;
+        let member = self.services.cluster.as_ref().and_then(Member::session);
         self.open = Some(OpenTransaction {
             txn,
+            member,
             start_micros: self.services.now_micros(),
             read_only,
             used: false,
@@ -169,10 +201,13 @@ impl Session {
     /// Commits whatever is open; on error everything is rolled back.
     pub(crate) async fn commit_transaction(&mut self) -> Result<()> {
         self.portals.retain(|_, portal| portal.outlives_transaction());
-        if let Err(error) = self.before_commit().await {
-            self.abort_transaction().await;
-            return Err(error);
-        }
+        let tells_others = match self.before_commit().await {
+            Ok(tells) => tells,
+            Err(error) => {
+                self.abort_transaction().await;
+                return Err(error);
+            }
+        };
         self.cursors.retain(|_, cursor| cursor.hold);
         for cursor in self.cursors.values_mut() {
             cursor.committed = true;
@@ -193,7 +228,10 @@ impl Session {
                     self.services.add_rows(*table, *rows);
                 }
                 self.restore_settings(open.settings_session);
-                self.services.locks.release_all(self.id);
+                self.release_locks(!open.txn.is_read_only());
+                if tells_others {
+                    Box::pin(self.until_all_know(commit)).await;
+                }
                 Ok(())
             }
             Err(error) => {
@@ -207,16 +245,18 @@ impl Session {
                 }
                 open.txn.rollback().await;
                 self.restore_settings(open.settings_before);
-                self.services.locks.release_all(self.id);
+                self.release_locks(false);
                 Err(error)
             }
         }
     }
 
-    /// What belongs to the transaction and must be done last: deferred checks, ON COMMIT of temporary tables.
-    async fn before_commit(&mut self) -> Result<()> {
+    /// What belongs to the transaction and must be done last: deferred checks, ON COMMIT of temporary tables. Says whether
+    /// other nodes must hear of the commit.
+    async fn before_commit(&mut self) -> Result<bool> {
         self.run_deferred(true).await?;
-        self.temporary_tables_at_commit().await
+        self.temporary_tables_at_commit().await?;
+        self.prepare_commit().await
     }
 
     /// Runs the deferred checks that are due: all of them at the end.
@@ -244,7 +284,7 @@ impl Session {
             open.txn.rollback().await;
             self.restore_settings(open.settings_before);
         }
-        self.services.locks.release_all(self.id);
+        self.release_locks(false);
         self.forget_view();
     }
 
@@ -374,17 +414,16 @@ impl Session {
 
     /// Notes uncommitted schema changes.
     pub(crate) fn change_schema(&mut self, id: Oid, change: Option<Descriptor>) -> Result<()> {
+        let published = self.services.catalog.current();
         let current = self.catalog_snapshot();
         let open =
             self.open.as_mut().ok_or_else(|| SqlError::internal("schema change outside a transaction"))?;
         let mut next = CatalogSnapshot::clone(&current);
-        match &change {
-            Some(descriptor) => next.put(descriptor.clone()),
-            None => next.remove(id),
-        }
+        apply(&mut next, id, &change);
         let mut changes = open.schema_changes.take().map_or_else(Vec::new, |changes| changes.changes);
         changes.push((id, change));
-        open.schema_changes = Some(SchemaChanges { snapshot: Arc::new(next), changes });
+        let applied = Mutex::new((published, Arc::new(next)));
+        open.schema_changes = Some(SchemaChanges { changes, applied });
         Ok(())
     }
 }

@@ -249,7 +249,11 @@ impl Session {
         loop {
             self.ensure_transaction()?;
             let deadline = self.deadline();
-            let work = ddl::run(self, statement, params);
+            let work = async {
+                self.check_cluster().await?;
+                self.catch_up_with_cluster().await?;
+                ddl::run(self, statement, params).await
+            };
             let mut result = super::run::with_deadline(deadline, work).await;
             if result.is_ok() && was_idle {
                 result = self.commit_transaction().await.and(result);

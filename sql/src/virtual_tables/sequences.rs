@@ -62,7 +62,7 @@ impl SessionTables {
                     _ => return Err(SqlError::internal("setval without a value")),
                 };
                 let called = !matches!(args.get(2), Some(Datum::Bool(false)));
-                services.sequences.set(&services.client, table, value, called).await?;
+                services.sequences.set(services, table, value, called).await?;
                 if called {
                     self.session.note_sequence(id, value, false);
                 }

@@ -363,3 +363,35 @@ fn what_a_statement_has_changed_is_within_its_memory() {
         }
     });
 }
+
+#[test]
+fn an_index_has_the_rows_that_were_committed_after_its_transaction_began() {
+    with_node(async |node| {
+        let (mut client, mut other) = (node.client(), node.client());
+        let setup = "CREATE TABLE t (id int PRIMARY KEY, n int); CREATE TABLE u (id int)";
+        assert_eq!(client.run(setup).await, "");
+        assert_eq!(client.run("BEGIN; SELECT * FROM u").await, "");
+        assert_eq!(other.run("INSERT INTO t VALUES (1, 10)").await, "");
+        assert_eq!(client.run("CREATE INDEX t_n ON t (n); COMMIT").await, "");
+        node.check_indexes("t", "a change in a transaction that began before").await;
+        // What the transaction itself has read may not have changed.
+        assert_eq!(client.run("BEGIN; SELECT * FROM t").await, "1|10");
+        assert_eq!(client.run("SELECT 1").await, "1");
+        assert_eq!(client.run("CREATE INDEX t_m ON t (n DESC); COMMIT").await, "");
+        node.check_indexes("t", "a change of a table that was read").await;
+    });
+}
+
+#[test]
+fn a_transaction_with_its_own_changes_uses_no_replaced_descriptor() {
+    with_node(async |node| {
+        let (mut client, mut other) = (node.client(), node.client());
+        assert_eq!(client.run("CREATE TABLE t (id int PRIMARY KEY, n int)").await, "");
+        assert_eq!(client.run("BEGIN; CREATE TABLE u (id int)").await, "");
+        assert_eq!(other.run("CREATE INDEX t_n ON t (n)").await, "");
+        let inserted = client.run("INSERT INTO t VALUES (1, 10)").await;
+        assert!(inserted.is_empty() || inserted.starts_with("ERROR 40001"), "{inserted}");
+        client.run("COMMIT").await;
+        node.check_indexes("t", "an index made by another transaction meanwhile").await;
+    });
+}

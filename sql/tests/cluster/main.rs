@@ -1,0 +1,9 @@
+//! Several nodes on one store: schema changes on one, statements on the others, and nodes that vanish.
+
+mod changes;
+#[path = "../queries/harness.rs"]
+#[allow(dead_code, reason = "the queries use the rest")]
+mod harness;
+mod local;
+mod sessions;
+mod world;

@@ -1,0 +1,175 @@
+//! One store, and nodes that share it, each behind a link that can be cut.
+
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use basalt_base::{Key, NodeId, Span, Timestamp};
+use basalt_env::{
+    BoxFuture,
+    sim::{SimDisk, SimExecutor},
+};
+use basalt_kv::{LocalSender, Network, Store, StoreConfig};
+use basalt_kv_api::{BatchRequest, BatchResponse, Error, Request, Result, Sender};
+use basalt_raft::Options;
+use basalt_sql::{SqlOptions, SqlServices};
+use basalt_storage::MemoryEngine;
+use basalt_txn::{TxnClient, TxnOptions};
+
+use crate::harness::{Client, Node};
+
+pub const CLOCK_OFFSET_MAX: Duration = Duration::from_millis(250);
+/// A session and the clock offset, and some time for who waits to look.
+pub const FENCED_AFTER: Duration = Duration::from_secs(11);
+
+pub struct World {
+    pub executor: SimExecutor,
+    disk: SimDisk,
+    sender: Arc<dyn Sender>,
+}
+
+/// A node's way to the store.
+pub struct Link {
+    inner: Arc<dyn Sender>,
+    executor: SimExecutor,
+    cut: AtomicBool,
+    /// Commits stay on the way.
+    holds_commits: AtomicBool,
+    sent: AtomicU64,
+    /// The node dies with the request of this number, which may or may not get through.
+    dies_at: AtomicU64,
+    group: u64,
+}
+
+impl Link {
+    pub fn cut(&self, cut: bool) {
+        self.cut.store(cut, Ordering::Relaxed);
+    }
+
+    pub fn hold_commits(&self, hold: bool) {
+        self.holds_commits.store(hold, Ordering::Relaxed);
+    }
+
+    /// The node dies with the request that is so many after this.
+    pub fn die_after(&self, requests: u64) {
+        self.dies_at.store(self.sent.load(Ordering::Relaxed) + requests, Ordering::Relaxed);
+    }
+
+    pub fn kill(&self) {
+        self.cut(true);
+        self.executor.kill(self.group);
+    }
+}
+
+impl Sender for Link {
+    fn send(&self, batch: BatchRequest) -> BoxFuture<'_, Result<BatchResponse>> {
+        Box::pin(async move {
+            let number = self.sent.fetch_add(1, Ordering::Relaxed) + 1;
+            let is_commit =
+                batch.requests.iter().any(|request| matches!(request, Request::EndTxn { commit: true, .. }));
+            if number == self.dies_at.load(Ordering::Relaxed) {
+                if number.is_multiple_of(2) {
+                    drop(self.inner.send(batch).await);
+                }
+                self.kill();
+                return std::future::pending().await;
+            }
+            while is_commit && self.holds_commits.load(Ordering::Relaxed) {
+                self.executor.sleep(Duration::from_millis(10)).await;
+            }
+            if self.cut.load(Ordering::Relaxed) && !is_commit {
+                self.executor.sleep(Duration::from_millis(500)).await;
+                return Err(Error::Unavailable("cut off".into()));
+            }
+            self.inner.send(batch).await
+        })
+    }
+
+    fn commits_in_one_phase(&self, hull: &Span, keys: &mut dyn Iterator<Item = &Key>) -> bool {
+        self.inner.commits_in_one_phase(hull, keys)
+    }
+
+    fn releases_at_once(&self, held: &Span) -> bool {
+        self.inner.releases_at_once(held)
+    }
+
+    fn uncertainty(&self) -> Duration {
+        self.inner.uncertainty()
+    }
+
+    fn now(&self) -> Result<Timestamp> {
+        self.inner.now()
+    }
+}
+
+pub struct Member {
+    pub node: Node,
+    pub link: Arc<Link>,
+}
+
+impl Member {
+    pub fn client(&self) -> Client {
+        self.node.client()
+    }
+}
+
+impl World {
+    /// A node that joins; fails if it can't.
+    pub async fn try_join(&self, number: u64) -> basalt_types::Result<Member> {
+        let group = 100 + number;
+        let env = self.executor.env(group, self.disk.clone());
+        let link = Arc::new(Link {
+            inner: self.sender.clone(),
+            executor: self.executor.clone(),
+            cut: AtomicBool::default(),
+            holds_commits: AtomicBool::default(),
+            sent: AtomicU64::default(),
+            dies_at: AtomicU64::default(),
+            group,
+        });
+        let client = TxnClient::new(env.clone(), link.clone(), TxnOptions::default());
+        let options = SqlOptions {
+            node_id: NodeId(number),
+            clock_offset_max: CLOCK_OFFSET_MAX,
+            ..SqlOptions::default()
+        };
+        let services = SqlServices::open(env, client, options, None, None).await?;
+        let node = Node { executor: self.executor.clone(), disk: self.disk.clone(), services };
+        Ok(Member { node, link })
+    }
+
+    pub async fn join(&self, number: u64) -> Member {
+        self.try_join(number).await.expect("the node joins")
+    }
+
+    pub async fn sleep(&self, duration: Duration) {
+        self.executor.sleep(duration).await;
+    }
+
+    /// What `work` gives, and how long it took.
+    pub async fn timed<T>(&self, work: impl Future<Output = T>) -> (T, Duration) {
+        let began = self.executor.now();
+        let done = work.await;
+        (done, self.executor.now().saturating_sub(began))
+    }
+}
+
+/// Runs `body` over a fresh store.
+pub fn with_world<F: Future<Output = ()>>(seed: u64, body: impl FnOnce(World) -> F) {
+    let (executor, disk) = (SimExecutor::new(seed), SimDisk::new());
+    let env = executor.env(1, disk.clone());
+    executor.clone().run(async {
+        let config = StoreConfig::default();
+        let network = Network::none(config.node_id);
+        let engine = Arc::new(MemoryEngine::new());
+        let store = Store::open(env, engine, Options::default(), network, config);
+        let store = store.await.expect("a new store opens");
+        let sender: Arc<dyn Sender> = Arc::new(LocalSender::new(store));
+        body(World { executor, disk, sender }).await;
+    });
+}
