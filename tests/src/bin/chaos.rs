@@ -10,7 +10,7 @@ use basalt_tests::{
         options::Options,
         order, volume,
     },
-    cluster::campaign::campaign,
+    cluster::{campaign::campaign, figures},
 };
 
 const SCENARIOS: &str = "scenarios:
@@ -23,6 +23,9 @@ const SCENARIOS: &str = "scenarios:
   volume     many rows under a memory cap, root [--rows 1000000 --memory-mib 1024]
   cluster    faults on clusters under checked workloads
              [--minutes 10 --nodes 3 --nemesis all --workload all --seconds 60 --clients 8 --hold 6 --first 0]
+  failover   longest stall of clients, by fault [--trials 9 --mode all --hold 12]
+  recovery   restart of all nodes, a wiped node [--mebibytes 1024 --range-max-bytes 64MiB]
+  idle       processor of idle ranges           [--ranges 1000]
 everywhere: --binary PATH (or BASALT_BINARY), --folder PATH";
 
 #[tokio::main]
@@ -50,6 +53,9 @@ async fn run() -> Outcome {
         "clients" => clients::run(&options).await,
         "volume" => volume::run(&options).await,
         "cluster" => campaign(&options).await,
+        "failover" => figures::failover::run(&options).await,
+        "recovery" => figures::recovery::run(&options).await,
+        "idle" => figures::idle::run(&options).await,
         other => Err(format!("no scenario {other}\n{SCENARIOS}").into()),
     }
 }

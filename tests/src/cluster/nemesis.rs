@@ -97,31 +97,39 @@ impl Nemesis {
         self == Self::RollingRestart
     }
 
-    /// Does it for about `hold`, undoes it, and says how it showed.
+    /// Does it to the node with most leases, or to whom else it concerns, for about `hold`; undoes it, and says how it
+    /// showed.
     pub async fn inflict(self, cluster: &mut RealCluster, hold: Duration) -> Outcome<String> {
+        let victim = cluster.busiest().await?;
+        self.inflict_on(victim, cluster, hold).await
+    }
+
+    pub async fn inflict_on(
+        self,
+        victim: usize,
+        cluster: &mut RealCluster,
+        hold: Duration,
+    ) -> Outcome<String> {
         match self {
-            Self::KillOne => kill_one(cluster, hold).await,
+            Self::KillOne => kill_one(cluster, victim, hold).await,
             Self::KillAll => kill_all(cluster).await,
-            Self::Freeze => freeze(cluster, hold).await,
+            Self::Freeze => freeze(cluster, victim, hold).await,
             Self::Wiped => wipe(cluster).await,
             Self::RollingRestart => rolling_restart(cluster).await,
-            Self::Clock => clock(cluster, hold).await,
-            Self::DiskStall => disk_stall(cluster, hold).await,
-            Self::DiskFull => disk_full(cluster, hold).await,
-            Self::PowerCutOne => {
-                let victim = cluster.busiest().await?;
-                power_cut(cluster, &[victim]).await
-            }
+            Self::Clock => clock(cluster, victim, hold).await,
+            Self::DiskStall => disk_stall(cluster, victim, hold).await,
+            Self::DiskFull => disk_full(cluster, victim, hold).await,
+            Self::PowerCutOne => power_cut(cluster, &[victim]).await,
             Self::PowerCutAll => power_cut(cluster, &(0..cluster.len()).collect::<Vec<_>>()).await,
             Self::Halves | Self::Ring | Self::Isolated | Self::OneWay | Self::SlowNetwork => {
-                self.disturb(cluster, hold).await
+                self.disturb(cluster, victim, hold).await
             }
         }
     }
 
     /// Faults of the network.
-    async fn disturb(self, cluster: &RealCluster, hold: Duration) -> Outcome<String> {
-        let (nodes, victim) = (cluster.len(), cluster.busiest().await?);
+    async fn disturb(self, cluster: &RealCluster, victim: usize, hold: Duration) -> Outcome<String> {
+        let nodes = cluster.len();
         let before = cluster.switch.links.interference();
         let links = &cluster.switch.links;
         let what = match self {
@@ -192,8 +200,7 @@ async fn leases_of(cluster: &RealCluster, victim: usize) -> String {
     "nobody says who leads".to_owned()
 }
 
-async fn kill_one(cluster: &mut RealCluster, hold: Duration) -> Outcome<String> {
-    let victim = cluster.busiest().await?;
+async fn kill_one(cluster: &mut RealCluster, victim: usize, hold: Duration) -> Outcome<String> {
     cluster.kill(victim)?;
     tokio::time::sleep(hold).await;
     let left = leases_of(cluster, victim).await;
@@ -210,8 +217,7 @@ async fn kill_all(cluster: &mut RealCluster) -> Outcome<String> {
     Ok(format!("all killed, all serve after {:.1} s", begun.elapsed().as_secs_f64()))
 }
 
-async fn freeze(cluster: &mut RealCluster, hold: Duration) -> Outcome<String> {
-    let victim = cluster.busiest().await?;
+async fn freeze(cluster: &mut RealCluster, victim: usize, hold: Duration) -> Outcome<String> {
     cluster.members[victim].signal(libc::SIGSTOP)?;
     tokio::time::sleep(hold).await;
     let state = cluster.members[victim].state();
@@ -250,8 +256,7 @@ async fn rolling_restart(cluster: &mut RealCluster) -> Outcome<String> {
     Ok(format!("all restarted in turn, slowest stop {:.1} s", longest.as_secs_f64()))
 }
 
-async fn clock(cluster: &mut RealCluster, hold: Duration) -> Outcome<String> {
-    let victim = cluster.busiest().await?;
+async fn clock(cluster: &mut RealCluster, victim: usize, hold: Duration) -> Outcome<String> {
     let sign = if fastrand::bool() { 1 } else { -1 };
     let seen_by = &cluster.members[(victim + 1) % cluster.len()];
     let id = cluster.ids().await?[victim];
@@ -275,8 +280,7 @@ async fn clock(cluster: &mut RealCluster, hold: Duration) -> Outcome<String> {
     Ok(format!("{victim}: {jumps} jumps by {CLOCK_OFFSET_MICROS} us, {seen} us measured"))
 }
 
-async fn disk_stall(cluster: &mut RealCluster, hold: Duration) -> Outcome<String> {
-    let victim = cluster.busiest().await?;
+async fn disk_stall(cluster: &mut RealCluster, victim: usize, hold: Duration) -> Outcome<String> {
     cluster.disks[victim].freeze()?;
     tokio::time::sleep(hold).await;
     let waiting = cluster.members[victim].threads_on_disk();
@@ -290,8 +294,7 @@ async fn disk_stall(cluster: &mut RealCluster, hold: Duration) -> Outcome<String
     Ok(format!("{victim}: {waiting} threads waited for the disk, {left}, lived: {lived}"))
 }
 
-async fn disk_full(cluster: &mut RealCluster, hold: Duration) -> Outcome<String> {
-    let victim = cluster.busiest().await?;
+async fn disk_full(cluster: &mut RealCluster, victim: usize, hold: Duration) -> Outcome<String> {
     let ballast = cluster.disks[victim].path().join("ballast");
     let mut file = fs::File::create(&ballast)?;
     let piece = vec![0xa5; 1 << 20];

@@ -1,6 +1,7 @@
 //! A cluster of processes on this machine, its nodes joined by a [`Switch`].
 
 use std::{
+    collections::BTreeSet,
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -198,20 +199,29 @@ impl RealCluster {
     }
 
     async fn what_is_missing(&self, replicas: usize) -> Outcome<Option<String>> {
+        let mut alive = BTreeSet::new();
         for (node, member) in self.members.iter().enumerate() {
-            let alive = nodes_alive(member).await?;
-            if alive < self.len() {
-                return Ok(Some(format!("node {} sees {alive} nodes", node + 1)));
+            alive = nodes_alive(member).await?;
+            if alive.len() < self.len() {
+                return Ok(Some(format!("node {} sees {alive:?} only", node + 1)));
             }
         }
         let wanted = replicas.min(self.len());
         let ranges = ranges(&self.members[0]).await?;
-        let short = ranges.iter().filter(|range| range.replicas.len() != wanted).count();
-        if short > 0 {
-            return Ok(Some(format!("{short} of {} ranges have not {wanted} replicas", ranges.len())));
+        let is_short = |range: &&Range| {
+            // A replica on a node that will not come back is none.
+            range.replicas.len() != wanted || !range.replicas.iter().all(|node| alive.contains(node))
+        };
+        let short: Vec<&Range> = ranges.iter().filter(is_short).collect();
+        if let Some(first) = short.first() {
+            return Ok(Some(format!(
+                "{} of {} ranges have not {wanted} replicas on {alive:?}: {first:?}",
+                short.len(),
+                ranges.len()
+            )));
         }
-        let idle = ranges.iter().filter(|range| range.leaseholder.is_none()).count();
-        Ok((idle > 0).then(|| format!("{idle} ranges have no leaseholder")))
+        // One that nobody asks for anything may be without a leaseholder.
+        Ok(None)
     }
 
     /// The node that holds most leases, by its place here.

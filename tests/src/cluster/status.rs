@@ -1,5 +1,7 @@
 //! What nodes say of themselves and of each other.
 
+use std::collections::BTreeSet;
+
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::member::Member;
@@ -34,13 +36,11 @@ pub async fn own_id(member: &Member) -> Outcome<i64> {
     rows.first().and_then(|row| number(row[0].as_ref())).ok_or_else(|| "a node does not know itself".into())
 }
 
-pub async fn nodes_alive(member: &Member) -> Outcome<usize> {
+/// The ids of those that answer, this one included, as a node sees them.
+pub async fn nodes_alive(member: &Member) -> Outcome<BTreeSet<i64>> {
     let client = member.connect().await?;
-    // Itself included.
-    let query = "select count(*) from basalt_nodes where status <> 'down' and status <> 'decommissioned'";
-    let rows = rows(&client, query).await?;
-    let count = rows.first().and_then(|row| number(row[0].as_ref())).ok_or("no count")?;
-    Ok(usize::try_from(count)?)
+    let query = "select node_id from basalt_nodes where status <> 'down' and status <> 'decommissioned'";
+    Ok(rows(&client, query).await?.iter().filter_map(|row| number(row[0].as_ref())).collect())
 }
 
 pub async fn ranges(member: &Member) -> Outcome<Vec<Range>> {

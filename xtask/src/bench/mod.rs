@@ -14,7 +14,7 @@ use crate::{build, process::Result};
 pub fn bench(arguments: &[OsString]) -> Result<()> {
     let (name, flags) = arguments
         .split_first()
-        .ok_or("usage: ./x bench pgbench [--scale N] [--seconds N], or bulk [--rows N]")?;
+        .ok_or("usage: ./x bench pgbench [--scale N] [--seconds N] [--nodes N], or bulk [--rows N]")?;
     build()?;
     match name.to_string_lossy().as_ref() {
         "pgbench" => pgbench::compare(&pgbench::Options::parse(flags)?),

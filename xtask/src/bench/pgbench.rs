@@ -1,6 +1,14 @@
 //! pgbench on PostgreSQL and on Basalt, in turn (A B A B), so that a noisy machine disturbs both alike.
 
-use std::{env, ffi::OsString, fs, path::Path, path::PathBuf, process::Command};
+use std::{
+    env,
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
 
 use super::{
     node_counts::{self, Counts},
@@ -8,13 +16,16 @@ use super::{
     report::{Row, json, table},
 };
 use crate::{
-    node::Node,
+    node::{Node, free_port},
     process::{Result, output, run},
 };
 
 const SCRIPTS: [&str; 3] = ["select-only", "simple-update", "tpcb-like"];
 /// Runs on each server.
 const ROUNDS: usize = 2;
+/// Basalt's default.
+const REPLICAS: usize = 3;
+const GROWTH_TIMEOUT: Duration = Duration::from_secs(60);
 
 pub struct Options {
     scale: u32,
@@ -22,6 +33,8 @@ pub struct Options {
     clients: Vec<u32>,
     protocols: Vec<String>,
     scripts: Vec<String>,
+    /// Of Basalt; PostgreSQL gets as many servers, a commit waits for one of the others.
+    nodes: usize,
     /// Small enough that ranges split during the run.
     range_max_bytes: u64,
     json: Option<PathBuf>,
@@ -35,6 +48,7 @@ impl Options {
             clients: vec![1, 8, 32],
             protocols: vec!["prepared".to_owned()],
             scripts: SCRIPTS.map(str::to_owned).to_vec(),
+            nodes: 1,
             range_max_bytes: 32 << 20,
             json: None,
         };
@@ -45,6 +59,7 @@ impl Options {
             match flag.as_ref() {
                 "--scale" => options.scale = number(&value)?,
                 "--seconds" => options.seconds = number(&value)?,
+                "--nodes" => options.nodes = number(&value)?,
                 "--range-max-bytes" => options.range_max_bytes = number(&value)?,
                 "--clients" => options.clients = value.split(',').map(number).collect::<Result<_>>()?,
                 "--protocols" => options.protocols = list(),
@@ -66,9 +81,9 @@ fn number<T: std::str::FromStr>(text: &str) -> Result<T> {
 
 pub fn compare(options: &Options) -> Result<()> {
     let programs = programs()?;
-    let postgres = Postgres::start()?;
-    let ranges = options.range_max_bytes.to_string();
-    let node = Node::start(&["--log", "warn", "--range-max-bytes", &ranges])?;
+    let postgres = Postgres::start(options.nodes.saturating_sub(1))?;
+    let nodes = nodes(options, &programs)?;
+    let node = nodes.first().ok_or("--nodes 0: there is nothing to measure")?;
     for port in [postgres.port, node.port] {
         run(pgbench(&programs, port).args(["-i", "-q", "-s", &options.scale.to_string(), "postgres"]))?;
     }
@@ -76,7 +91,7 @@ pub fn compare(options: &Options) -> Result<()> {
     for script in &options.scripts {
         for protocol in &options.protocols {
             for clients in &options.clients {
-                rows.push(row(options, &programs, &postgres, &node, script, protocol, *clients)?);
+                rows.push(row(options, &programs, &postgres, node, script, protocol, *clients)?);
             }
         }
     }
@@ -89,6 +104,56 @@ pub fn compare(options: &Options) -> Result<()> {
         println!("written: {}", path.display());
     }
     Ok(())
+}
+
+/// All share one machine, so each takes a part of its memory.
+fn nodes(options: &Options, programs: &Path) -> Result<Vec<Node>> {
+    let ranges = options.range_max_bytes.to_string();
+    if options.nodes <= 1 {
+        return Ok(vec![Node::start(&["--log", "warn", "--range-max-bytes", &ranges])?]);
+    }
+    let mut nodes: Vec<Node> = Vec::new();
+    let mut first = String::new();
+    for number in 0..options.nodes {
+        let address = format!("127.0.0.1:{}", free_port()?);
+        let mut flags = vec!["--log", "warn", "--range-max-bytes", &ranges, "--rpc-addr", &address];
+        flags.extend(["--cache", "1GiB", "--sql-memory", "512MiB"]);
+        if number > 0 {
+            flags.extend(["--join", &first]);
+        }
+        nodes.push(Node::start(&flags)?);
+        if number == 0 {
+            first = address;
+        }
+    }
+    let replicas = options.nodes.min(REPLICAS);
+    let short = format!("SELECT count(*) FROM basalt_ranges WHERE cardinality(replicas) < {replicas}");
+    let deadline = Instant::now() + GROWTH_TIMEOUT;
+    while psql(programs, nodes[0].port, &short)? != "0" {
+        if Instant::now() > deadline {
+            return Err("the cluster did not get its replicas in time".to_owned());
+        }
+        thread::sleep(Duration::from_millis(200));
+    }
+    Ok(nodes)
+}
+
+fn psql(programs: &Path, port: u16, query: &str) -> Result<String> {
+    let mut command = Command::new(programs.join("psql"));
+    command.args([
+        "-X",
+        "-A",
+        "-t",
+        "-h",
+        "127.0.0.1",
+        "-U",
+        "postgres",
+        "-p",
+        &port.to_string(),
+        "-c",
+        query,
+    ]);
+    Ok(output(command.arg("postgres"))?.trim().to_owned())
 }
 
 fn pgbench(programs: &Path, port: u16) -> Command {
@@ -164,15 +229,12 @@ impl Outcome {
 
 /// What tpcb-like moves, it moves everywhere alike.
 fn check_sums(programs: &Path, port: u16) -> Result<()> {
-    let sums = output(
-        Command::new(programs.join("psql"))
-            .args(["-X", "-A", "-t", "-h", "127.0.0.1", "-U", "postgres", "-p", &port.to_string(), "-c"])
-            .arg(
-                "SELECT (SELECT sum(tbalance) FROM pgbench_tellers), (SELECT sum(bbalance) FROM pgbench_branches)",
-            )
-            .arg("postgres"),
+    let sums = psql(
+        programs,
+        port,
+        "SELECT (SELECT sum(tbalance) FROM pgbench_tellers), (SELECT sum(bbalance) FROM pgbench_branches)",
     )?;
-    let sums: Vec<&str> = sums.trim().split('|').collect();
+    let sums: Vec<&str> = sums.split('|').collect();
     match sums[..] {
         [tellers, branches] if tellers == branches => Ok(()),
         _ => Err(format!("the sums of tellers and branches differ: {sums:?}")),

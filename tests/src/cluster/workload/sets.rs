@@ -21,7 +21,8 @@ const TAGS: u64 = 7;
 
 pub struct Sets {
     keys: Rotation,
-    /// By set, the rows that were tried to insert, and those of them that nobody has tried to delete.
+    /// By set, how many rows were tried to insert, and those that were inserted and that nobody has tried to delete: a
+    /// delete that comes before its insert would prove nothing.
     used: Mutex<BTreeMap<u64, (u64, Vec<u64>)>>,
 }
 
@@ -45,38 +46,61 @@ impl Sets {
     pub async fn step(&self, attempt: &mut Attempt<'_>, recorder: &Recorder) -> Result<(), Error> {
         match fastrand::u32(0..10) {
             0..=4 => {
-                let insert = self.insert(attempt, recorder, 1);
-                attempt.alone(&insert).await.map(|_| ())
+                let (insert, added) = self.insert(attempt, recorder, 1);
+                attempt.alone(&insert).await?;
+                self.note(added);
             }
             5 | 6 => {
                 attempt.begin().await?;
+                let mut added = Vec::new();
                 for _ in 0..2 {
-                    let insert = self.insert(attempt, recorder, 2);
+                    let (insert, more) = self.insert(attempt, recorder, 2);
                     attempt.query(&insert).await?;
+                    added.extend(more);
                 }
-                if one_in(10) { attempt.roll_back().await } else { attempt.commit().await }
+                if one_in(10) {
+                    return attempt.roll_back().await;
+                }
+                attempt.commit().await?;
+                self.note(added);
             }
             7 => {
                 let Some(delete) = self.delete(attempt) else { return Ok(()) };
-                attempt.alone(&delete).await.map(|_| ())
+                attempt.alone(&delete).await?;
             }
-            _ => self.scan(attempt, self.keys.key()).await.map(|_| ()),
+            _ => {
+                self.scan(attempt, self.keys.key()).await?;
+            }
         }
+        Ok(())
     }
 
-    fn insert(&self, attempt: &mut Attempt<'_>, recorder: &Recorder, count: u64) -> String {
+    /// The statement, and the rows that it adds.
+    fn insert(
+        &self,
+        attempt: &mut Attempt<'_>,
+        recorder: &Recorder,
+        count: u64,
+    ) -> (String, Vec<(u64, u64)>) {
         let set = self.keys.key();
         let mut used = self.used.lock().expect("nobody panics with it");
-        let (next, alive) = used.entry(set).or_default();
-        let mut values = Vec::new();
+        let (next, _) = used.entry(set).or_default();
+        let (mut values, mut added) = (Vec::new(), Vec::new());
         for _ in 0..count {
             let (key, value) = (*next, recorder.event());
             *next += 1;
-            alive.push(key);
+            added.push((set, key));
             attempt.did(Operation::Insert { set, key, value });
             values.push(format!("({}, {}, {value}, null)", self.row(set, key), value % TAGS));
         }
-        format!("insert into elements values {}", values.join(", "))
+        (format!("insert into elements values {}", values.join(", ")), added)
+    }
+
+    fn note(&self, added: Vec<(u64, u64)>) {
+        let mut used = self.used.lock().expect("nobody panics with it");
+        for (set, key) in added {
+            used.entry(set).or_default().1.push(key);
+        }
     }
 
     fn delete(&self, attempt: &mut Attempt<'_>) -> Option<String> {
