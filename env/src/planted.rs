@@ -49,10 +49,16 @@ pub enum Bug {
     IgnoreTombstone,
     /// A command is applied whatever has become of its range by then.
     IgnoreGeneration,
+    /// A staged commit is acknowledged whatever its writes say.
+    AckBeforeProof,
+    /// Who finds a write of a staged commit missing does not prevent it.
+    SkipPrevention,
+    /// A write of a staged commit counts as done wherever and in whichever epoch it is.
+    RecoverMovedWrites,
 }
 
 impl Bug {
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 24] = [
         Self::AckBeforeSync,
         Self::ForgetClockBound,
         Self::ForgetReadsOnSplit,
@@ -74,6 +80,9 @@ impl Bug {
         Self::SnapshotWithoutLocks,
         Self::IgnoreTombstone,
         Self::IgnoreGeneration,
+        Self::AckBeforeProof,
+        Self::SkipPrevention,
+        Self::RecoverMovedWrites,
     ];
 
     pub fn name(self) -> &'static str {
@@ -99,6 +108,9 @@ impl Bug {
             Self::SnapshotWithoutLocks => "snapshot-without-locks",
             Self::IgnoreTombstone => "ignore-tombstone",
             Self::IgnoreGeneration => "ignore-generation",
+            Self::AckBeforeProof => "ack-before-proof",
+            Self::SkipPrevention => "skip-prevention",
+            Self::RecoverMovedWrites => "recover-moved-writes",
         }
     }
 

@@ -37,6 +37,11 @@ counts! {
     commits_together,
     commits_two_phase,
     aborts,
+    /// Commits staged, pushes that met one, and what became of those that somebody else than their owner has decided.
+    stagings,
+    staging_pushes,
+    recovered_commits,
+    recovered_aborts,
     /// Commands proposed, and those that the apply checks turned down.
     proposals,
     rejections,

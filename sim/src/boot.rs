@@ -28,6 +28,7 @@ pub(crate) async fn boot(
         range_bytes_max: parameters.range_bytes_max.max(RANGE_BYTES_MIN),
         timestamp_cache_entries: parameters.timestamp_cache_entries,
         txn_markers_max: parameters.txn_markers_max,
+        txn_expiry: parameters.txn_expiry,
         together_ranges_max: parameters.together_ranges_max,
         clock_offset_max: parameters.clock_offset_max,
         join,

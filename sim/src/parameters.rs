@@ -50,6 +50,10 @@ pub struct Parameters {
     /// Forced low limits of the store.
     pub timestamp_cache_entries: usize,
     pub txn_markers_max: usize,
+    /// Without a sign of life for so long a transaction may be aborted by others.
+    pub txn_expiry: Duration,
+    /// Whether commits over several ranges are staged.
+    pub staged_commits: bool,
     /// Ranges of a one-phase commit.
     pub together_ranges_max: usize,
     /// Workloads that go where the others rarely come: abandoned futures, waits that are refused, anchors without a write.
@@ -144,11 +148,25 @@ impl Parameters {
             together_ranges_max: usize::try_from(pick(&[1, 2, 16])).expect("fits"),
             corners: corners.unwrap_or(rng.coin()),
             long: None,
+            txn_expiry: Duration::from_secs(5),
+            staged_commits: true,
         };
         if nodes > 1 {
             parameters.draw_cluster(&rng);
+            parameters.draw_commits(&SimRng::new(seed ^ 0x51a6_ed00_c0de_0001));
         }
         parameters
+    }
+
+    /// Of a stream of its own, so that what older seeds drew stays as it was. Where owners are soon taken for dead,
+    /// recoveries meet the living.
+    fn draw_commits(&mut self, rng: &SimRng) {
+        self.staged_commits = rng.below(5) != 0;
+        self.txn_expiry = Duration::from_millis([300, 1_000, 5_000][rng.below(3)]);
+        if rng.coin() {
+            // Only what is not written through has anything to stage.
+            (self.buffer_bytes_max, self.batch_bytes_max) = (32 << 20, 1 << 20);
+        }
     }
 
     /// A run without faults and without low limits: for measurements.
@@ -171,6 +189,8 @@ impl Parameters {
             log_segment_bytes: 256 << 10,
             log_bytes_max: 1 << 20,
             dead_after: Duration::from_secs(30),
+            txn_expiry: Duration::from_secs(5),
+            staged_commits: true,
             network: NetworkFaults::default(),
             ..Self::from_seed(1, nodes, None, Some(false))
         }

@@ -9,7 +9,7 @@ pub(crate) struct Tally([u64; Tally::WORK.len()]);
 
 impl Tally {
     /// In the order of the sums.
-    pub const WORK: [&'static str; 19] = [
+    pub const WORK: [&'static str; 26] = [
         "split",
         "lease transfer",
         "lease of another node taken over",
@@ -29,6 +29,13 @@ impl Tally {
         "commit with unknown outcome",
         "batch sent to another node",
         "rejected command",
+        "commit staged",
+        "staged commit acknowledged",
+        "staged commit in vain",
+        "push of a staged transaction",
+        "staged transaction found committed",
+        "staged transaction found aborted",
+        "commit decided after a lost answer",
     ];
 
     /// Adds what one incarnation has done until now.
@@ -55,6 +62,13 @@ impl Tally {
             txn.ambiguous,
             kv.batches_sent,
             kv.rejections,
+            kv.stagings,
+            txn.staged,
+            txn.staged_in_vain,
+            kv.staging_pushes,
+            kv.recovered_commits,
+            kv.recovered_aborts,
+            txn.found_committed + txn.found_aborted,
         ];
         self.0.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
     }

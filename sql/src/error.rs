@@ -48,6 +48,7 @@ pub fn store_error(error: kv::Error) -> SqlError {
         Error::RangeMismatch | Error::NotLeaseholder | Error::RangeNotFound | Error::Unavailable(_) => {
             SqlError::new(SqlState::CANNOT_CONNECT_NOW, error.to_string())
         }
+        Error::Unproven { cause, .. } => store_error(*cause),
         Error::Ambiguous { reason } => {
             SqlError::new(SqlState::STATEMENT_COMPLETION_UNKNOWN, "the outcome of the commit is unknown")
                 .with_detail(format!("The commit may or may not have taken effect: {reason}."))

@@ -34,6 +34,8 @@ pub(crate) struct Cleanup {
     fate: Fate,
     /// A record may have to be marked aborted.
     record: bool,
+    /// The record is staged, and is to say that the transaction is committed.
+    is_unsaid: bool,
     /// Where there are locks in memory at most. Releasing them asks for no record and writes nothing.
     held: Targets,
     /// Where replicated locks may be, and perhaps locks in memory too.
@@ -78,7 +80,7 @@ impl Cleanup {
         // Not if the outcome is unknown: a wider range might hold locks whose fate somebody else decides.
         if fate != Fate::Unknown {
             locks.coalesce(RESOLVE_KEYS_MAX, RESOLVE_SPANS_MAX);
-            if fate == Fate::Aborted {
+            if fate == Fate::Aborted || state.is_unsaid {
                 lock_spans = locks.all_spans();
             }
             both.points().iter().for_each(|key| locks.add_key(key));
@@ -93,6 +95,7 @@ impl Cleanup {
             meta: state.meta.clone(),
             fate,
             record: fate == Fate::Aborted && (replicated || state.record),
+            is_unsaid: matches!(fate, Fate::Committed(_)) && std::mem::take(&mut state.is_unsaid),
             held: held.into(),
             locks: if fate == Fate::Unknown { Targets::default() } else { locks.into() },
             lock_spans,
@@ -163,9 +166,9 @@ impl Cleanup {
     }
 
     async fn end(&self, shared: &Shared) {
-        if self.record && !self.meta.anchor.is_empty() {
+        if (self.record || self.is_unsaid) && !self.meta.anchor.is_empty() {
             let end = Request::EndTxn {
-                commit: false,
+                commit: self.is_unsaid,
                 lock_spans: self.lock_spans.clone(),
                 one_phase: false,
                 deadline: None,

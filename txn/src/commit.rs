@@ -3,6 +3,7 @@
 //! * Nothing written: the reads hold at the read timestamp; there is nothing to send.
 //! * Everything buffered and in one range, or in ranges that one store has to itself: one batch carries the writes and
 //!   EndTxn, and the store writes committed versions without locks or a record.
+//! * Few enough writes over several ranges: locks, and beside them a record that depends on them ([`crate::staging`]).
 //! * Otherwise: locks first, then EndTxn alone. The record at the anchor is the one place that decides. The locks are
 //!   resolved after the acknowledgement.
 //!
@@ -160,6 +161,9 @@ impl Inner {
     }
 
     async fn commit_locks(&self, waiter: &mut oneshot::Sender<Result<Timestamp>>) -> Result<Timestamp> {
+        if let Some(timestamp) = self.commit_staged().await? {
+            return Ok(timestamp);
+        }
         let flushed = tokio::select! {
             biased;
             flushed = self.flush(true) => flushed,
@@ -215,7 +219,7 @@ impl Inner {
         }
     }
 
-    async fn finish_commit(&self, timestamp: Timestamp, one_phase: bool, locks_left: bool) {
+    pub(crate) async fn finish_commit(&self, timestamp: Timestamp, one_phase: bool, locks_left: bool) {
         bump(&self.shared.counters.commits);
         if one_phase {
             bump(&self.shared.counters.one_phase);
@@ -252,7 +256,7 @@ impl Inner {
     }
 
     /// What a failed commit leaves: an unknown outcome, an aborted transaction, or one that may be restarted.
-    fn fail_commit(&self, error: Error) -> Error {
+    pub(crate) fn fail_commit(&self, error: Error) -> Error {
         let mut state = self.state();
         match error.store() {
             Some(StoreError::Ambiguous { .. }) => {

@@ -30,6 +30,12 @@ counts! {
     commits,
     /// Commits in one phase.
     one_phase,
+    /// Commits in one round over several ranges; those that were staged and went on above; and those that were found to
+    /// be committed or aborted after an answer was lost.
+    staged,
+    staged_in_vain,
+    found_committed,
+    found_aborted,
     rollbacks,
     /// Successful moves of a read timestamp.
     refreshes,

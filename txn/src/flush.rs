@@ -15,7 +15,7 @@ use crate::{
     ReadOptions, Result, Txn,
     counts::bump,
     read::{Covered, ReadBatch, unexpected},
-    state::Phase,
+    state::{Phase, State},
     transaction::Inner,
 };
 
@@ -82,6 +82,16 @@ impl Drop for Flushing<'_> {
     }
 }
 
+/// Notes the locks that the writes leave, before they are sent.
+pub(crate) fn covers(state: &mut State, writes: &[Request]) {
+    for request in writes {
+        if let Request::Put { key, .. } | Request::Delete { key, .. } = request {
+            state.set_anchor(key);
+            state.locks.add_key(key);
+        }
+    }
+}
+
 impl Inner {
     /// Fails if the flush before this one has.
     fn must_flush(&self) -> Result<bool> {
@@ -143,12 +153,7 @@ impl Inner {
                     else {
                         break;
                     };
-                    for request in &chunk.requests {
-                        if let Request::Put { key, .. } | Request::Delete { key, .. } = request {
-                            state.set_anchor(key);
-                            state.locks.add_key(key);
-                        }
-                    }
+                    covers(&mut state, &chunk.requests);
                     state.write_through = true;
                     self.register(&mut state);
                     chunk
@@ -168,7 +173,7 @@ impl Inner {
         Ok(())
     }
 
-    fn forget_sent(&self, upto: SeqNum) {
+    pub(crate) fn forget_sent(&self, upto: SeqNum) {
         let mut state = self.state();
         state.buffer.forget_sent(upto);
         state.flush_generation += 1;

@@ -97,7 +97,12 @@ async fn beat_one(shared: &Shared, id: TxnId, txn: Weak<Inner>) -> TxnId {
             return None;
         }
         state.record = true;
-        Some(state.meta.clone())
+        let mut meta = state.meta.clone();
+        if state.is_staging {
+            // A record that hears of a later timestamp takes the staged commit for failed.
+            meta.write_ts = meta.min_ts;
+        }
+        Some(meta)
     });
     let (Some(meta), Ok(now)) = (meta, shared.sender.now()) else { return id };
     bump(&shared.counters.heartbeats);

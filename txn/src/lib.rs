@@ -22,6 +22,7 @@ mod options;
 mod read;
 mod refresh;
 mod scan;
+mod staging;
 mod state;
 mod transaction;
 

@@ -20,6 +20,8 @@ pub struct TxnOptions {
     pub footprint_keys_max: usize,
     /// Refresh-and-retry attempts of one batch.
     pub refresh_attempts_max: u32,
+    /// Commits over several ranges send their record beside their writes.
+    pub staged_commits: bool,
     /// Clean-ups of finished transactions that run in the background at once.
     pub resolutions_max: usize,
     pub heartbeat_interval: Duration,
@@ -34,6 +36,7 @@ impl Default for TxnOptions {
             batches_in_flight_max: 4,
             footprint_keys_max: limits::TXN_FOOTPRINT_KEYS_MAX,
             refresh_attempts_max: 5,
+            staged_commits: true,
             resolutions_max: 64,
             heartbeat_interval: Duration::from_secs(1),
         }

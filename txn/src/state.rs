@@ -53,6 +53,10 @@ pub(crate) struct State {
     pub(crate) held: Footprint,
     /// A record may exist: a heartbeat was sent.
     pub(crate) record: bool,
+    /// A staged commit may be under way: whether it has come to pass is not known yet.
+    pub(crate) is_staging: bool,
+    /// It has, and the record does not say so yet.
+    pub(crate) is_unsaid: bool,
     /// Known to the heartbeat loop.
     pub(crate) registered: bool,
     /// Every successful early flush makes later ones small: the transaction writes through.
@@ -84,6 +88,8 @@ impl State {
             locks: Footprint::new(keys_max),
             held: Footprint::new(keys_max),
             record: false,
+            is_staging: false,
+            is_unsaid: false,
             registered: false,
             write_through: false,
             deadline,

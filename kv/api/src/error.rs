@@ -41,6 +41,10 @@ pub enum Error {
     /// The node has no replica of the addressed range.
     #[error("no replica of the range")]
     RangeNotFound,
+    /// A commit was staged, but a write that it depends on was refused: it is certain not to be committed at `staged_at`
+    /// or below, and must go on above.
+    #[error("a staged commit failed: {cause}")]
+    Unproven { staged_at: Timestamp, cause: Box<Error> },
     /// A commit whose outcome is unknown. Never retried.
     #[error("commit outcome is unknown: {reason}")]
     Ambiguous { reason: String },
@@ -64,6 +68,35 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
+    /// Whether a batch that wrote, or staged a commit, has certainly done nothing of it and never will. Not said of errors
+    /// that may come after the batch was handed on.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::WriteTooOld { .. }
+            | Self::Uncertain { .. }
+            | Self::RefreshFailed { .. }
+            | Self::RefreshRequired { .. }
+            | Self::TxnAborted { .. }
+            | Self::Deadlock { .. }
+            | Self::LockNotAvailable { .. }
+            | Self::DeadlineExceeded
+            | Self::BelowGcThreshold { .. }
+            | Self::KeyExists { .. }
+            | Self::LimitExceeded(_)
+            | Self::Invalid(_)
+            | Self::Unproven { .. } => true,
+            Self::RangeMismatch
+            | Self::NotLeaseholder
+            | Self::RangeNotFound
+            | Self::Ambiguous { .. }
+            | Self::DiskFull
+            | Self::Unavailable(_)
+            | Self::Corruption(_)
+            | Self::Program(_)
+            | Self::Internal(_) => false,
+        }
+    }
+
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::WriteTooOld { .. }
@@ -73,6 +106,7 @@ impl Error {
             | Self::TxnAborted { .. }
             | Self::Deadlock { .. }
             | Self::DeadlineExceeded => ErrorKind::Retry,
+            Self::Unproven { cause, .. } => cause.kind(),
             Self::RangeMismatch | Self::NotLeaseholder | Self::RangeNotFound => ErrorKind::Redirect,
             Self::Ambiguous { .. } => ErrorKind::Ambiguous,
             Self::LockNotAvailable { .. } | Self::DiskFull | Self::Unavailable(_) => ErrorKind::Unavailable,

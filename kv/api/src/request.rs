@@ -98,12 +98,42 @@ pub enum Request {
         /// The commit timestamp may not pass it (descriptor leases).
         deadline: Option<Timestamp>,
     },
+    /// Commits the transaction, provided that the writes listed turn out to be done. Sent beside them. Writes a record
+    /// with the status [`TxnStatus::Staging`], unless all of them are in this very batch: then the commit is done.
+    StageTxn {
+        /// As of [`Request::EndTxn`].
+        lock_spans: Vec<Span>,
+        /// Of each key written by this commit, the newest write. The transaction is committed as soon as all of them are
+        /// stored in its epoch at or below the timestamp of the record.
+        in_flight: Vec<(Key, SeqNum)>,
+        deadline: Option<Timestamp>,
+    },
+    /// Whether a write that a staged record lists is done: stored in that epoch at or below `at`.
+    QueryWrite {
+        key: Key,
+        id: basalt_base::TxnId,
+        epoch: u32,
+        seq: SeqNum,
+        at: Timestamp,
+        /// If it is not done, it never will be: nobody, its transaction included, writes there at or below `at` any more.
+        prevent: bool,
+    },
+    /// What the writes of a staged record say of its transaction. Addressed to the anchor; without effect if the record
+    /// is not that of this epoch and timestamp any more.
+    RecoverTxn {
+        anchor: Key,
+        id: basalt_base::TxnId,
+        epoch: u32,
+        staged_at: Timestamp,
+        /// All are done; otherwise one never will be.
+        committed: bool,
+    },
     HeartbeatTxn {
         anchor: Key,
         now: Timestamp,
     },
-    /// Changes the pushee's fate if the pusher (the batch's transaction) wins, and says what it is now; never waits.
-    /// Addressed to the pushee's anchor.
+    /// Changes the pushee's fate if the pusher (the batch's transaction) wins, and says what it is now; never waits for
+    /// it. Finds out what became of a staged one. Addressed to the pushee's anchor.
     PushTxn {
         /// `read_ts` is its last known sign of life: when the lock that the pusher met was taken.
         pushee: TxnMeta,
@@ -200,12 +230,27 @@ pub enum Response {
         commit_ts: Timestamp,
         one_phase: bool,
     },
+    StageTxn {
+        /// At which the transaction is committed, if all its writes are.
+        staged_at: Timestamp,
+        /// It is: the record says so.
+        committed: bool,
+    },
+    QueryWrite {
+        done: bool,
+    },
+    RecoverTxn {
+        record: Option<TxnRecord>,
+    },
     HeartbeatTxn {
         record: TxnRecord,
     },
     PushTxn {
         /// The pushee as it now is.
         record: TxnRecord,
+        /// Decided by a record, or decided now. Otherwise nothing is known of the pushee here any more: to whoever met its
+        /// locks that is as good as an abort, but it may have committed and be long over.
+        known: bool,
     },
     QueryTxn {
         record: Option<TxnRecord>,

@@ -47,7 +47,7 @@ pub struct TxnMeta {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TxnStatus {
     Pending,
-    /// Reserved for parallel commit.
+    /// Committed if the writes that the record lists are done. Whoever needs to know asks for them.
     Staging,
     Committed,
     Aborted,
@@ -64,4 +64,6 @@ pub struct TxnRecord {
     /// What must be resolved before the record may go.
     pub lock_spans: Vec<Span>,
     pub ignored: IgnoredSeqs,
+    /// The writes on which a staged commit depends.
+    pub in_flight: Vec<(Key, SeqNum)>,
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use basalt_base::{Key, Span, Timestamp, TxnId};
 use basalt_env::{Bug, planted};
-use basalt_kv_api::{BatchHeader, Error, LockStrength, TxnMeta};
+use basalt_kv_api::{BatchHeader, Error, LockStrength, TxnMeta, TxnRecord};
 use basalt_storage::{
     OpenBatch, Reader, WriteBatch,
     mvcc::{FinishedTxns, FoundLock, OwnTxn, ReadContext, Strength, WriteContext, WriteOutcome, WriteTxn},
@@ -82,6 +82,17 @@ pub struct Effects {
     pub cleared: Option<Span>,
     /// Its heartbeat arrived.
     pub alive: Option<TxnId>,
+    /// A push met a staged transaction: before it is answered, somebody should find out what became of it.
+    pub recovery: Option<Recovery>,
+}
+
+/// A staged transaction whose fate somebody wants to know.
+#[derive(Clone, Debug)]
+pub struct Recovery {
+    pub anchor: Key,
+    pub record: TxnRecord,
+    /// It must be decided now: its owner seems dead, or asks itself.
+    pub prevent: bool,
 }
 
 /// Parts of the store that evaluation consults.

@@ -3,14 +3,17 @@
 //! The record, or its absence, is looked at before anything else: a transaction that others have aborted must not
 //! commit, and one whose commit is only being repeated must not be evaluated again.
 
-use basalt_base::{Span, Timestamp};
-use basalt_kv_api::{Error, Request, Response, TxnMeta, TxnRecord, TxnStatus};
+use basalt_base::{Key, Span, Timestamp, keys::prefix_end};
+use basalt_kv_api::{Error, Request, ResolvedTxn, Response, TxnMeta, TxnRecord, TxnStatus};
 use basalt_storage::WriteBatch;
 
 use super::{
     context::{Evaluated, Evaluation, Stop},
-    record,
+    record, resolve,
 };
+
+/// A commit with a larger footprint leaves all of its locks to be resolved afterwards.
+const RESOLVED_AT_ONCE_MAX: usize = 64;
 
 /// The fields of the request.
 pub struct EndTxn<'a> {
@@ -20,13 +23,13 @@ pub struct EndTxn<'a> {
 }
 
 /// What was known of the transaction before its end.
-enum Before {
+pub(super) enum Before {
     Open(Option<TxnRecord>),
     Committed(Timestamp),
     Aborted,
 }
 
-fn txn_of(eval: &Evaluation<'_>) -> Evaluated<TxnMeta> {
+pub(super) fn txn_of(eval: &Evaluation<'_>) -> Evaluated<TxnMeta> {
     let txn = eval.txn.clone().ok_or_else(|| Error::Invalid("EndTxn outside a transaction".to_owned()))?;
     if !txn.anchor.is_empty() && !eval.descriptor.contains(&txn.anchor) {
         return Err(Error::RangeMismatch.into());
@@ -34,7 +37,7 @@ fn txn_of(eval: &Evaluation<'_>) -> Evaluated<TxnMeta> {
     Ok(txn)
 }
 
-fn look(eval: &Evaluation<'_>, txn: &TxnMeta) -> Evaluated<Before> {
+pub(super) fn look(eval: &Evaluation<'_>, txn: &TxnMeta) -> Evaluated<Before> {
     let record = if txn.anchor.is_empty() { None } else { record::load(eval.base, &txn.anchor, txn.id)? };
     Ok(match record {
         Some(record) if record.status == TxnStatus::Committed => Before::Committed(record.write_ts),
@@ -73,7 +76,11 @@ pub fn prepare_one_phase(eval: &mut Evaluation<'_>, requests: &[Request]) -> Eva
 }
 
 /// A serializable transaction commits where it reads.
-fn check_timestamp(eval: &Evaluation<'_>, write_ts: Timestamp, read_ts: Timestamp) -> Evaluated<()> {
+pub(super) fn check_timestamp(
+    eval: &Evaluation<'_>,
+    write_ts: Timestamp,
+    read_ts: Timestamp,
+) -> Evaluated<()> {
     if write_ts <= read_ts {
         return Ok(());
     }
@@ -83,7 +90,7 @@ fn check_timestamp(eval: &Evaluation<'_>, write_ts: Timestamp, read_ts: Timestam
     Err(Error::RefreshRequired { write_ts }.into())
 }
 
-fn check_deadline(deadline: Option<Timestamp>, commit_ts: Timestamp) -> Evaluated<()> {
+pub(super) fn check_deadline(deadline: Option<Timestamp>, commit_ts: Timestamp) -> Evaluated<()> {
     match deadline {
         Some(deadline) if commit_ts > deadline => Err(Error::DeadlineExceeded.into()),
         _ => Ok(()),
@@ -109,11 +116,19 @@ pub fn evaluate(eval: &mut Evaluation<'_>, end: &EndTxn<'_>) -> Evaluated<Respon
             Ok(Response::EndTxn { commit_ts: Timestamp::ZERO, one_phase: false })
         }
         Before::Open(existing) if end.commit => commit(eval, &txn, existing, end),
+        // Its writes decide, unless its owner knows that they have failed: then it has gone on to a later timestamp.
+        Before::Open(Some(staged)) if is_staged_at_or_above(&staged, &txn) => {
+            Err(Error::Invalid("the transaction is staged".to_owned()).into())
+        }
         Before::Open(existing) => {
             abort(eval, &txn, existing, end);
             Ok(Response::EndTxn { commit_ts: Timestamp::ZERO, one_phase: false })
         }
     }
+}
+
+fn is_staged_at_or_above(record: &TxnRecord, txn: &TxnMeta) -> bool {
+    record.status == TxnStatus::Staging && (record.epoch, record.write_ts) >= (txn.epoch, txn.write_ts)
 }
 
 fn commit(
@@ -122,6 +137,13 @@ fn commit(
     existing: Option<TxnRecord>,
     end: &EndTxn<'_>,
 ) -> Evaluated<Response> {
+    // Its owner has proof. Nothing moves the timestamp any more: not what a lease has forgotten, nor a deadline.
+    let staged = existing.as_ref().filter(|record| {
+        record.status == TxnStatus::Staging && (record.epoch, record.write_ts) == (txn.epoch, txn.write_ts)
+    });
+    if let Some(staged_at) = staged.map(|record| record.write_ts) {
+        return commit_at(eval, txn, existing, end, staged_at);
+    }
     let pushed = eval.shared.pushed_to(txn.id);
     let recorded = existing.as_ref().map_or(Timestamp::ZERO, |record| record.write_ts);
     let commit_ts = txn.write_ts.max(pushed).max(recorded);
@@ -130,9 +152,38 @@ fn commit(
     if let Some(txn) = &mut eval.txn {
         txn.write_ts = commit_ts;
     }
+    commit_at(eval, txn, existing, end, commit_ts)
+}
+
+fn commit_at(
+    eval: &mut Evaluation<'_>,
+    txn: &TxnMeta,
+    existing: Option<TxnRecord>,
+    end: &EndTxn<'_>,
+    commit_ts: Timestamp,
+) -> Evaluated<Response> {
     finish(eval, txn, existing, end, TxnStatus::Committed, commit_ts);
+    let resolved = ResolvedTxn {
+        id: txn.id,
+        epoch: txn.epoch,
+        status: TxnStatus::Committed,
+        timestamp: commit_ts,
+        ignored: txn.ignored.clone(),
+    };
+    for key in resolved_at_once(end.lock_spans) {
+        if eval.descriptor.contains(key) {
+            resolve::one(eval, key, &resolved)?;
+        }
+    }
     eval.effects.finished = Some((txn.id, Some(commit_ts)));
     Ok(Response::EndTxn { commit_ts, one_phase: false })
+}
+
+/// Keys whose locks the commit itself resolves where they are in the range of the record: they cost no command of their
+/// own then. It latches them.
+pub fn resolved_at_once(lock_spans: &[Span]) -> impl Iterator<Item = &Key> {
+    let few = if lock_spans.len() <= RESOLVED_AT_ONCE_MAX { lock_spans } else { &[] };
+    few.iter().filter(|span| prefix_end(&span.start) == span.end).map(|span| &span.start)
 }
 
 fn abort(eval: &mut Evaluation<'_>, txn: &TxnMeta, existing: Option<TxnRecord>, end: &EndTxn<'_>) {
@@ -141,7 +192,7 @@ fn abort(eval: &mut Evaluation<'_>, txn: &TxnMeta, existing: Option<TxnRecord>, 
 }
 
 /// Writes the record, or drops it if there is no lock that could ask for it.
-fn finish(
+pub(super) fn finish(
     eval: &mut Evaluation<'_>,
     txn: &TxnMeta,
     existing: Option<TxnRecord>,
@@ -159,6 +210,7 @@ fn finish(
             last_heartbeat: existing.map_or(Timestamp::ZERO, |record| record.last_heartbeat),
             lock_spans: end.lock_spans.to_vec(),
             ignored: txn.ignored.clone(),
+            in_flight: Vec::new(),
         };
         record::put(&mut batch, &txn.anchor, &record);
         eval.effects.record = Some((txn.anchor.clone(), txn.id));
@@ -173,6 +225,6 @@ fn finish(
     eval.write(batch);
 }
 
-fn aborted() -> Stop {
+pub(super) fn aborted() -> Stop {
     Error::TxnAborted { reason: "it was abandoned or lost a conflict".into() }.into()
 }

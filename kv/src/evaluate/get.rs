@@ -102,10 +102,11 @@ pub fn lock_key(
     Ok(Locking::Locked)
 }
 
-/// Whether only locks of ended transactions are in the way: those are not anybody's, and are cleared away, not skipped.
+/// Whether only locks of transactions that have ended, or may have, are in the way: those are not anybody's, and are
+/// cleared away, not skipped.
 pub fn all_ended(eval: &Evaluation<'_>, conflicts: &[Conflict]) -> bool {
     conflicts.iter().all(|conflict| match (&conflict.discovered, &conflict.blocked) {
-        (Some(_), Blocked::Held(info)) => record::has_ended(eval.base, info),
+        (Some(_), Blocked::Held(info)) => record::may_have_ended(eval.base, info),
         _ => false,
     })
 }

@@ -14,13 +14,15 @@ pub mod record;
 mod refresh;
 mod resolve;
 mod scan;
+mod staging;
 mod txn_status;
 mod unlocked_reader;
 mod write;
 
 pub use context::{
-    Conflict, Effects, Evaluated, Evaluation, PassedTxns, ReadSpan, Shared, Stop, storage_error,
+    Conflict, Effects, Evaluated, Evaluation, PassedTxns, ReadSpan, Recovery, Shared, Stop, storage_error,
 };
+pub use end_txn::resolved_at_once;
 pub use get::holder_of;
 pub use passing_reader::PassingReader;
 pub use resolve::{Survey, survey};
@@ -47,16 +49,16 @@ pub fn evaluate(eval: &mut Evaluation<'_>, requests: &[Request]) -> Evaluated<Ve
         .map(|request| match request {
             Request::Put { .. } | Request::Delete { .. } if fresh => {
                 let base = std::mem::replace(&mut eval.base, &fresh_keys::Nothing);
-                let response = one(eval, request);
+                let response = one(eval, requests, request);
                 eval.base = base;
                 response
             }
-            _ => one(eval, request),
+            _ => one(eval, requests, request),
         })
         .collect()
 }
 
-fn one(eval: &mut Evaluation<'_>, request: &Request) -> Evaluated<Response> {
+fn one(eval: &mut Evaluation<'_>, requests: &[Request], request: &Request) -> Evaluated<Response> {
     match request {
         Request::Get { key, lock } => get::evaluate(eval, key, *lock),
         Request::Scan { span, reverse, lock, program } => {
@@ -75,6 +77,15 @@ fn one(eval: &mut Evaluation<'_>, request: &Request) -> Evaluated<Response> {
             } else {
                 end_txn::evaluate(eval, &end)
             }
+        }
+        Request::StageTxn { lock_spans, in_flight, deadline } => {
+            staging::stage(eval, requests, lock_spans, in_flight, *deadline)
+        }
+        Request::QueryWrite { key, id, epoch, seq, at, prevent } => {
+            staging::query_write(eval, key, *id, (*epoch, *seq), *at, *prevent)
+        }
+        Request::RecoverTxn { anchor, id, epoch, staged_at, committed } => {
+            staging::recover(eval, anchor, *id, (*epoch, *staged_at), *committed)
         }
         Request::HeartbeatTxn { anchor, now } => txn_status::heartbeat(eval, anchor, *now),
         Request::PushTxn { pushee, push_type, push_to, force, dependents } => {

@@ -1,7 +1,8 @@
 //! Transaction records: encoding and access.
 //!
-//! Key `02 ‖ enc(anchor) ‖ T ‖ txn id` in the local family. Value, format 1, big-endian:
-//! `1 ‖ status (1) ‖ epoch (4) ‖ write_ts (8) ‖ last_heartbeat (8) ‖ ignored ‖ count (4) ‖ count × (start, end)`.
+//! Key `02 ‖ enc(anchor) ‖ T ‖ txn id` in the local family. Value, big-endian:
+//! `format (1) ‖ status (1) ‖ epoch (4) ‖ write_ts (8) ‖ last_heartbeat (8) ‖ ignored ‖ count (4) ‖ count × (start, end)`,
+//! and in format 2, of staged records, behind it `count (4) ‖ count × (key, seq (4))`: the writes to be proven.
 
 use basalt_base::{Key, TxnId, keys};
 use basalt_kv_api::{TxnRecord, TxnStatus};
@@ -15,10 +16,12 @@ use crate::replica::{
 };
 
 const FORMAT: u8 = 1;
+const FORMAT_STAGED: u8 = 2;
 
 pub fn encode(record: &TxnRecord) -> Bytes {
     let mut out = BytesMut::with_capacity(64 + 64 * record.lock_spans.len());
-    out.put_u8(FORMAT);
+    let staged = !record.in_flight.is_empty();
+    out.put_u8(if staged { FORMAT_STAGED } else { FORMAT });
     put_status(&mut out, record.status);
     out.put_u32(record.epoch);
     out.put_u64(record.write_ts.0);
@@ -26,12 +29,20 @@ pub fn encode(record: &TxnRecord) -> Bytes {
     put_ignored(&mut out, &record.ignored);
     out.put_u32(u32::try_from(record.lock_spans.len()).expect("a footprint is bounded"));
     record.lock_spans.iter().for_each(|span| wire::put_span(&mut out, span));
+    if staged {
+        out.put_u32(u32::try_from(record.in_flight.len()).expect("the writes of a commit are bounded"));
+        for (key, seq) in &record.in_flight {
+            wire::put_bytes(&mut out, key);
+            out.put_u32(*seq);
+        }
+    }
     out.freeze()
 }
 
 pub fn decode(id: TxnId, bytes: Bytes) -> Result<TxnRecord, WireError> {
     let mut input = Input::new(bytes, "transaction record");
-    if input.u8()? != FORMAT {
+    let format = input.u8()?;
+    if ![FORMAT, FORMAT_STAGED].contains(&format) {
         return Err(input.error());
     }
     let status = take_status(&mut input)?;
@@ -41,8 +52,13 @@ pub fn decode(id: TxnId, bytes: Bytes) -> Result<TxnRecord, WireError> {
     let ignored = take_ignored(&mut input)?;
     let count = input.count(8)?;
     let lock_spans = (0..count).map(|_| input.span()).collect::<Result<_, _>>()?;
+    let mut in_flight = Vec::new();
+    if format == FORMAT_STAGED {
+        let count = input.count(8)?;
+        in_flight = (0..count).map(|_| Ok((input.bytes()?, input.u32()?))).collect::<Result<_, _>>()?;
+    }
     input.end()?;
-    Ok(TxnRecord { id, status, epoch, write_ts, last_heartbeat, lock_spans, ignored })
+    Ok(TxnRecord { id, status, epoch, write_ts, last_heartbeat, lock_spans, ignored, in_flight })
 }
 
 pub fn load(reader: &dyn Reader, anchor: &Key, id: TxnId) -> basalt_storage::Result<Option<TxnRecord>> {
@@ -54,10 +70,18 @@ pub fn load(reader: &dyn Reader, anchor: &Key, id: TxnId) -> basalt_storage::Res
 
 /// Whether the record of a lock's holder says that it has ended. A record that is not here may tell the same elsewhere.
 pub fn has_ended(reader: &dyn Reader, holder: &HolderInfo) -> bool {
-    let record = load(reader, &holder.anchor, holder.id);
-    record.is_ok_and(|record| {
-        record.is_some_and(|record| matches!(record.status, TxnStatus::Committed | TxnStatus::Aborted))
-    })
+    let status = status_of(reader, holder);
+    matches!(status, Some(TxnStatus::Committed | TxnStatus::Aborted))
+}
+
+/// As above, or it is staged: its commit may have been acknowledged, so whoever asks must find out.
+pub fn may_have_ended(reader: &dyn Reader, holder: &HolderInfo) -> bool {
+    status_of(reader, holder).is_some_and(|status| status != TxnStatus::Pending)
+}
+
+fn status_of(reader: &dyn Reader, holder: &HolderInfo) -> Option<TxnStatus> {
+    let record = load(reader, &holder.anchor, holder.id).ok().flatten();
+    record.map(|record| record.status)
 }
 
 pub fn put(batch: &mut WriteBatch, anchor: &Key, record: &TxnRecord) {
@@ -77,19 +101,23 @@ mod tests {
 
     #[test]
     fn records_round_trip_and_refuse_truncation() {
-        let record = TxnRecord {
+        let mut record = TxnRecord {
             id: TxnId(5),
-            status: TxnStatus::Committed,
+            status: TxnStatus::Staging,
             epoch: 2,
             write_ts: Timestamp(9),
             last_heartbeat: Timestamp(8),
             lock_spans: vec![Span::new(Key::from_static(b"a"), Key::from_static(b"b"))],
             ignored: IgnoredSeqs(vec![(1, 2)]),
+            in_flight: Vec::new(),
         };
-        let bytes = encode(&record);
-        assert_eq!(decode(TxnId(5), bytes.clone()), Ok(record));
-        for length in 0..bytes.len() {
-            assert!(decode(TxnId(5), bytes.slice(..length)).is_err());
+        for in_flight in [vec![], vec![(Key::from_static(b"a"), 7), (Key::from_static(b"b"), 8)]] {
+            record.in_flight = in_flight;
+            let bytes = encode(&record);
+            assert_eq!(decode(TxnId(5), bytes.clone()), Ok(record.clone()));
+            for length in 0..bytes.len() {
+                assert!(decode(TxnId(5), bytes.slice(..length)).is_err());
+            }
         }
     }
 }

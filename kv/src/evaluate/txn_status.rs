@@ -5,11 +5,11 @@ use basalt_kv_api::{Error, PushType, Response, TxnMeta, TxnRecord, TxnStatus};
 use basalt_storage::WriteBatch;
 
 use super::{
-    context::{Evaluated, Evaluation},
+    context::{Evaluated, Evaluation, Recovery},
     record,
 };
 
-fn check_anchor(eval: &Evaluation<'_>, anchor: &Key) -> Evaluated<()> {
+pub(super) fn check_anchor(eval: &Evaluation<'_>, anchor: &Key) -> Evaluated<()> {
     if eval.descriptor.contains(anchor) { Ok(()) } else { Err(Error::RangeMismatch.into()) }
 }
 
@@ -22,6 +22,7 @@ fn synthesized(txn: &TxnMeta, status: TxnStatus) -> TxnRecord {
         last_heartbeat: txn.read_ts,
         lock_spans: Vec::new(),
         ignored: txn.ignored.clone(),
+        in_flight: Vec::new(),
     }
 }
 
@@ -30,10 +31,20 @@ pub fn heartbeat(eval: &mut Evaluation<'_>, anchor: &Key, now: Timestamp) -> Eva
     check_anchor(eval, anchor)?;
     let txn = eval.txn.clone().ok_or_else(|| Error::Invalid("heartbeat outside a transaction".to_owned()))?;
     let mut record = match record::load(eval.base, anchor, txn.id)? {
-        Some(record) if record.status != TxnStatus::Pending => {
+        Some(record) if matches!(record.status, TxnStatus::Committed | TxnStatus::Aborted) => {
             return Ok(Response::HeartbeatTxn { record });
         }
-        Some(record) => record,
+        Some(mut record) => {
+            // Who goes on above a staged commit knows that it has failed.
+            if record.status == TxnStatus::Staging
+                && (txn.epoch, txn.write_ts) > (record.epoch, record.write_ts)
+            {
+                record.status = TxnStatus::Pending;
+                record.write_ts = txn.write_ts;
+                record.in_flight.clear();
+            }
+            record
+        }
         None if !eval.shared.may_create_record(txn.id, txn.min_ts) => {
             return Ok(Response::HeartbeatTxn { record: synthesized(&txn, TxnStatus::Aborted) });
         }
@@ -66,7 +77,7 @@ pub fn note_waiter(
     dependents: &[TxnId],
     answer: &Response,
 ) {
-    let is_open = matches!(answer, Response::PushTxn { record } if matches!(record.status, TxnStatus::Pending | TxnStatus::Staging));
+    let is_open = matches!(answer, Response::PushTxn { record, .. } if matches!(record.status, TxnStatus::Pending | TxnStatus::Staging));
     if let (PushType::Abort, true, Some(waiter)) = (push_type, is_open, eval.txn_id()) {
         eval.shared.dependents.add(pushee.id, waiter, dependents, eval.shared.since_start);
     }
@@ -84,19 +95,25 @@ pub fn push(
     let existing = record::load(eval.base, &pushee.anchor, pushee.id)?;
     let mut record = match &existing {
         Some(record) if matches!(record.status, TxnStatus::Committed | TxnStatus::Aborted) => {
-            return Ok(Response::PushTxn { record: record.clone() });
+            return Ok(Response::PushTxn { record: record.clone(), known: true });
         }
         Some(record) => record.clone(),
         None if !eval.shared.may_create_record(pushee.id, pushee.min_ts) => {
-            return Ok(Response::PushTxn { record: synthesized(pushee, TxnStatus::Aborted) });
+            let record = synthesized(pushee, TxnStatus::Aborted);
+            return Ok(Response::PushTxn { record, known: false });
         }
         None => synthesized(pushee, TxnStatus::Pending),
     };
-    let pushed = eval.shared.pushed_to(pushee.id);
-    record.write_ts = record.write_ts.max(pushed);
     let heard_at = eval.shared.markers.heard_at(pushee.id);
     let alive_at = record.last_heartbeat.max(pushee.read_ts).max(pushee.min_ts).max(heard_at);
     let expired = eval.now.physical_ms() > alive_at.physical_ms() + eval.shared.txn_expiry_ms;
+    if record.status == TxnStatus::Staging {
+        // Only its writes can tell.
+        let (anchor, prevent) = (pushee.anchor.clone(), expired || force);
+        eval.effects.recovery = Some(Recovery { anchor, record: record.clone(), prevent });
+        return Ok(Response::PushTxn { record, known: true });
+    }
+    record.write_ts = record.write_ts.max(eval.shared.pushed_to(pushee.id));
     let priority = eval.txn.as_ref().map_or(Default::default(), |txn| txn.priority);
     let abort = match push_type {
         _ if expired => true,
@@ -114,7 +131,7 @@ pub fn push(
             eval.write(batch);
         }
         eval.effects.finished = Some((pushee.id, None));
-        return Ok(Response::PushTxn { record });
+        return Ok(Response::PushTxn { record, known: true });
     }
     // A reader wins against its equals: else large writers would hold up readers for as long as they run.
     if push_type == PushType::Timestamp && record.write_ts < push_to && (force || priority >= pushee.priority)
@@ -122,5 +139,5 @@ pub fn push(
         eval.shared.markers.push(pushee.id, push_to);
         record.write_ts = push_to;
     }
-    Ok(Response::PushTxn { record })
+    Ok(Response::PushTxn { record, known: true })
 }

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use basalt_base::{NodeId, RangeId};
 use basalt_env::{Bug, planted};
-use basalt_kv_api::{BatchRequest, BatchResponse, Error, Request, Result, wire};
+use basalt_kv_api::{BatchRequest, BatchResponse, Error, Result, wire};
 
 use super::{
     Located, program,
@@ -17,7 +17,7 @@ use super::{
 use crate::{
     counts::Counters,
     peer::CallError,
-    store::{Store, open::FIRST_RANGE},
+    store::{Store, decides, open::FIRST_RANGE},
 };
 
 /// Attempts without a pause between them.
@@ -41,6 +41,8 @@ pub(crate) struct Attempts {
     last_asked: Option<NodeId>,
     /// What is tried: the range that is asked, or the first one, while it is asked for the range.
     range_id: RangeId,
+    /// What may have been executed is not sent again, though the batch decides nothing itself.
+    pub once: bool,
 }
 
 /// What one attempt gave.
@@ -53,7 +55,8 @@ pub(crate) enum Attempt {
 impl Attempts {
     /// From now on.
     pub fn begin(store: &Store) -> Self {
-        Self { count: 0, since: store.env().clock.monotonic(), last_asked: None, range_id: FIRST_RANGE }
+        let since = store.env().clock.monotonic();
+        Self { count: 0, since, last_asked: None, range_id: FIRST_RANGE, once: false }
     }
 
     /// Waits a little before the next attempt; fails when it has taken too long.
@@ -120,9 +123,7 @@ impl Store {
             }
             Err(CallError::Lost) => {
                 self.cache.set_holder(&located.descriptor, None);
-                let mut requests = batch.requests.iter();
-                let decides = requests.any(|request| matches!(request, Request::EndTxn { commit: true, .. }));
-                if decides && !planted(Bug::RetryLostCommit) {
+                if (attempts.once || decides(batch)) && !planted(Bug::RetryLostCommit) {
                     let reason = format!("node {target} did not answer");
                     return Attempt::Answered(Err(Error::Ambiguous { reason }));
                 }

@@ -20,6 +20,7 @@ pub fn target(header: &BatchHeader, request: &Request) -> Target {
         | Request::Put { key, .. }
         | Request::Delete { key, .. }
         | Request::ResolveLock { key, .. }
+        | Request::QueryWrite { key, .. }
         | Request::Increment { key, .. }
         | Request::PutMeta { key, .. }
         | Request::AdminSplit { key }
@@ -35,13 +36,13 @@ pub fn target(header: &BatchHeader, request: &Request) -> Target {
                 Target::Span(span.clone())
             }
         }
-        Request::EndTxn { .. } => match &header.txn {
+        Request::EndTxn { .. } | Request::StageTxn { .. } => match &header.txn {
             Some(txn) if !txn.anchor.is_empty() => Target::Key(txn.anchor.clone()),
             _ => Target::Anywhere,
         },
-        Request::HeartbeatTxn { anchor, .. } | Request::QueryTxn { anchor, .. } => {
-            Target::Key(anchor.clone())
-        }
+        Request::HeartbeatTxn { anchor, .. }
+        | Request::QueryTxn { anchor, .. }
+        | Request::RecoverTxn { anchor, .. } => Target::Key(anchor.clone()),
         Request::PushTxn { pushee, .. } => Target::Key(pushee.anchor.clone()),
     }
 }
@@ -64,8 +65,15 @@ pub fn first_key(header: &BatchHeader, requests: &[Request]) -> Option<Key> {
     })
 }
 
-pub fn changes_one_key(request: &Request) -> bool {
-    matches!(request, Request::Put { .. } | Request::Delete { .. } | Request::ResolveLock { .. })
+/// Requests of single keys that go out side by side.
+pub fn is_of_one_key(request: &Request) -> bool {
+    matches!(
+        request,
+        Request::Put { .. }
+            | Request::Delete { .. }
+            | Request::ResolveLock { .. }
+            | Request::QueryWrite { .. }
+    )
 }
 
 pub fn is_read(request: &Request) -> bool {

@@ -9,6 +9,7 @@ mod program;
 mod remote;
 mod router;
 mod sender;
+mod staged;
 
 pub(crate) use attempts::Origin;
 pub use breakers::Breakers;

@@ -28,9 +28,20 @@ use crate::{counts::Counters, store::Store};
 
 impl Store {
     /// Sends a batch wherever it belongs.
-    pub(crate) async fn route(self: &Arc<Self>, mut batch: BatchRequest) -> Result<BatchResponse> {
+    pub(crate) async fn route(self: &Arc<Self>, batch: BatchRequest) -> Result<BatchResponse> {
+        let once = batch.requests.iter().any(|request| matches!(request, Request::StageTxn { .. }));
+        self.route_with(batch, once).await
+    }
+
+    /// With `once`, the batch belongs to a staged commit: see [`super::staged`].
+    pub(super) async fn route_with(
+        self: &Arc<Self>,
+        mut batch: BatchRequest,
+        once: bool,
+    ) -> Result<BatchResponse> {
         anchor(&mut batch);
         let mut attempts = Attempts::begin(self);
+        attempts.once = once;
         loop {
             let key = divide::first_key(&batch.header, &batch.requests).unwrap_or(keys::KEY_MIN);
             let located = match self.locate(&key).await {
@@ -46,6 +57,9 @@ impl Store {
                     return Box::pin(self.commit_together(&batch)).await;
                 }
                 Counters::increment(&self.counters.batches_divided);
+                if once {
+                    return Box::pin(self.route_staged(batch)).await;
+                }
                 return Box::pin(self.route_divided(batch)).await;
             }
             match self.attempt(&located, &batch, &mut attempts).await {
@@ -95,24 +109,34 @@ impl Store {
         Ok(BatchResponse { responses, txn: header.txn, now: self.now().unwrap_or_default() })
     }
 
-    /// Sends what changes single keys, grouped by range.
+    /// The chosen requests, by their ranges.
+    ///
+    /// Of one range, an old descriptor and a new one are two groups: else the batch would not fit the new one, be divided
+    /// into the same group, and so on for ever.
+    pub(super) async fn groups(
+        self: &Arc<Self>,
+        header: &BatchHeader,
+        requests: &[Request],
+        choose: fn(&Request) -> bool,
+    ) -> Result<BTreeMap<(RangeId, u64), Vec<usize>>> {
+        let mut groups: BTreeMap<(RangeId, u64), Vec<usize>> = BTreeMap::new();
+        for (index, request) in requests.iter().enumerate() {
+            if let (true, Target::Key(key)) = (choose(request), divide::target(header, request)) {
+                let descriptor = self.locate_patiently(Aim::At(&key)).await?.descriptor;
+                groups.entry((descriptor.range_id, descriptor.generation)).or_default().push(index);
+            }
+        }
+        Ok(groups)
+    }
+
+    /// Sends what is of single keys, grouped by range.
     async fn send_groups(
         self: &Arc<Self>,
         header: &mut BatchHeader,
         requests: &[Request],
         answers: &mut [Option<Response>],
     ) -> Result<()> {
-        // Of one range, an old descriptor and a new one are two groups: else the batch would not fit the new one, be
-        // divided into the same group, and so on for ever.
-        let mut groups: BTreeMap<(RangeId, u64), Vec<usize>> = BTreeMap::new();
-        for (index, request) in requests.iter().enumerate() {
-            if let (true, Target::Key(key)) =
-                (divide::changes_one_key(request), divide::target(header, request))
-            {
-                let descriptor = self.locate_patiently(Aim::At(&key)).await?.descriptor;
-                groups.entry((descriptor.range_id, descriptor.generation)).or_default().push(index);
-            }
-        }
+        let groups = self.groups(header, requests, divide::is_of_one_key).await?;
         let sends = groups.values().map(|indices| {
             let requests = indices.iter().map(|index| requests[*index].clone()).collect();
             // Boxed: a group whose range has split meanwhile is divided again.
@@ -220,7 +244,7 @@ fn anchor(batch: &mut BatchRequest) {
     }
 }
 
-fn merge_txn(header: &mut BatchHeader, answered: Option<TxnMeta>) {
+pub(super) fn merge_txn(header: &mut BatchHeader, answered: Option<TxnMeta>) {
     if let (Some(txn), Some(answered)) = (&mut header.txn, answered) {
         txn.read_ts = txn.read_ts.max(answered.read_ts);
         txn.write_ts = txn.write_ts.max(answered.write_ts);

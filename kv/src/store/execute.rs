@@ -8,7 +8,7 @@ use std::sync::Arc;
 use basalt_base::Timestamp;
 use basalt_env::{Bug, planted};
 use basalt_kv_api::{
-    BatchHeader, BatchRequest, BatchResponse, Error, LockStrength, Request, Response, Result,
+    BatchHeader, BatchRequest, BatchResponse, Error, LockStrength, Request, Response, Result, TxnStatus,
 };
 use basalt_storage::{OpenBatch, Reader};
 
@@ -24,7 +24,7 @@ use super::{
 use crate::{
     concurrency::{LatchGuard, Want},
     counts::Counters,
-    evaluate::{self, Conflict, Effects, Evaluation, PassingReader, ReadSpan, Shared, Stop},
+    evaluate::{self, Conflict, Effects, Evaluation, PassingReader, ReadSpan, Recovery, Shared, Stop},
     replica::{Command, Header, LeaseView, Replica, StatsDelta, Trigger},
     routing::Origin,
 };
@@ -37,13 +37,15 @@ pub(super) struct Turns {
     pub header: BatchHeader,
     pub waits: Waits,
     attempts: u32,
+    /// Times that a staged transaction was looked into.
+    recoveries: u32,
     /// Latches that the last evaluation did not give up.
     held: Option<LatchGuard>,
 }
 
 impl Turns {
     pub fn new(header: BatchHeader) -> Self {
-        Self { header, waits: Waits::default(), attempts: 0, held: None }
+        Self { header, waits: Waits::default(), attempts: 0, recoveries: 0, held: None }
     }
 }
 
@@ -100,6 +102,19 @@ impl Store {
                 Ok(mut product) => {
                     if origin == Origin::Peer {
                         entomb_one_phase(&mut product, batch);
+                    }
+                    if let Some(recovery) = product.effects.recovery.take()
+                        && turns.recoveries < recoveries_max(&recovery)
+                    {
+                        turns.recoveries += 1;
+                        drop(guard);
+                        match Box::pin(self.recover(&recovery)).await {
+                            Ok(()) => continue,
+                            // The push has not got its way: it will be repeated.
+                            Err(_) if !recovery.prevent => {}
+                            Err(error) => return Err(error),
+                        }
+                        return self.answer(product.responses, product.txn);
                     }
                     let Some(command) = product.command else {
                         self.take_effect(&product.effects, &[]);
@@ -351,6 +366,10 @@ impl Store {
         }
         for (request, response) in requests.iter().zip(responses) {
             match (request, response) {
+                (_, Response::StageTxn { committed: false, .. }) => Counters::increment(&counters.stagings),
+                (_, Response::PushTxn { record, .. }) if record.status == TxnStatus::Staging => {
+                    Counters::increment(&counters.staging_pushes);
+                }
                 (Request::EndTxn { commit: false, .. }, _) => Counters::increment(&counters.aborts),
                 (_, Response::EndTxn { one_phase: true, .. }) => {
                     Counters::increment(&counters.commits_one_phase);
@@ -363,8 +382,16 @@ impl Store {
 }
 
 /// Whether the batch decides the fate of its transaction.
-fn decides(batch: &BatchRequest) -> bool {
-    batch.requests.iter().any(|request| matches!(request, Request::EndTxn { commit: true, .. }))
+pub(crate) fn decides(batch: &BatchRequest) -> bool {
+    let decides = |request: &Request| {
+        matches!(request, Request::EndTxn { commit: true, .. } | Request::StageTxn { .. })
+    };
+    batch.requests.iter().any(decides)
+}
+
+/// The second look may be needed because the first was somebody else's, who had no right to prevent.
+fn recoveries_max(recovery: &Recovery) -> u32 {
+    if recovery.prevent { 2 } else { 1 }
 }
 
 /// A message may come twice. A one-phase commit leaves no record that the second would find, and the second must not

@@ -183,7 +183,7 @@ impl Store {
             dependents: Vec::new(),
         };
         match self.ask(request).await? {
-            Response::PushTxn { record } => Ok(record),
+            Response::PushTxn { record, .. } => Ok(record),
             _ => Err(Error::Internal("a push was answered by something else".to_owned())),
         }
     }

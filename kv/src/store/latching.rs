@@ -5,6 +5,7 @@ use basalt_kv_api::{BatchHeader, ReadConsistency, Request};
 
 use crate::{
     concurrency::{Access, LatchSpan},
+    evaluate::resolved_at_once,
     replica::RangeDescriptor,
 };
 
@@ -44,11 +45,25 @@ fn add(spans: &mut Vec<LatchSpan>, header: &BatchHeader, request: &Request) {
         | Request::PutMeta { key, .. } => {
             spans.push(LatchSpan::point(key.clone(), Access::Write, write_ts));
         }
-        Request::EndTxn { .. } => {
+        Request::EndTxn { commit, lock_spans, one_phase, .. } => {
+            if let Some(txn) = header.txn.as_ref().filter(|txn| !txn.anchor.is_empty()) {
+                spans.push(record_latch(&txn.anchor, txn.id));
+            }
+            if *commit && !*one_phase {
+                let point = |key: &Key| LatchSpan::point(key.clone(), Access::Write, Timestamp::ZERO);
+                spans.extend(resolved_at_once(lock_spans).map(point));
+            }
+        }
+        Request::StageTxn { .. } => {
             if let Some(txn) = header.txn.as_ref().filter(|txn| !txn.anchor.is_empty()) {
                 spans.push(record_latch(&txn.anchor, txn.id));
             }
         }
+        // It waits for the write, should that be on its way into the log.
+        Request::QueryWrite { key, at, .. } => {
+            spans.push(LatchSpan::point(key.clone(), Access::Read, *at));
+        }
+        Request::RecoverTxn { anchor, id, .. } => spans.push(record_latch(anchor, *id)),
         Request::HeartbeatTxn { anchor, .. } => {
             if let Some(txn) = &header.txn {
                 spans.push(record_latch(anchor, txn.id));
@@ -97,6 +112,7 @@ pub fn is_addressed_to(descriptor: &RangeDescriptor, header: &BatchHeader, reque
         | Request::Put { key, .. }
         | Request::Delete { key, .. }
         | Request::ResolveLock { key, .. }
+        | Request::QueryWrite { key, .. }
         | Request::Increment { key, .. }
         | Request::PutMeta { key, .. }
         | Request::AdminSplit { key }
@@ -106,12 +122,12 @@ pub fn is_addressed_to(descriptor: &RangeDescriptor, header: &BatchHeader, reque
         | Request::ClearRange { span }
         | Request::GarbageCollect { span, .. }
         | Request::Refresh { span, .. } => span.is_empty() || descriptor.covers(span),
-        Request::EndTxn { .. } => {
+        Request::EndTxn { .. } | Request::StageTxn { .. } => {
             header.txn.as_ref().is_none_or(|txn| txn.anchor.is_empty() || descriptor.contains(&txn.anchor))
         }
-        Request::HeartbeatTxn { anchor, .. } | Request::QueryTxn { anchor, .. } => {
-            descriptor.contains(anchor)
-        }
+        Request::HeartbeatTxn { anchor, .. }
+        | Request::QueryTxn { anchor, .. }
+        | Request::RecoverTxn { anchor, .. } => descriptor.contains(anchor),
         Request::PushTxn { pushee, .. } => descriptor.contains(&pushee.anchor),
     }
 }

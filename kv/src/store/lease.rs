@@ -347,6 +347,7 @@ pub(super) fn highest_timestamp(header: &BatchHeader, requests: &[Request]) -> T
     let start = header.txn.as_ref().map_or(header.timestamp, |txn| txn.read_ts.max(txn.write_ts));
     requests.iter().fold(start, |highest, request| match request {
         Request::Refresh { to, .. } => highest.max(*to),
+        Request::QueryWrite { at, .. } => highest.max(*at),
         Request::PushTxn { push_to, .. } => highest.max(*push_to),
         _ => highest,
     })

@@ -16,6 +16,7 @@ mod node_states;
 pub(crate) mod open;
 mod proposal;
 mod range_list;
+mod recovering;
 mod removal;
 mod replicate;
 mod resolving;
@@ -49,6 +50,7 @@ use crate::{
 
 pub use cluster_ranges::ClusterRange;
 pub use drain::DrainProgress;
+pub(crate) use execute::decides;
 pub use network::Network;
 pub use node_states::{LeaveProgress, NodeState};
 pub use open::StoreLog;
@@ -75,6 +77,7 @@ pub struct Store {
     pub(crate) counters: Counters,
     janitor: janitor::Janitor,
     resolving: resolving::Resolving,
+    recoveries: recovering::Recoveries,
     lock_compaction: lock_compaction::LockCompaction,
     splitter: split::Splitter,
     leases: lease::Leases,

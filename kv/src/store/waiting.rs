@@ -268,7 +268,7 @@ impl Store {
         let header =
             BatchHeader { txn: header.txn.clone(), timestamp: header.timestamp, ..BatchHeader::default() };
         let response = self.send_to_holder(header, request).await?;
-        let Response::PushTxn { record } = response else {
+        let Response::PushTxn { record, .. } = response else {
             return Err(Error::Internal("a push was answered by something else".to_owned()));
         };
         Ok(match record.status {

@@ -6,5 +6,6 @@ mod large;
 mod maintenance;
 mod ranges;
 mod recovery;
+mod staging;
 mod together;
 mod transactions;

@@ -210,6 +210,7 @@ pub fn options(parameters: &Parameters) -> TxnOptions {
         buffer_bytes_max: parameters.buffer_bytes_max,
         batch_bytes_max: parameters.batch_bytes_max,
         footprint_keys_max: parameters.footprint_keys_max,
+        staged_commits: parameters.staged_commits,
         ..TxnOptions::default()
     }
 }

@@ -45,4 +45,4 @@ pub use lock::{LockRecord, Strength};
 pub use refresh::{ForeignChange, has_foreign_change};
 pub use resolve::{RangeResolved, Resolution, ResolveStatus, Resolved, resolve, resolve_range};
 pub use scan::{ScanLimits, ScanOutcome, UncertainVersion, scan};
-pub use write::{acquire_lock, delete, foreign_locks, locks_held, put, put_committed, scan_locks};
+pub use write::{acquire_lock, delete, foreign_locks, intent_of, locks_held, put, put_committed, scan_locks};

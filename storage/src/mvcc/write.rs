@@ -158,6 +158,18 @@ pub fn locks_held(reader: &dyn Reader, key: &Key, id: TxnId) -> Result<bool> {
     Ok(any)
 }
 
+/// The transaction's provisional value of `key`, without the value.
+pub fn intent_of(reader: &dyn Reader, key: &Key, id: TxnId) -> Result<Option<LockRecord>> {
+    let mut found = None;
+    for_each_lock(reader, key, |strength, holder, value| {
+        if holder == id && strength == Strength::Intent {
+            found = Some(LockRecord::decode_header(holder, strength, value)?);
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
 /// Every lock in `span`, at most `max`, values included: to load a lock table, and for diagnosis.
 pub fn scan_locks(reader: &dyn Reader, span: &Span, max: usize) -> Result<Vec<FoundLock>> {
     let mut locks = Vec::new();

@@ -4,6 +4,10 @@ use basalt_kv_api::{Error as StoreError, LockStrength};
 use super::*;
 use crate::{Error, Restart};
 
+fn in_two_phases() -> TxnOptions {
+    TxnOptions { staged_commits: false, ..TxnOptions::default() }
+}
+
 #[tokio::test]
 async fn writes_in_one_range_commit_in_one_batch() {
     let fake = Fake::with_splits(&["m"]);
@@ -20,7 +24,7 @@ async fn writes_in_one_range_commit_in_one_batch() {
 #[tokio::test]
 async fn writes_in_two_ranges_are_locked_then_ended_then_resolved() {
     let fake = Fake::with_splits(&["m"]);
-    let client = client(&fake, TxnOptions::default());
+    let client = client(&fake, in_two_phases());
     load(&client, &[("a", "1"), ("z", "2")]).await;
     until_no_traces(&fake).await;
     assert_eq!(fake.take_log(), ["put*2", "commit*1", "resolve*2"]);
@@ -132,7 +136,7 @@ async fn a_lost_answer_to_the_commit_is_ambiguous_for_ever() {
     ];
     for (splits, sent, answer) in cases {
         let fake = Fake::with_splits(splits);
-        let client = client(&fake, TxnOptions::default());
+        let client = client(&fake, in_two_phases());
         fake.fail_next("commit", answer);
         let txn = begin(&client);
         txn.put(key("a"), value("1")).unwrap();
@@ -150,7 +154,7 @@ async fn a_lost_answer_to_the_commit_is_ambiguous_for_ever() {
 #[tokio::test]
 async fn a_store_that_contradicts_itself_before_the_decision_leaves_nothing_unknown() {
     let fake = Fake::with_splits(&["m"]);
-    let client = client(&fake, TxnOptions::default());
+    let client = client(&fake, in_two_phases());
     fake.fail_next("put", StoreError::Internal("test".into()));
     let txn = begin(&client);
     txn.put(key("a"), value("1")).unwrap();

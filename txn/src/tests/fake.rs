@@ -38,6 +38,8 @@ pub(super) struct Model {
     pub(super) beats: BTreeMap<Key, u64>,
     /// One entry per batch: what its requests were.
     pub(super) log: Vec<String>,
+    /// The kind of request whose next answer is lost.
+    pub(super) lost: Option<&'static str>,
     /// Answers of coming batches that contain a request of this kind.
     pub(super) failures: VecDeque<(&'static str, Error)>,
 }
@@ -70,6 +72,11 @@ impl Fake {
 
     pub(super) fn fail_next(&self, kind: &'static str, error: Error) {
         self.0.lock().failures.push_back((kind, error));
+    }
+
+    /// The next batch with such a request is executed, and its answer lost.
+    pub(super) fn lose_next(&self, kind: &'static str) {
+        self.0.lock().lost = Some(kind);
     }
 
     pub(super) fn beats(&self) -> BTreeMap<Key, u64> {
@@ -143,6 +150,8 @@ fn kind(request: &Request) -> &'static str {
         Request::Scan { .. } => "scan",
         Request::Put { .. } => "put",
         Request::Delete { .. } => "delete",
+        Request::StageTxn { .. } => "stage",
+        Request::PushTxn { .. } => "push",
         Request::EndTxn { commit: true, .. } => "commit",
         Request::EndTxn { commit: false, .. } => "abort",
         Request::Refresh { .. } => "refresh",
@@ -162,6 +171,7 @@ fn record(id: TxnId, status: TxnStatus, write_ts: Timestamp) -> TxnRecord {
         last_heartbeat,
         lock_spans: vec![],
         ignored: Default::default(),
+        in_flight: vec![],
     }
 }
 
@@ -210,6 +220,9 @@ impl Model {
                 None => self.plain(request)?,
             };
             responses.push(response);
+        }
+        if self.lost.take_if(|lost| kinds.contains(lost)).is_some() {
+            return Err(Error::Ambiguous { reason: "lost".into() });
         }
         Ok(BatchResponse { responses, txn: meta, now: self.now() })
     }
@@ -364,6 +377,16 @@ impl Model {
                 }
                 Response::EndTxn { commit_ts: meta.write_ts, one_phase }
             }
+            Request::StageTxn { deadline, .. } => {
+                if deadline.is_some_and(|deadline| meta.write_ts > deadline) {
+                    return Err(Error::DeadlineExceeded);
+                }
+                if meta.write_ts > meta.read_ts {
+                    return Err(Error::RefreshRequired { write_ts: meta.write_ts });
+                }
+                self.records.insert(meta.id, record(meta.id, TxnStatus::Staging, meta.write_ts));
+                Response::StageTxn { staged_at: meta.write_ts, committed: false }
+            }
             Request::HeartbeatTxn { anchor, .. } => {
                 *self.beats.entry(anchor).or_default() += 1;
                 Response::HeartbeatTxn { record: record(meta.id, TxnStatus::Pending, meta.write_ts) }
@@ -423,6 +446,15 @@ impl Model {
                 mine.iter().for_each(|key| self.resolve(key, &txn));
                 let resume = rest.first().map(|first| Span::new(first.clone(), span.end.clone()));
                 Response::ResolveLockRange { resume }
+            }
+            Request::PushTxn { pushee, .. } => {
+                let known = self.records.contains_key(&pushee.id);
+                let found = self.records.entry(pushee.id);
+                let record = found.or_insert_with(|| record(pushee.id, TxnStatus::Aborted, pushee.write_ts));
+                if record.status == TxnStatus::Staging {
+                    record.status = TxnStatus::Committed;
+                }
+                Response::PushTxn { record: record.clone(), known }
             }
             other => return Err(Error::Invalid(format!("{other:?}"))),
         })

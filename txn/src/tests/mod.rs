@@ -6,6 +6,7 @@ mod fake;
 mod flushes;
 mod heartbeats;
 mod scans;
+mod staging;
 
 use std::sync::Arc;
 

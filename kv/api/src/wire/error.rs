@@ -26,5 +26,7 @@ wire_enum!(Error {
     20 => RangeNotFound,
 } instead {
     // The type behind it is known to the author of the program only; programs run where that is.
-    Self::Program(error) => Self::Invalid(error.to_string())
+    Self::Program(error) => Self::Invalid(error.to_string()),
+    // Made where the transaction is, of what others have answered.
+    Self::Unproven { cause, .. } => Self::Internal(cause.to_string())
 });

@@ -56,4 +56,7 @@ wire_enum!(Request {
     15 => Increment { key, by },
     16 => PutMeta { key, generation, descriptor },
     17 => AdminTransferLease { key, to },
+    18 => StageTxn { lock_spans, in_flight, deadline },
+    19 => QueryWrite { key, id, epoch, seq, at, prevent },
+    20 => RecoverTxn { anchor, id, epoch, staged_at, committed },
 });

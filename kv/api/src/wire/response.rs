@@ -17,7 +17,7 @@ wire_enum!(Response {
     4 => Delete,
     5 => EndTxn { commit_ts, one_phase },
     6 => HeartbeatTxn { record },
-    7 => PushTxn { record },
+    7 => PushTxn { record, known },
     8 => QueryTxn { record, dependents },
     9 => ResolveLock,
     10 => ResolveLockRange { resume },
@@ -28,6 +28,9 @@ wire_enum!(Response {
     15 => Increment { sum },
     16 => PutMeta,
     17 => AdminTransferLease,
+    18 => StageTxn { staged_at, committed },
+    19 => QueryWrite { done },
+    20 => RecoverTxn { record },
 });
 
 /// Two lengths.

@@ -85,6 +85,7 @@ fn record() -> TxnRecord {
         last_heartbeat: Timestamp(3),
         lock_spans: vec![span(), span()],
         ignored: ignored(),
+        in_flight: vec![(key("w"), 4), (key("x"), u32::MAX)],
     }
 }
 
@@ -128,6 +129,22 @@ fn requests() -> Vec<Request> {
         Request::Increment { key: key("n"), by: 16 },
         Request::PutMeta { key: key("m"), generation: 3, descriptor: key("d") },
         Request::AdminTransferLease { key: key("t"), to: basalt_base::NodeId(2) },
+        Request::StageTxn { lock_spans: vec![span()], in_flight: vec![(key("w"), 4)], deadline: None },
+        Request::QueryWrite {
+            key: key("w"),
+            id: TxnId(2),
+            epoch: 3,
+            seq: 4,
+            at: Timestamp(5),
+            prevent: true,
+        },
+        Request::RecoverTxn {
+            anchor: key("d"),
+            id: TxnId(2),
+            epoch: 3,
+            staged_at: Timestamp(5),
+            committed: true,
+        },
     ]
 }
 
@@ -141,7 +158,7 @@ fn responses() -> Vec<Response> {
         Response::Delete,
         Response::EndTxn { commit_ts: Timestamp(5), one_phase: true },
         Response::HeartbeatTxn { record: record() },
-        Response::PushTxn { record: record() },
+        Response::PushTxn { record: record(), known: true },
         Response::QueryTxn { record: Some(record()), dependents: vec![TxnId(9)] },
         Response::ResolveLock,
         Response::ResolveLockRange { resume: Some(span()) },
@@ -152,6 +169,9 @@ fn responses() -> Vec<Response> {
         Response::Increment { sum: 17 },
         Response::PutMeta,
         Response::AdminTransferLease,
+        Response::StageTxn { staged_at: Timestamp(6), committed: false },
+        Response::QueryWrite { done: true },
+        Response::RecoverTxn { record: Some(record()) },
     ]
 }
 
@@ -363,7 +383,7 @@ fn programs_stay_where_they_are() {
 }
 
 /// Format; the transaction; the rest of the header; a get and a put.
-const REQUEST: &str = "01 \
+const REQUEST: &str = "02 \
     01 00000102000000000000000000000000 00000006 616e63686f72 00000002 0000000000000003 0000000000000004 \
     0000000000000005 ffffffffffffffff 00000006 00000007 00000002 00000001 00000003 00000007 ffffffff \
     0000000000000000 01 01 0000000000000001 0000000000000000 00 \
@@ -388,8 +408,8 @@ fn the_format_is_the_agreed_one() {
     };
     assert_eq!(
         hex(&encode_result(&Ok(response))),
-        "01 01 00000002 01 01 00000001 76 03 00 0000000000000102".replace(' ', "")
+        "02 01 00000002 01 01 00000001 76 03 00 0000000000000102".replace(' ', "")
     );
     let error = Error::TxnAborted { reason: "pushed".into() };
-    assert_eq!(hex(&encode_result(&Err(error))), "01 02 05 00000006 707573686564".replace(' ', ""));
+    assert_eq!(hex(&encode_result(&Err(error))), "02 02 05 00000006 707573686564".replace(' ', ""));
 }

@@ -21,7 +21,7 @@ wire_struct!(TxnMeta {
     ignored,
 });
 
-wire_struct!(TxnRecord { id, status, epoch, write_ts, last_heartbeat, lock_spans, ignored });
+wire_struct!(TxnRecord { id, status, epoch, write_ts, last_heartbeat, lock_spans, ignored, in_flight });
 
 wire_struct!(ResolvedTxn { id, epoch, status, timestamp, ignored });
 

@@ -46,7 +46,7 @@ macro_rules! wire_enum {
         $($tag:literal => $variant:ident
             $({ $($field:ident),* $(; $left_out:ident)? })?
             $(( $($item:ident),* ))?,)*
-    } $(instead { $pattern:pat => $other:expr })?) => {
+    } $(instead { $($pattern:pat => $other:expr),+ })?) => {
         impl $crate::wire::Wire for $type {
             fn put(&self, out: &mut bytes::BytesMut) -> Result<(), $crate::wire::WireError> {
                 match self {
@@ -55,7 +55,7 @@ macro_rules! wire_enum {
                         $($($crate::wire::Wire::put($field, out)?;)*)?
                         $($($crate::wire::Wire::put($item, out)?;)*)?
                     })*
-                    $($pattern => $crate::wire::Wire::put(&$other, out)?,)?
+                    $($($pattern => $crate::wire::Wire::put(&$other, out)?,)+)?
                 }
                 Ok(())
             }
