@@ -97,6 +97,11 @@ impl TxnClient {
         }
     }
 
+    /// The node's clocks, random numbers and tasks.
+    pub fn env(&self) -> &Env {
+        &self.shared.env
+    }
+
     /// A reading of the node's hybrid logical clock.
     pub fn now(&self) -> Result<Timestamp> {
         Ok(self.shared.sender.now()?)

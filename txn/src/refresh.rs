@@ -15,11 +15,11 @@ const REFRESH_SPANS_MAX: usize = 500;
 const REFRESH_PASSES_MAX: u32 = 8;
 
 impl Txn {
-    /// Moves the snapshot to the present, so that the transaction sees, and commits above, all that is committed now; fails
-    /// if something that it has read was changed since.
-    pub async fn catch_up(&self) -> Result<()> {
+    /// Moves the snapshot to the present, and up to `at_least`, so that the transaction sees, and commits above, all that is
+    /// committed now; fails if something that it has read was changed since.
+    pub async fn catch_up(&self, at_least: Timestamp) -> Result<()> {
         let now = self.inner.shared.sender.now()?;
-        self.inner.refresh_to(now).await
+        self.inner.refresh_to(now.max(at_least)).await
     }
 }
 

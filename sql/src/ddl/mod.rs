@@ -155,10 +155,10 @@ impl Session {
             ));
         }
         let open = self.open.as_mut().expect("checked above");
-        if open.used {
-            // Whoever had the table before has committed by now: all of that must be seen, and committed after.
-            open.txn.catch_up().await.map_err(crate::error::sql_error)?;
-        }
+        // Whoever had the table before has committed by now: all of that must be seen, and committed after. It may have been
+        // a node whose clock is ahead.
+        let changed = self.services.catalog.changed_at(table.id).next();
+        open.txn.catch_up(changed).await.map_err(crate::error::sql_error)?;
         open.used = true;
         open.txn.statement();
         self.catalog_snapshot().tables.get(&table.id).cloned().ok_or_else(|| {

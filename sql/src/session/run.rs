@@ -128,8 +128,9 @@ impl Session {
         let own_changes = open.schema_changes.is_some();
         let read_ts = open.txn.read_timestamp();
         let catalog = &self.services.catalog;
-        let newer = planned.dependencies.iter().any(|on| catalog.changed_at(on.table) >= read_ts);
-        if !newer {
+        let changed = planned.dependencies.iter().map(|on| catalog.changed_at(on.table)).max();
+        let changed = changed.unwrap_or_default();
+        if changed < read_ts {
             return Ok(());
         }
         if open.used || own_changes {
@@ -139,7 +140,9 @@ impl Session {
             )
             .with_hint("The transaction might succeed if retried."));
         }
-        Box::pin(open.txn.restart(basalt_txn::Restart::NewTransaction)).await.map_err(sql_error)
+        Box::pin(open.txn.restart(basalt_txn::Restart::NewTransaction)).await.map_err(sql_error)?;
+        // Another node's clock may be ahead.
+        Box::pin(open.txn.catch_up(changed.next())).await.map_err(sql_error)
     }
 
     pub(crate) async fn lock_table(&self, table: Oid, mode: TableLockMode) -> Result<()> {
