@@ -28,9 +28,17 @@ const SCENARIOS: &str = "scenarios:
   idle       processor of idle ranges           [--ranges 1000]
 everywhere: --binary PATH (or BASALT_BINARY), --folder PATH";
 
+use tokio::signal::unix::{SignalKind, signal};
+
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run().await {
+    // What is under way is dropped: its processes end, its file systems are unmounted.
+    let ended = tokio::select! {
+        biased;
+        name = interrupted() => Err(format!("interrupted by {name}").into()),
+        ended = run() => ended,
+    };
+    match ended {
         Ok(()) => {
             println!("passed");
             ExitCode::SUCCESS
@@ -39,6 +47,18 @@ async fn main() -> ExitCode {
             println!("FAILED: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+async fn interrupted() -> &'static str {
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => "SIGINT",
+        _ = terminate.recv() => "SIGTERM",
     }
 }
 

@@ -15,6 +15,15 @@ use super::{
 };
 use crate::chaos::{Outcome, loop_fs::LoopFs};
 
+impl Drop for RealCluster {
+    fn drop(&mut self) {
+        for disk in &self.disks {
+            // A process that waits for a frozen disk can't even be killed.
+            let _not_frozen = disk.thaw();
+        }
+    }
+}
+
 /// How the nodes of a cluster are made.
 #[derive(Clone, Debug)]
 pub struct Plan {
