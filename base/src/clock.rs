@@ -8,16 +8,20 @@
 //!   rather than pass it, and fails when nothing is left below it. A restarted node starts at the bound.
 //! * A wall clock that jumps ahead of the monotonic clock by more than [`JUMP_MAX`] is ignored: time goes on at the
 //!   monotonic rate. Isolation never depends on the clock's accuracy, so a clock that lags is harmless.
+//! * With peers it is not: a leaseholder whose clock was set back would go on serving while another one writes. So there
+//!   every reading compares the wall clock with the monotonic clock, and after a step of either kind that is too large none
+//!   is given any more ([`HlcClock::limit_step`]). The check is in the reading itself, because nothing else comes between a
+//!   step and the next request.
 
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use basalt_env::Clock;
+use basalt_env::{Bug, Clock, planted};
 use hlc_gen::{HlcGenerator, source::ManualClock};
 use thiserror::Error;
 
@@ -36,6 +40,9 @@ pub enum ClockError {
     /// A peer's reading is further ahead than clocks may differ.
     #[error("timestamp {remote} is too far ahead of the local clock {local}")]
     TooFarAhead { remote: Timestamp, local: Timestamp },
+    /// The clock is wrong, and the process must end.
+    #[error("the clock of this node is not to be trusted")]
+    Fenced,
 }
 
 /// See the module's documentation.
@@ -50,6 +57,13 @@ pub struct HlcClock {
     offset_max_ms: u64,
     /// How far a reading may lag behind the physical clock for want of a durable bound.
     lag_max_ms: AtomicU64,
+    /// The largest step of the wall clock that is put up with; zero for any.
+    step_max_micros: AtomicI64,
+    /// The monotonic time of the last reading.
+    looked_at_micros: AtomicI64,
+    /// The step that was too large; zero if there was none.
+    stepped_micros: AtomicI64,
+    is_fenced: AtomicBool,
 }
 
 impl HlcClock {
@@ -65,6 +79,10 @@ impl HlcClock {
             frozen_at: AtomicU64::new(u64::MAX),
             offset_max_ms: u64::try_from(offset_max.as_millis()).unwrap_or(u64::MAX),
             lag_max_ms: AtomicU64::new(i64::MAX as u64),
+            step_max_micros: AtomicI64::new(0),
+            looked_at_micros: AtomicI64::new(0),
+            stepped_micros: AtomicI64::new(0),
+            is_fenced: AtomicBool::new(false),
         };
         clock.install(start);
         clock
@@ -77,11 +95,38 @@ impl HlcClock {
         self.lag_max_ms.store(lag_max.unsigned_abs(), Ordering::Relaxed);
     }
 
+    /// Has the clock give no more readings once the wall clock has moved by more than `step_max` against the monotonic
+    /// clock between two looks at them. For a node with peers. What was believed before no longer counts.
+    pub fn limit_step(&self, step_max: Duration) {
+        let step_max = i64::try_from(step_max.as_micros()).unwrap_or(i64::MAX).max(1);
+        let (monotonic, offset) = self.sample();
+        self.offset_micros.store(offset, Ordering::Relaxed);
+        self.looked_at_micros.store(monotonic, Ordering::Relaxed);
+        self.step_max_micros.store(step_max, Ordering::SeqCst);
+    }
+
+    pub fn limits_steps(&self) -> bool {
+        self.step_max_micros.load(Ordering::Relaxed) > 0
+    }
+
+    /// Gives no reading any more.
+    pub fn fence(&self) {
+        self.is_fenced.store(true, Ordering::SeqCst);
+    }
+
+    /// By how many microseconds the wall clock has stepped, if that was too much.
+    pub fn stepped(&self) -> Option<i64> {
+        Some(self.stepped_micros.load(Ordering::SeqCst)).filter(|step| *step != 0)
+    }
+
     /// A strictly increasing reading.
     pub fn now(&self) -> Result<Timestamp, ClockError> {
         // Should the bound not be renewed in time (a stalled disk), the clock lags, in logical steps below the bound.
         let latest = self.bound().to_unix_ms() - 1;
         let physical = self.physical_unix_ms();
+        if self.is_fenced.load(Ordering::SeqCst) {
+            return Err(ClockError::Fenced);
+        }
         if physical.saturating_sub(latest) > self.lag_max_ms.load(Ordering::Relaxed) as i64 {
             return Err(ClockError::BoundReached { bound: self.bound() });
         }
@@ -155,6 +200,10 @@ impl HlcClock {
     }
 
     fn physical_unix_ms(&self) -> i64 {
+        let step_max = self.step_max_micros.load(Ordering::Relaxed);
+        if step_max > 0 {
+            return self.checked_unix_ms(step_max);
+        }
         let monotonic = monotonic_micros(&*self.physical);
         let offset = self.physical.wall_micros() - monotonic;
         let believed = self.offset_micros.load(Ordering::Relaxed);
@@ -163,6 +212,45 @@ impl HlcClock {
             return (monotonic + believed) / 1_000;
         }
         self.offset_micros.store(offset, Ordering::Relaxed);
+        (monotonic + offset) / 1_000
+    }
+}
+
+/// Both clocks are read within so much, or it is done again.
+const SAMPLE_MICROS_MAX: i64 = 5_000;
+const SAMPLES_MAX: u32 = 16;
+/// A monotonic clock runs at a rate that is right up to this part; much less in machines that are not broken.
+const RATE_SHARE: i64 = 64;
+
+impl HlcClock {
+    /// The monotonic clock, and how far the wall clock is ahead of it. A thread that is stopped between two readings sees
+    /// a step where none is, so the two must be close together.
+    fn sample(&self) -> (i64, i64) {
+        let mut before = monotonic_micros(&*self.physical);
+        for _ in 0..SAMPLES_MAX {
+            let wall = self.physical.wall_micros();
+            let after = monotonic_micros(&*self.physical);
+            if after - before <= SAMPLE_MICROS_MAX {
+                return (before, wall - before);
+            }
+            before = after;
+        }
+        // Nothing is known, so nothing has changed.
+        (before, self.offset_micros.load(Ordering::Relaxed))
+    }
+
+    fn checked_unix_ms(&self, step_max: i64) -> i64 {
+        let (monotonic, offset) = self.sample();
+        let believed = self.offset_micros.load(Ordering::Relaxed);
+        let passed = (monotonic - self.looked_at_micros.load(Ordering::Relaxed)).max(0);
+        let step = offset - believed;
+        if step.abs() > step_max + passed / RATE_SHARE && !planted(Bug::IgnoreClockStep) {
+            self.stepped_micros.store(step, Ordering::SeqCst);
+            self.fence();
+            return (monotonic + believed) / 1_000;
+        }
+        self.offset_micros.store(offset, Ordering::Relaxed);
+        self.looked_at_micros.store(monotonic, Ordering::Relaxed);
         (monotonic + offset) / 1_000
     }
 }
@@ -189,6 +277,45 @@ mod tests {
         fn monotonic(&self) -> Duration {
             Duration::from_micros(self.monotonic_micros.load(Ordering::SeqCst))
         }
+    }
+
+    #[test]
+    fn a_step_of_the_wall_clock_fences_and_slow_changes_do_not() {
+        let ms = Duration::from_millis;
+        for (steps, fenced) in [
+            // Wall and monotonic clock move on by so many milliseconds.
+            (&[(100, 100), (0, 100), (224, 100)][..], false),
+            (&[(100, 100), (-30, 100)], true),
+            (&[(100, 100), (230, 100)], true),
+            // It does not come back.
+            (&[(-30, 100), (230, 100)], true),
+            // After a long time the rates of the clocks may have come apart a little.
+            (&[(60_000 - 1_000, 60_000)], false),
+            (&[(60_000 - 1_100, 60_000)], true),
+        ] {
+            let (source, clock) = clock_at(1_000_000);
+            clock.limit_step(ms(125));
+            let mut outcome = clock.now();
+            let before = outcome.clone().unwrap();
+            for (wall, monotonic) in steps {
+                source.wall_micros.fetch_add(wall * 1_000, Ordering::SeqCst);
+                source.monotonic_micros.fetch_add(monotonic * 1_000, Ordering::SeqCst);
+                outcome = clock.now();
+            }
+            assert_eq!(outcome.is_err(), fenced, "{steps:?}");
+            assert_eq!(clock.stepped().is_some(), fenced, "{steps:?}");
+            assert!(clock.latest() >= before);
+        }
+    }
+
+    #[test]
+    fn steps_without_peers_are_put_up_with() {
+        let (source, clock) = clock_at(1_000_000);
+        source.wall_micros.fetch_sub(60_000_000, Ordering::SeqCst);
+        assert!(clock.now().is_ok() && clock.stepped().is_none());
+        // Peers come: what was before no longer counts.
+        clock.limit_step(Duration::from_millis(125));
+        assert!(clock.now().is_ok());
     }
 
     fn clock_at(ms: i64) -> (Arc<TestClock>, HlcClock) {

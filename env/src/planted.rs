@@ -55,10 +55,12 @@ pub enum Bug {
     SkipPrevention,
     /// A write of a staged commit counts as done wherever and in whichever epoch it is.
     RecoverMovedWrites,
+    /// A node whose clock was set goes on as if nothing had happened.
+    IgnoreClockStep,
 }
 
 impl Bug {
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::AckBeforeSync,
         Self::ForgetClockBound,
         Self::ForgetReadsOnSplit,
@@ -83,6 +85,7 @@ impl Bug {
         Self::AckBeforeProof,
         Self::SkipPrevention,
         Self::RecoverMovedWrites,
+        Self::IgnoreClockStep,
     ];
 
     pub fn name(self) -> &'static str {
@@ -111,6 +114,7 @@ impl Bug {
             Self::AckBeforeProof => "ack-before-proof",
             Self::SkipPrevention => "skip-prevention",
             Self::RecoverMovedWrites => "recover-moved-writes",
+            Self::IgnoreClockStep => "ignore-clock-step",
         }
     }
 

@@ -4,7 +4,10 @@ use std::{
     collections::BTreeMap,
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
 };
 
@@ -30,6 +33,7 @@ pub(crate) struct Shared {
     pub ident: StoreIdent,
     pub incarnation: u64,
     pub command_bytes_max: usize,
+    pub is_reluctant: AtomicBool,
 }
 
 /// A running store. Cheap to clone.
@@ -192,6 +196,20 @@ impl RaftHandle {
     /// Starts an election, if the replica may vote.
     pub fn campaign(&self, range_id: RangeId) -> Result<()> {
         self.shared.inbox.control(Control::Campaign(range_id))
+    }
+
+    /// Has the replicas here leave elections to others, as long as there are others who call them. For a store that is about
+    /// to stop, or whose disk is full.
+    pub fn set_reluctant(&self, is_reluctant: bool) {
+        if self.shared.is_reluctant.swap(is_reluctant, Ordering::Relaxed) != is_reluctant {
+            // A store that stopped calls none.
+            let _ = self.shared.inbox.control(Control::SetReluctant(is_reluctant));
+        }
+    }
+
+    /// Whether the disk has room for commands, and the state machine for what they bring about.
+    pub async fn has_room(&self) -> Result<bool> {
+        self.request(Control::HasRoom).await
     }
 
     /// Asks the leader here to hand over to `target`.

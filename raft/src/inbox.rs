@@ -42,6 +42,8 @@ pub(crate) enum Control {
     /// And no replica of the range with a lower id may come back.
     RemoveGroup(RangeId, ReplicaId, Reply<()>),
     Wake(RangeId),
+    SetReluctant(bool),
+    HasRoom(Reply<bool>),
     Campaign(RangeId),
     TransferLeader(RangeId, ReplicaId),
     ReportUnreachable(RangeId, ReplicaId),

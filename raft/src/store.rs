@@ -1,6 +1,6 @@
 //! Opening a store.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicBool};
 
 use basalt_base::Timestamp;
 use basalt_env::Env;
@@ -93,6 +93,7 @@ impl RaftStore {
             ident,
             incarnation: log.incarnation(),
             command_bytes_max: options.command_bytes_max,
+            is_reluctant: AtomicBool::new(false),
         });
         let handle = RaftHandle { shared: shared.clone() };
         let spawner = env.spawner.clone();

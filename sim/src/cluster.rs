@@ -166,7 +166,7 @@ impl Cluster {
         self.network.set_link_faults(basalt_env::sim::LinkFaults::default());
         for node in self.nodes() {
             node.heal();
-            if !self.parameters.clocks_hold() {
+            if !self.parameters.clocks_hold() || self.parameters.network.clock_set_every.is_some() {
                 node.clock().set_offset(0);
             }
         }

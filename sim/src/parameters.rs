@@ -102,6 +102,8 @@ pub struct NetworkFaults {
     /// Mean time between drains of a node, and between decommissionings that are taken back.
     pub drain_every: Option<Duration>,
     pub decommission_every: Option<Duration>,
+    /// Mean time between clocks that are set wrong, far beyond the bound: what reads them must notice.
+    pub clock_set_every: Option<Duration>,
 }
 
 impl Parameters {
@@ -268,6 +270,7 @@ impl Parameters {
             lease_transfer_every: sometimes(4, 500, 5_000),
             drain_every: sometimes(2, 2_000, 20_000),
             decommission_every: sometimes(2, 2_000, 20_000),
+            clock_set_every: sometimes(2, 3_000, 20_000),
         };
     }
 }

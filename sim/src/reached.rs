@@ -34,7 +34,7 @@ impl Reached {
 
     /// What befalls clusters, besides [`Tally::WORK`], which is what they do. Not yet joint configurations: nobody asks for
     /// several changes of a membership at once.
-    const CLUSTER: [&'static str; 15] = [
+    const CLUSTER: [&'static str; 17] = [
         "partition: one node alone",
         "partition: two halves",
         "partition: everybody sees another majority",
@@ -47,6 +47,8 @@ impl Reached {
         "message dropped",
         "message duplicated",
         "message slow",
+        "clock set",
+        "ended itself",
         "node drained",
         "node drained in part",
         "node decommissioned",

@@ -161,10 +161,14 @@ impl Peers {
         measured.filter_map(|(node, offset)| Some((node, offset?))).collect()
     }
 
-    /// Whether this node's clock is certainly further than `limit` from those of most peers measured.
+    /// Whether this node's clock is certainly further than `limit` from those of most other nodes of the cluster. Of the
+    /// two that are left of three nobody can say who is wrong.
     pub fn offset_exceeds(&self, limit: Duration) -> bool {
+        let others = self.directory.nodes().into_iter().map(|node| node.node_id);
+        let others: Vec<NodeId> = others.filter(|node| *node != self.me).collect();
         let offsets = self.offsets();
-        offsets.values().filter(|offset| offset.exceeds(limit)).count() * 2 > offsets.len()
+        let exceeds = |node: &&NodeId| offsets.get(node).is_some_and(|offset| offset.exceeds(limit));
+        others.iter().filter(exceeds).count() * 2 > others.len()
     }
 
     pub fn counts(&self) -> PeerCounts {

@@ -73,7 +73,7 @@ impl Peers {
                 }
                 Err(ClockError::TooFarAhead { .. }) => self.lose(&peer, header.call_id),
                 // It is asked for again.
-                Err(ClockError::BoundReached { .. }) => {}
+                Err(ClockError::BoundReached { .. } | ClockError::Fenced) => {}
             },
             Kind::Refusal => self.on_refusal(&peer, &header, Refusal::decode(payload).ok()?),
         }

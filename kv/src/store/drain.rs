@@ -92,7 +92,9 @@ impl Store {
 
     /// Whether leases are to go elsewhere.
     pub(super) fn is_shedding(&self) -> bool {
-        self.is_draining() || self.state_of(self.ident.node_id) == NodeState::Decommissioning
+        self.is_draining()
+            || self.is_full()
+            || self.state_of(self.ident.node_id) == NodeState::Decommissioning
     }
 
     /// What this node serves or leads and somebody else could.
@@ -177,7 +179,8 @@ impl Store {
 
     /// Gives the range to another replica: the lease, if it is in force, and the leadership.
     pub(super) async fn hand_over(self: &Arc<Self>, replica: &Arc<Replica>, to: Successor) -> Result<()> {
-        if self.leads(replica) && self.serves(replica) && !replica.is_revoked() {
+        // A transfer of the lease is written, for which a full disk has no room: then it runs out.
+        if self.leads(replica) && self.serves(replica) && !replica.is_revoked() && !self.is_full() {
             let Some(incarnation) = self.peers.incarnation_of(to.node_id) else { return Ok(()) };
             return self.transfer_lease(replica, to.node_id, incarnation).await;
         }

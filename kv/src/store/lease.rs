@@ -47,6 +47,10 @@ impl Store {
         let stasis_ms = self.stasis_ms();
         let lease = replica.lease();
         let at = if lease.expires() { at.max(self.now()?) } else { at };
+        if lease.expires() && at > self.clock.bound() {
+            // The next process of this node begins above the bound, and must begin above all that was served.
+            return Err(Error::NotLeaseholder);
+        }
         let view = replica.lease_view(self.ident.node_id, self.incarnation, at, stasis_ms);
         view.ok_or(Error::NotLeaseholder)
     }
@@ -80,7 +84,9 @@ impl Store {
                 return Ok(());
             }
             let is_ours = lease.is_of(self.ident.node_id, self.incarnation);
-            if !is_ours && lease.expires() && now < lease.expiration
+            // Nobody serves under a lease of this node's earlier process, and what that has served lies below the clock.
+            let is_others = lease.node_id != self.ident.node_id && lease.sequence > 0;
+            if is_others && lease.expires() && now < lease.expiration
                 || !self.leads(replica)
                 || attempt + 1 == ATTEMPTS
             {
@@ -169,6 +175,7 @@ impl Store {
                         tracing::debug!(range = %replica.range_id, %error, "perhaps no lease");
                     }
                     Err(error) => {
+                        store.note_full(&error);
                         tracing::debug!(range = %replica.range_id, %error, "no lease");
                         replica.cap_at(Timestamp::ZERO);
                     }
@@ -288,6 +295,8 @@ impl Store {
             let Some(store) = alive(&store) else { return };
             // The leases of a node without peers have no end.
             interval = if store.other_nodes().is_empty() { INTERVAL_ALONE } else { INTERVAL };
+            store.look_at_room();
+            store.raft().set_reluctant(store.is_shedding());
             if store.is_shedding() {
                 let task = Arc::clone(&store);
                 let task = async move { task.shed_leases().await };

@@ -6,6 +6,8 @@ mod cluster_ranges;
 mod detach;
 mod drain;
 mod execute;
+mod fencing;
+mod fullness;
 mod garbage;
 mod janitor;
 mod latching;
@@ -85,6 +87,8 @@ pub struct Store {
     directory: Arc<dyn Directory>,
     wires: Arc<network::RaftWires>,
     suspects: removal::Suspects,
+    fence: fencing::Fence,
+    fullness: fullness::Fullness,
     draining: drain::Draining,
     node_states: node_states::NodeStates,
     /// When this process began, of the monotonic clock.
@@ -170,10 +174,15 @@ impl Store {
         self.raft().shutdown(Some(clock)).await.map_err(raft_error)
     }
 
-    /// Waits until the store has failed for good, and gives the cause: the log's disk, or the state engine. Never
+    /// Waits until the store has failed for good, and gives the cause: the log's disk, the state engine, or the clock. Never
     /// completes for a store that is shut down. What was synced is safe, but no request will succeed any more.
     pub async fn until_failed(&self) -> String {
-        match self.raft().until_stopped().await {
+        let stopped = tokio::select! {
+            biased;
+            cause = self.until_fenced() => return cause,
+            stopped = self.raft().until_stopped() => stopped,
+        };
+        match stopped {
             basalt_raft::Error::Stopped => std::future::pending().await,
             basalt_raft::Error::Poisoned(cause) => cause,
             error => error.to_string(),

@@ -25,6 +25,8 @@ use basalt_storage::{
 use super::{
     Network, Store,
     drain::Draining,
+    fencing::Fence,
+    fullness::Fullness,
     janitor::Janitor,
     lease::{Leases, lease_command},
     lock_compaction::LockCompaction,
@@ -124,6 +126,9 @@ impl Store {
         if has_peers && !planted(Bug::IgnoreClockLag) {
             clock.limit_lag(config.clock_offset_max / LAG_SHARE);
         }
+        if has_peers {
+            clock.limit_step(config.clock_offset_max / 2);
+        }
         let incarnation = log.incarnation();
         let Network { link, directory, config: peer_config } = network;
         let peers = Peers::new(
@@ -180,6 +185,8 @@ impl Store {
             directory,
             wires: Arc::clone(&wires),
             suspects: Suspects::default(),
+            fence: Fence::default(),
+            fullness: Fullness::default(),
             draining: Draining::default(),
             node_states: NodeStates::default(),
             started,
@@ -253,6 +260,7 @@ impl Store {
         spawner.spawn_blocking_loop("kv lock compaction", Box::pin(compaction));
         let replicate = Self::run_replicate(Arc::downgrade(self), self.env.clone());
         spawner.spawn("kv replicate", Box::pin(replicate));
+        spawner.spawn("kv clock watch", Box::pin(Self::watch_clock(Arc::downgrade(self), self.env.clone())));
         spawner.spawn("kv removal", Box::pin(Self::run_removal(Arc::downgrade(self), self.env.clone())));
         spawner.spawn("kv leases", Box::pin(Self::keep_leases(Arc::downgrade(self), self.env.clone())));
         for replica in self.states.ranges.all() {

@@ -38,6 +38,7 @@ impl Tail {
             // Another command took its place: it never happened.
             Err(basalt_raft::Error::Dropped) => return Ok(Proposed::Again),
             Err(error) => {
+                self.store.note_full(&error);
                 if let Some(late) = self.future.late() {
                     // Committed but not applied: what it changes stays latched until it is, or others would build on
                     // a state that is already history.

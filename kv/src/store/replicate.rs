@@ -41,6 +41,7 @@ impl Store {
             if !planted(Bug::IgnoreClockLag) {
                 store.clock.limit_lag(store.config.clock_offset_max / LAG_SHARE);
             }
+            store.watch_steps();
             store.note_who_is_up();
             if round.is_multiple_of(ADOPT_EVERY) {
                 store.adopt_led().await;

@@ -209,6 +209,7 @@ impl Driver {
         let mut replica =
             Replica::new(storage, replica_id, membership, &self.options, &*self.env.rng, &self.logger)?;
         replica.born_at_flush = self.flush_started;
+        replica.set_reluctant(self.is_reluctant, &*self.env.rng);
         if let Some(blank) = self.replicas.get(&range_id) {
             replica.reported = blank.reported;
         }

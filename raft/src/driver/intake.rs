@@ -20,6 +20,8 @@ use crate::{
 
 /// What an entry takes in the log beside its command, rounded up.
 const ENTRY_BYTES: u64 = 64;
+/// What a disk must have room for to count as one with room.
+const ROOM_BYTES: u64 = 64 << 10;
 
 impl Driver {
     pub(super) async fn take_inbox(&mut self) -> Result<()> {
@@ -28,7 +30,10 @@ impl Driver {
             messages = std::mem::take(&mut self.waiting_snapshots).into_iter().chain(messages).collect();
         }
         for control in std::mem::take(&mut self.deferred).into_iter().chain(controls) {
-            self.control(control)?;
+            match control {
+                Control::HasRoom(reply) => drop(reply.send(self.look_for_room().await)),
+                control => self.control(control)?,
+            }
         }
         if proposals.is_empty() && together.is_empty() && messages.is_empty() {
             return Ok(());
@@ -70,6 +75,17 @@ impl Driver {
     fn has_room(&self) -> bool {
         let least = self.options.free_bytes_min;
         least == 0 || self.env.disk.free_bytes().map_or(true, |free| free >= least)
+    }
+
+    async fn look_for_room(&mut self) -> Result<bool> {
+        if !self.has_room() || self.replicas.values().any(|replica| !replica.unapplied.is_empty()) {
+            return Ok(false);
+        }
+        match self.log.reserve(ROOM_BYTES).await {
+            Ok(()) => Ok(true),
+            Err(Error::DiskFull) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Proposes in the order of arrival within each group.
@@ -203,6 +219,14 @@ impl Driver {
                 self.remove_group(range_id, next_replica_id, reply);
             }
             Control::Wake(range_id) => self.wake(range_id),
+            Control::SetReluctant(is_reluctant) => {
+                self.is_reluctant = is_reluctant;
+                for replica in self.replicas.values_mut() {
+                    replica.set_reluctant(is_reluctant, &*self.env.rng);
+                }
+            }
+            // Answered where it can wait.
+            Control::HasRoom(_) => {}
             Control::Campaign(range_id) => {
                 self.wake_up(range_id);
                 if let Some(replica) = self.replicas.get_mut(&range_id) {

@@ -44,6 +44,9 @@ pub(super) struct Committed {
 /// Bytes of the proposal id at the start of an entry's context.
 pub(super) const ID_BYTES: usize = 8;
 
+/// Election timeouts that a replica waits which leaves elections to others: by then each of them has called one.
+const RELUCTANCE: usize = 3;
+
 /// How often a successor is asked, once a tick.
 const SUCCESSOR_ASKED_MAX: u32 = 3;
 
@@ -84,6 +87,8 @@ pub(super) struct Replica {
     /// The leadership last reported: term, leader, whether it is this replica.
     pub reported: (Term, u64, bool),
     election_ticks: usize,
+    /// It leaves elections to others.
+    is_reluctant: bool,
 }
 
 impl Replica {
@@ -99,6 +104,7 @@ impl Replica {
             id: replica_id.0,
             election_tick: options.election_ticks,
             heartbeat_tick: options.heartbeat_ticks,
+            max_election_tick: RELUCTANCE * options.election_ticks + options.election_ticks,
             applied: storage.applied,
             max_size_per_msg: options.message_bytes_max,
             max_inflight_msgs: options.inflight_max,
@@ -130,6 +136,7 @@ impl Replica {
             waiting: VecDeque::new(),
             unapplied: Vec::new(),
             election_ticks: options.election_ticks,
+            is_reluctant: false,
         };
         replica.draw_timeout(rng);
         Ok(replica)
@@ -246,10 +253,18 @@ impl Replica {
         }
     }
 
+    pub fn set_reluctant(&mut self, is_reluctant: bool, rng: &dyn Rng) {
+        if self.is_reluctant != is_reluctant {
+            self.is_reluctant = is_reluctant;
+            self.draw_timeout(rng);
+        }
+    }
+
     fn draw_timeout(&mut self, rng: &dyn Rng) {
         let spread = rng.next_u64() % self.election_ticks as u64;
         let spread = usize::try_from(spread).expect("less than a usize");
-        self.node.raft.set_randomized_election_timeout(self.election_ticks + spread);
+        let factor = if self.is_reluctant { RELUCTANCE } else { 1 };
+        self.node.raft.set_randomized_election_timeout(factor * self.election_ticks + spread);
         self.timeout_for = (self.node.raft.term, self.node.raft.state);
     }
 

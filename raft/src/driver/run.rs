@@ -86,6 +86,8 @@ pub(crate) struct Driver {
     pub(super) flush_started: u64,
     pub(super) flush_done: u64,
     pub(super) shutdown: Option<(Option<Timestamp>, Reply<()>)>,
+    /// The replicas here leave elections to others.
+    pub(super) is_reluctant: bool,
 }
 
 impl Driver {
@@ -131,6 +133,7 @@ impl Driver {
             flush_started: 0,
             flush_done: 0,
             shutdown: None,
+            is_reluctant: false,
         };
         driver.restore().await?;
         driver.publish();

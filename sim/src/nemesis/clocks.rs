@@ -4,7 +4,28 @@ use std::time::Duration;
 
 use super::{Nemesis, weather::Kind};
 
+/// Steps of a clock that is set wrong: more than what is put up with.
+const STEP_MS_MIN: u64 = 300;
+const STEP_MS_MAX: u64 = 8_000;
+
 impl Nemesis {
+    /// Sets the clock of one node wrong, and right again after a while. A leaseholder of before must serve nothing by it.
+    pub(super) async fn set_clock(&self, every: Duration) {
+        while self.due(Kind::Clock, every).await {
+            let node = self.context.cluster.any();
+            let ms = STEP_MS_MIN + self.context.below(STEP_MS_MAX - STEP_MS_MIN);
+            let micros = i64::try_from(ms * 1_000).expect("short") * if self.context.coin() { 1 } else { -1 };
+            self.context
+                .trace
+                .line(|| format!("clock of node {} is set wrong by {micros} us", node.number()));
+            self.context.reached.count("clock set");
+            node.clock().set_offset(micros);
+            self.wait(every / 2).await;
+            node.clock().set_offset(0);
+            self.context.trace.line(|| format!("clock of node {} is right", node.number()));
+        }
+    }
+
     pub(super) async fn jump_clock(&self, every: Duration) {
         let parameters = &self.context.parameters;
         while self.due(Kind::Clock, every).await {

@@ -71,6 +71,9 @@ impl Nemesis {
                 Box::pin(async move { nemesis.transfer_leases(every).await })
             });
             add(network.drain_every, |nemesis, every| Box::pin(async move { nemesis.drain(every).await }));
+            add(network.clock_set_every, |nemesis, every| {
+                Box::pin(async move { nemesis.set_clock(every).await })
+            });
             add(network.decommission_every, |nemesis, every| {
                 Box::pin(async move { nemesis.decommission(every).await })
             });

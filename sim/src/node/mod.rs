@@ -51,6 +51,8 @@ struct State {
     running: Option<Running>,
     /// The tasks of this incarnation; never reused.
     group: u64,
+    /// Ends because of a wrong clock.
+    fenced: u64,
     crashes: u64,
     commits: u64,
     /// Of the incarnations that are over.
@@ -111,6 +113,7 @@ impl Node {
             engine: MemoryEngine::new(),
             running: None,
             group: number * GROUPS_A_NODE,
+            fenced: 0,
             crashes: 0,
             commits: 0,
             tally: Tally::default(),
@@ -199,6 +202,9 @@ impl Node {
     /// The store has failed for good, and its process ends with it.
     fn end(&self, cause: &str) {
         self.trace.line(|| format!("node {} ends: {cause}", self.number));
+        if cause.contains("clock") {
+            self.state.lock().fenced += 1;
+        }
         self.start_later();
     }
 
@@ -212,7 +218,14 @@ impl Node {
         }
         let starved = state.disk_full
             && matches!(error, basalt_kv_api::Error::DiskFull | basalt_kv_api::Error::Unavailable(_));
-        if !starved && !state.was_full && state.failing.as_ref().is_none_or(|fault| fault.bites() == 0) {
+        // Its clock was set meanwhile.
+        let fenced = error.to_string().contains("not to be trusted");
+        state.fenced += u64::from(fenced);
+        if !fenced
+            && !starved
+            && !state.was_full
+            && state.failing.as_ref().is_none_or(|fault| fault.bites() == 0)
+        {
             self.violations.report(format!("the store of node {} does not open: {error}", self.number));
         }
         drop(state);
@@ -391,6 +404,7 @@ impl Node {
         }
         tally.report(reached);
         reached.add("crash", state.crashes);
+        reached.add("ended itself", state.fenced);
         reached.add("disk stall", self.stalls.load(Ordering::Relaxed));
     }
 

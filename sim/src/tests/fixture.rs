@@ -101,6 +101,14 @@ impl Fixture {
         self.send(number, request).await;
     }
 
+    /// Whether a write succeeds.
+    pub async fn tries_to_put(&self, number: u64, row: u64) -> bool {
+        let request =
+            Request::Put { key: key(row), value: Bytes::from_static(b"value"), seq: 0, if_absent: false };
+        let batch = BatchRequest { header: BatchHeader::default(), requests: vec![request] };
+        LocalSender::new(self.store(number)).send(batch).await.is_ok()
+    }
+
     pub async fn split(&self, row: u64) {
         self.send(1, Request::AdminSplit { key: key(row) }).await;
     }

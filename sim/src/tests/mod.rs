@@ -1,4 +1,5 @@
 //! What an operator does to a cluster without faults, step by step.
 
+mod failing;
 mod fixture;
 mod leaving;
