@@ -4,6 +4,7 @@
 //! carry PostgreSQL's wording and character position, nesting is bounded before any recursion starts, and statements
 //! or clauses that `sqlparser` lacks are rewritten on the token level or parsed here.
 
+mod as_of;
 mod dialect;
 mod literal;
 mod nesting;
@@ -51,6 +52,8 @@ pub struct ParsedStatement {
     pub text: Arc<str>,
     /// The whole query string; positions in errors count from its start.
     pub source: Source,
+    /// The moment of AS OF SYSTEM TIME, as it was written.
+    pub as_of: Option<Arc<str>>,
 }
 
 #[derive(Clone, Debug)]
@@ -111,13 +114,20 @@ fn parse_one(tokens: &[TokenWithSpan], source: &Source) -> Result<ParsedStatemen
     nesting::check(tokens)?;
     let text: Arc<str> = source.slice(tokens).into();
     if let Some(utility) = utility::parse(tokens, source)? {
-        return Ok(ParsedStatement { body: ParsedBody::Utility(utility), text, source: source.clone() });
+        return Ok(ParsedStatement {
+            body: ParsedBody::Utility(utility),
+            text,
+            source: source.clone(),
+            as_of: None,
+        });
     }
     syntax_error::check_words(tokens, source)?;
     if matches!(&tokens[0].token, Token::Word(word) if word.value.eq_ignore_ascii_case("copy")) {
         rewrite::copy::check(tokens, source)?;
     }
-    let mut parser = new_parser(rewrite::statement(tokens.to_vec()));
+    let mut rest = tokens.to_vec();
+    let as_of = as_of::take(&mut rest, source)?;
+    let mut parser = new_parser(rewrite::statement(rest));
     let statement = parser
         .parse_statement()
         .map_err(|error| syntax_error::translate(error, &parser, source))
@@ -129,7 +139,12 @@ fn parse_one(tokens: &[TokenWithSpan], source: &Source) -> Result<ParsedStatemen
             None => error,
         }
     })?;
-    Ok(ParsedStatement { body: ParsedBody::Sql(Box::new(statement)), text, source: source.clone() })
+    if as_of.is_some()
+        && !matches!(statement, ast::Statement::Query(_) | ast::Statement::StartTransaction { .. })
+    {
+        return Err(SqlError::not_supported("AS OF SYSTEM TIME other than with a query or BEGIN"));
+    }
+    Ok(ParsedStatement { body: ParsedBody::Sql(Box::new(statement)), text, source: source.clone(), as_of })
 }
 
 fn new_parser(tokens: Vec<TokenWithSpan>) -> Parser<'static> {

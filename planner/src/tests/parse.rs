@@ -56,6 +56,28 @@ fn nesting_is_bounded() {
 }
 
 #[test]
+fn the_moment_of_a_read_is_taken_out() {
+    let moment = |sql: &str| parse(sql).map(|mut statements| statements.remove(0).as_of);
+    let at = moment("select a from t as of system time '-10s' where b = 1").unwrap();
+    assert_eq!(at.as_deref(), Some("-10s"));
+    assert_eq!(
+        moment("BEGIN AS OF SYSTEM TIME '2026-01-02 03:04:05'").unwrap().as_deref(),
+        Some("2026-01-02 03:04:05")
+    );
+    assert_eq!(moment("select 1 as of").unwrap_or_default(), None);
+    assert_eq!(moment("select system as of").unwrap_or_default(), None);
+    for (wrong, state) in [
+        ("select * from (select a from t as of system time '-10s') as u", "42601"),
+        ("select a from t as of system time", "42601"),
+        ("select a from t as of system time 10", "42601"),
+        ("delete from t as of system time '-1s'", "0A000"),
+        ("select a from t as of system time '-1s' as of system time '-1s'", "42601"),
+    ] {
+        assert_eq!(moment(wrong).expect_err(wrong).sqlstate().as_str(), state, "{wrong}");
+    }
+}
+
+#[test]
 fn own_statements() {
     assert!(
         matches!(utility("show transaction isolation level"), Utility::Show { name } if name == "transaction_isolation")

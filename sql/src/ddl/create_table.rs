@@ -194,6 +194,7 @@ async fn create_as(
         body: basalt_planner::parse::ParsedBody::Sql(Box::new(Statement::Query(Box::new(query.clone())))),
         source: basalt_planner::parse::Source::new(&text),
         text,
+        as_of: None,
     };
     let planned = session.plan_query(&parsed, &[])?;
     for (position, field) in planned.fields.iter().enumerate() {

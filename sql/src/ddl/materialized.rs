@@ -78,6 +78,7 @@ pub(super) async fn refresh(session: &mut Session, name: &QualifiedName, with_da
             body: ParsedBody::Sql(Box::new(Statement::Query(body))),
             source: Source::new(&text),
             text,
+            as_of: None,
         };
         let planned = session.plan_query(&parsed, &[])?;
         let params: Arc<[Datum]> = Arc::new([]);

@@ -101,6 +101,7 @@ pub(super) fn plan(session: &Session, query: &Query) -> Result<(ParsedStatement,
         body: ParsedBody::Sql(Box::new(Statement::Query(Box::new(query.clone())))),
         source: Source::new(&text),
         text,
+        as_of: None,
     };
     let planned = session.plan_query(&parsed, &[])?;
     Ok((parsed, planned))

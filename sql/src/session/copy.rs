@@ -273,6 +273,7 @@ impl Session {
             body: ParsedBody::Sql(Box::new(Statement::Query(Box::new(query)))),
             source: Source::new(&text),
             text,
+            as_of: None,
         };
         let planned = self.plan_query(&parsed, &[])?;
         match planned.body {

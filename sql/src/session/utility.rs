@@ -404,6 +404,7 @@ impl Session {
             body: ParsedBody::Sql(Box::new(statement.clone())),
             text,
             source: parsed.source.clone(),
+            as_of: None,
         };
         let prepared = self.prepare_statement(inner, &types).await?;
         self.statements.insert(name, Arc::new(prepared));
