@@ -238,7 +238,11 @@ impl Txn {
     pub async fn restart(&self, how: Restart) -> Result<()> {
         let _serial = self.inner.serial_without_flush().await;
         let shared = &self.inner.shared;
-        let now = shared.sender.now()?;
+        // Who reads the past goes on reading the same past.
+        let (now, uncertainty) = match self.inner.config.as_of {
+            Some(moment) => (moment, Duration::ZERO),
+            None => (shared.sender.now()?, shared.sender.uncertainty()),
+        };
         let cleanup = {
             let mut state = self.inner.state();
             let fresh = match state.phase {
@@ -251,7 +255,7 @@ impl Txn {
             };
             let cleanup = if fresh { self.inner.give_up(&mut state) } else { None };
             let id = fresh.then(|| new_id(&shared.env));
-            state.begin_again(id, now, shared.sender.uncertainty(), shared.env.clock.monotonic());
+            state.begin_again(id, now, uncertainty, shared.env.clock.monotonic());
             self.inner.account(&mut state);
             cleanup
         };

@@ -12,6 +12,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use basalt_base::{Key, Span, Timestamp, codec, keys};
 use basalt_kv_api::{LockStrength, ScanBatch};
+use basalt_planner::Table;
 use basalt_txn::{ReadOptions, ScanRequest, Txn, TxnClient, TxnConfig};
 use basalt_types::{Oid, Result, SqlError, SqlState};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -190,6 +191,15 @@ impl CatalogStore {
         let mut block = self.oids.lock();
         *block = (first + 1, first + OID_BLOCK);
         Ok(Oid(first))
+    }
+
+    /// A table's descriptor as a transaction sees it, which may read the past.
+    pub async fn stored_table(&self, txn: &Txn, id: Oid) -> Result<Option<Arc<Table>>> {
+        let stored = txn.get(&descriptor_key(id), ReadOptions::default()).await.map_err(sql_error)?;
+        match stored.map(|bytes| descriptor_codec::decode(&bytes)).transpose()? {
+            Some(Descriptor::Table(table)) => Ok(Some(table)),
+            _ => Ok(None),
+        }
     }
 
     /// Claims a name; `42P07` and its kin when it is taken.

@@ -71,7 +71,7 @@ impl Session {
             ));
         }
         let implicit = self.open.is_none();
-        self.ensure_transaction()?;
+        self.ensure_transaction_for(&statement.parsed)?;
         let mut stream = self.start(&statement.parsed, &planned, params).await?;
         if scroll == Some(true) || hold {
             let budget = self.services.memory.statement(self.services.options.statement_memory_bytes);

@@ -1,5 +1,6 @@
 //! A client's session: settings, prepared statements, portals, and the transaction block.
 
+mod as_of;
 mod bind;
 mod copy;
 mod copy_format;

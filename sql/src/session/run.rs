@@ -124,7 +124,8 @@ impl Session {
 
     /// A transaction that reads below a schema change must not use the changed descriptor.
     async fn check_descriptors_are_older(&mut self, planned: &Planned) -> Result<()> {
-        let Some(open) = &self.open else { return Ok(()) };
+        self.check_descriptors_of_then(planned).await?;
+        let Some(open) = self.open.as_ref().filter(|open| !open.is_historic) else { return Ok(()) };
         let own_changes = open.schema_changes.is_some();
         let read_ts = open.txn.read_timestamp();
         let catalog = &self.services.catalog;
@@ -284,7 +285,7 @@ impl Session {
                     ))
                     .await;
                 };
-                self.ensure_transaction()?;
+                self.ensure_transaction_for(&statement.parsed)?;
                 let mut stream = self.start(&statement.parsed, planned, &portal.params).await?;
                 let mut pending = Vec::new();
                 if matches!(planned.body, PlannedBody::Dml { .. }) {
@@ -379,7 +380,7 @@ impl Session {
         out: &mut dyn Output,
         told: &mut Told,
     ) -> Result<String> {
-        self.ensure_transaction()?;
+        self.ensure_transaction_for(&statement.parsed)?;
         let deadline = self.deadline();
         let fields = self.fields_of(planned);
         let is_dml = matches!(planned.body, PlannedBody::Dml { .. });

@@ -79,7 +79,7 @@ impl Session {
             let params: Arc<[basalt_types::Datum]> = Arc::new([]);
             return self.run_autocommit(statement, &params, out).await;
         }
-        self.ensure_transaction()?;
+        self.ensure_transaction_for(&statement.parsed)?;
         self.run_in_transaction(statement, out).await
     }
 }

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use basalt_base::Timestamp;
 use basalt_kv_api::TxnPriority;
 use basalt_txn::{Isolation, Savepoint, Txn, TxnConfig};
 use basalt_types::{Oid, Result, SqlError, SqlState};
@@ -70,6 +71,8 @@ pub(crate) struct OpenTransaction {
     pub member: Option<Identity>,
     pub start_micros: i64,
     pub read_only: bool,
+    /// It reads a moment in the past.
+    pub is_historic: bool,
     /// Set by the first statement; SET TRANSACTION is refused after it.
     pub used: bool,
     pub schema_changes: Option<SchemaChanges>,
@@ -98,6 +101,8 @@ struct NamedSavepoint {
 pub(crate) struct Modes {
     pub read_only: Option<bool>,
     pub isolation: Option<Isolation>,
+    /// Reads the state of that moment.
+    pub as_of: Option<Timestamp>,
 }
 
 impl Session {
@@ -113,13 +118,15 @@ impl Session {
         Ok(())
     }
 
-    fn open_transaction(&mut self, modes: Modes) -> Result<()> {
+    pub(super) fn open_transaction(&mut self, modes: Modes) -> Result<()> {
         let settings = self.shared.settings.lock().clone();
-        let read_only = modes.read_only.unwrap_or_else(|| settings.hot().default_read_only);
+        let is_historic = modes.as_of.is_some();
+        let read_only = is_historic || modes.read_only.unwrap_or_else(|| settings.hot().default_read_only);
         let config = TxnConfig {
             isolation: modes.isolation.unwrap_or_default(),
             priority: TxnPriority::default(),
             read_only,
+            as_of: modes.as_of,
             ..TxnConfig::default()
         };
         let txn = self.services.client.begin(config).map_err(sql_error)?;
@@ -129,6 +136,7 @@ impl Session {
             member,
             start_micros: self.services.now_micros(),
             read_only,
+            is_historic,
             used: false,
             schema_changes: None,
             savepoints: Vec::new(),

@@ -170,7 +170,8 @@ impl Session {
     ) -> Result<()> {
         match statement {
             Statement::StartTransaction { modes, begin, .. } => {
-                self.begin_block(transaction_modes(modes)?)?;
+                let as_of = parsed.as_of.as_deref().map(|text| self.past_moment(text)).transpose()?;
+                self.begin_block(Modes { as_of, ..transaction_modes(modes)? })?;
                 out.complete(if *begin { "BEGIN" } else { "START TRANSACTION" })
             }
             Statement::Commit { chain, .. } => {

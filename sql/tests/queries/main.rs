@@ -10,6 +10,7 @@ mod harness;
 mod interrupts;
 mod joins;
 mod memory;
+mod past;
 mod portals;
 mod prepared;
 mod sets;
