@@ -154,6 +154,7 @@ impl Inner {
                         break;
                     };
                     covers(&mut state, &chunk.requests);
+                    state.is_resending = true;
                     state.write_through = true;
                     self.register(&mut state);
                     chunk
@@ -176,6 +177,7 @@ impl Inner {
     pub(crate) fn forget_sent(&self, upto: SeqNum) {
         let mut state = self.state();
         state.buffer.forget_sent(upto);
+        state.is_resending = false;
         state.flush_generation += 1;
         self.account(&mut state);
     }

@@ -4,7 +4,7 @@
 //! timestamp of the record, the transaction *is* committed: nobody can undo a write that is stored, so whoever asks for
 //! the writes comes to the same conclusion. That is acknowledged, and said in the record afterwards.
 //!
-//! * Refused, with nothing staged: the ordinary way, or another attempt after a refresh.
+//! * Refused, with nothing staged: the ordinary way.
 //! * Staged, but a write was refused or had to move up: nobody can find it committed at the staged timestamp. The
 //!   transaction goes on above it, and ends with an ordinary decision.
 //! * An answer is missing: the transaction may be committed or become it. It is decided like that of a dead coordinator,
@@ -31,8 +31,6 @@ use crate::{
 
 /// Writes of one staged commit: who recovers it asks for each.
 const IN_FLIGHT_MAX: usize = 200;
-/// Attempts, as long as nothing is staged.
-const ATTEMPTS_MAX: u32 = 3;
 /// Attempts to find out what became of a commit, and the pause between them.
 const QUESTIONS_MAX: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(200);
@@ -55,74 +53,74 @@ impl Drop for Staging<'_> {
 
 impl Inner {
     /// Commits in one round. `None`: not this way, or not any more; what is left to do is as if it had not been tried.
+    ///
+    /// Once for each write: a refusal says that it is not done only if it can't have been done before.
     pub(crate) async fn commit_staged(&self) -> Result<Option<Timestamp>> {
-        for attempt in 1..=ATTEMPTS_MAX {
-            let write_ts = self.state().meta.write_ts;
-            self.refresh_to(write_ts).await.map_err(|error| self.fail_commit(error))?;
-            let staging = Staging::begin(self);
-            let Some((batch, upto)) = self.staged_batch()? else { return Ok(None) };
-            let error = match self.shared.sender.send(batch).await {
-                Ok(response) => {
-                    let Some((staged_at, in_record)) = staged(&response) else {
-                        return Err(self.fail_commit(unexpected("a staged commit")));
-                    };
-                    let reached = response.txn.map_or(staged_at, |txn| txn.write_ts);
-                    if in_record || reached <= staged_at || planted(Bug::AckBeforeProof) {
-                        bump(&self.shared.counters.staged);
-                        self.finish_staged(staged_at, in_record).await;
-                        return Ok(Some(staged_at));
-                    }
-                    // All writes are there, and some above the record.
-                    drop(staging);
-                    bump(&self.shared.counters.staged_in_vain);
-                    self.state().meta.write_ts = reached;
-                    self.forget_sent(upto);
-                    return Ok(None);
-                }
-                Err(error) => error,
-            };
-            match error {
-                StoreError::Unproven { staged_at, .. } if planted(Bug::AckBeforeProof) => {
-                    self.finish_staged(staged_at, false).await;
+        let write_ts = self.state().meta.write_ts;
+        self.refresh_to(write_ts).await.map_err(|error| self.fail_commit(error))?;
+        let staging = Staging::begin(self);
+        let Some((batch, upto)) = self.staged_batch() else { return Ok(None) };
+        let error = match self.shared.sender.send(batch).await {
+            Ok(response) => {
+                let Some((staged_at, in_record)) = staged(&response) else {
+                    return Err(self.fail_commit(unexpected("a staged commit")));
+                };
+                let reached = response.txn.map_or(staged_at, |txn| txn.write_ts);
+                if in_record || reached <= staged_at || planted(Bug::AckBeforeProof) {
+                    bump(&self.shared.counters.staged);
+                    self.finish_staged(staged_at, in_record).await;
                     return Ok(Some(staged_at));
                 }
-                StoreError::Unproven { staged_at, cause } => {
-                    drop(staging);
-                    bump(&self.shared.counters.staged_in_vain);
-                    {
-                        let mut state = self.state();
-                        state.meta.write_ts = state.meta.write_ts.max(staged_at.next());
-                    }
-                    self.step_over(*cause).await?;
-                    return Ok(None);
-                }
-                // Waiting is for the ordinary way, where it holds up nobody who only reads.
-                StoreError::LockNotAvailable { .. } | StoreError::KeyExists { .. } => return Ok(None),
-                error if error.is_refusal() => {
-                    drop(staging);
-                    self.recover(error, attempt).await.map_err(|error| self.fail_commit(error))?;
-                }
-                error => return self.find_out(error).await.map(Some),
+                // All writes are there, and some above the record.
+                drop(staging);
+                bump(&self.shared.counters.staged_in_vain);
+                self.state().meta.write_ts = reached;
+                self.forget_sent(upto);
+                return Ok(None);
             }
+            Err(error) => error,
+        };
+        match error {
+            StoreError::Unproven { staged_at, .. } if planted(Bug::AckBeforeProof) => {
+                self.finish_staged(staged_at, false).await;
+                Ok(Some(staged_at))
+            }
+            StoreError::Unproven { staged_at, cause } => {
+                drop(staging);
+                bump(&self.shared.counters.staged_in_vain);
+                {
+                    let mut state = self.state();
+                    state.meta.write_ts = state.meta.write_ts.max(staged_at.next());
+                }
+                self.step_over(*cause).await?;
+                Ok(None)
+            }
+            error if error.is_refusal() => {
+                drop(staging);
+                self.step_over(error).await?;
+                Ok(None)
+            }
+            error => self.find_out(error).await.map(Some),
         }
-        Ok(None)
     }
 
     /// The batch, and up to where it empties the buffer.
-    fn staged_batch(&self) -> Result<Option<(BatchRequest, SeqNum)>> {
+    fn staged_batch(&self) -> Option<(BatchRequest, SeqNum)> {
         let options = &self.shared.options;
         let mut state = self.state();
-        if !options.staged_commits || state.buffer.bytes() > options.batch_bytes_max {
-            return Ok(None);
+        let fits = state.buffer.bytes() <= options.batch_bytes_max;
+        if !options.staged_commits || !fits || state.is_resending {
+            return None;
         }
         let upto = state.seq;
-        let Some(chunk) = state.buffer.chunk(None, upto, usize::MAX, true) else { return Ok(None) };
+        let chunk = state.buffer.chunk(None, upto, usize::MAX, true)?;
         let mut requests = chunk.requests;
         let in_flight: Vec<(Key, SeqNum)> = requests.iter().filter_map(written).collect();
         if in_flight.is_empty() || in_flight.len() > IN_FLIGHT_MAX {
-            return Ok(None);
+            return None;
         }
         covers(&mut state, &requests);
+        state.is_resending = true;
         self.register(&mut state);
         state.locks.coalesce(RESOLVE_KEYS_MAX, RESOLVE_SPANS_MAX);
         requests.push(Request::StageTxn {
@@ -137,7 +135,7 @@ impl Inner {
             lock_wait: LockWait::Error,
             ..BatchHeader::default()
         };
-        Ok(Some((BatchRequest { header, requests }, upto)))
+        Some((BatchRequest { header, requests }, upto))
     }
 
     async fn finish_staged(&self, staged_at: Timestamp, in_record: bool) {
@@ -150,10 +148,14 @@ impl Inner {
         self.finish_commit(staged_at, false, true).await;
     }
 
-    /// After a refusal: moves to where the writes can succeed. What can't be stepped over now, the ordinary way will meet.
+    /// After a refusal: moves to where the writes can succeed. What can't be stepped over now, the ordinary way will meet:
+    /// it may wait, where it holds up nobody who only reads.
     async fn step_over(&self, cause: StoreError) -> Result<()> {
         match cause {
-            StoreError::WriteTooOld { .. } | StoreError::Uncertain { .. } | StoreError::TxnAborted { .. } => {
+            StoreError::WriteTooOld { .. }
+            | StoreError::Uncertain { .. }
+            | StoreError::RefreshRequired { .. }
+            | StoreError::TxnAborted { .. } => {
                 self.recover(cause, 1).await.map_err(|error| self.fail_commit(error))
             }
             _ => Ok(()),

@@ -53,6 +53,8 @@ pub(crate) struct State {
     pub(crate) held: Footprint,
     /// A record may exist: a heartbeat was sent.
     pub(crate) record: bool,
+    /// Some of what is buffered may have been sent, and be stored, already.
+    pub(crate) is_resending: bool,
     /// A staged commit may be under way: whether it has come to pass is not known yet.
     pub(crate) is_staging: bool,
     /// It has, and the record does not say so yet.
@@ -88,6 +90,7 @@ impl State {
             locks: Footprint::new(keys_max),
             held: Footprint::new(keys_max),
             record: false,
+            is_resending: false,
             is_staging: false,
             is_unsaid: false,
             registered: false,
@@ -183,6 +186,7 @@ impl State {
         self.meta.read_seq = self.seq;
         self.boundary = self.seq;
         self.buffer.clear();
+        self.is_resending = false;
         self.flush_failed = None;
         self.reads.clear();
         self.phase = Phase::Active;

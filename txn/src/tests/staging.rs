@@ -26,12 +26,12 @@ async fn the_record_goes_beside_the_writes_and_says_so_afterwards() {
 }
 
 #[tokio::test]
-async fn a_refusal_leads_to_a_refresh_and_another_attempt() {
+async fn a_refusal_leads_to_a_refresh_and_the_ordinary_way() {
     let (fake, client, txn) = over_two_ranges(TxnOptions::default());
     fake.fail_next("stage", StoreError::RefreshRequired { write_ts: Timestamp(500_000) });
     assert_eq!(txn.commit().await.unwrap(), Timestamp(500_000));
-    assert_eq!(fake.take_log(), ["put*2 stage*1", "put*2 stage*1"]);
-    assert_eq!(client.counts().staged, 1);
+    assert_eq!(fake.take_log(), ["put*2 stage*1", "put*2", "commit*1"]);
+    assert_eq!(client.counts().staged, 0);
     until_no_traces(&fake).await;
 }
 
@@ -51,6 +51,32 @@ async fn a_write_that_was_refused_sends_the_commit_on_above() {
         until_no_traces(&fake).await;
         assert_eq!(fake.committed().len(), 2);
     }
+}
+
+/// The refusal of a write that is sent again says nothing: it may have been done before.
+#[tokio::test]
+async fn what_may_have_been_sent_is_not_staged() {
+    let options = TxnOptions { buffer_bytes_max: 1, ..TxnOptions::default() };
+    let (fake, client, txn) = over_two_ranges(options);
+    fake.fail_next("put", StoreError::Unavailable("nobody answers".into()));
+    txn.flush_all().await.unwrap_err();
+    txn.commit().await.unwrap();
+    assert_eq!(fake.take_log(), ["put*2", "put*2", "commit*1"]);
+    until_no_traces(&fake).await;
+    // What is new is staged; so is everything of another attempt.
+    let txn = begin(&client);
+    txn.put(key("a"), value("1")).unwrap();
+    txn.flush_all().await.unwrap();
+    txn.put(key("z"), value("2")).unwrap();
+    fake.fail_next("stage", StoreError::RefreshFailed { reason: "changed".into() });
+    fake.fail_next("put", StoreError::RefreshFailed { reason: "changed".into() });
+    txn.commit().await.unwrap_err();
+    txn.restart(Restart::Epoch).await.unwrap();
+    txn.put(key("a"), value("3")).unwrap();
+    txn.put(key("z"), value("4")).unwrap();
+    txn.commit().await.unwrap();
+    assert_eq!(client.counts().staged, 1);
+    until_no_traces(&fake).await;
 }
 
 #[tokio::test]
