@@ -43,6 +43,7 @@ fn dispatch(command: &str, rest: &[OsString]) -> Result<()> {
         "slt" => slt::slt(rest),
         "bench" => bench::bench(rest),
         "sim" => sim(rest),
+        "chaos" => chaos(rest),
         "lint" => run(&mut test::clippy()),
         "fmt" => run(cargo().args(["fmt", "--all"])),
         other => Err(format!("unknown command {other:?}; ./x help lists them")),
@@ -78,6 +79,17 @@ fn cluster(flags: &[OsString]) -> Result<()> {
         cluster.current_dir(directory);
     }
     exec(&mut cluster)
+}
+
+/// A campaign against real clusters, unless another scenario is named first.
+fn chaos(arguments: &[OsString]) -> Result<()> {
+    build()?;
+    let named = arguments.first().is_some_and(|first| !first.to_string_lossy().starts_with('-'));
+    let mut chaos = Command::new(node::binary("basalt-chaos"));
+    if !named {
+        chaos.arg("cluster");
+    }
+    exec(chaos.args(arguments).arg("--binary").arg(node::binary("basalt")))
 }
 
 fn sim(flags: &[OsString]) -> Result<()> {
