@@ -113,15 +113,19 @@ where
         let input = self.input.get_mut();
         input.shrink();
         let timeout = self.session.idle_timeout();
+        let status = self.session.transaction_status();
+        let cancel = &self.registration.cancel;
         let more = tokio::select! {
             biased;
             more = input.fill(&self.server.limits) => more,
             () = idle_too_long(&self.server.env, timeout) => {
-                return Err(End::Fatal(idle_error(self.session.transaction_status())));
+                return Err(End::Fatal(idle_error(status)));
             }
-            () = self.registration.cancel.draining() => {
+            // A transaction is let finish: a client that knows other servers goes on there without an error.
+            () = cancel.draining(), if status == TransactionStatus::Idle => {
                 return Err(End::Fatal(CancelReason::Shutdown.error()));
             }
+            reason = cancel.ended() => return Err(End::Fatal(reason.error())),
         };
         // A cancel request that found no statement running is spent.
         self.registration.cancel.clear_request();

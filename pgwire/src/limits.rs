@@ -29,7 +29,7 @@ pub struct Limits {
     pub statements_max: usize,
     /// Named portals of a session.
     pub portals_max: usize,
-    /// How long running statements may go on after shutdown has begun, before they are cancelled.
+    /// How long running statements and open transactions may go on after shutdown has begun, before they are ended.
     pub drain_timeout: Duration,
     /// How long a session may take to end its statement after its client has vanished or at shutdown,
     /// before the statement is dropped where it stands.

@@ -177,6 +177,35 @@ async fn shutdown_waits_for_a_statement_that_ends_in_time() {
 }
 
 #[tokio::test]
+async fn shutdown_lets_a_transaction_finish_but_not_wait_for_ever() {
+    let server = RunningServer::start();
+    let mut client = server.started().await;
+    client.send(&query("begin")).await;
+    assert_eq!(kinds(&client.until_ready().await), "CZ");
+    let serving = server.begin_shutdown();
+    client.send(&query("series 1")).await;
+    assert_eq!(kinds(&client.until_ready().await), "TDCZ");
+    client.send(&query("commit")).await;
+    let replies = client.until_closed().await;
+    assert_eq!(kinds(&replies), "CZE");
+    assert_eq!(replies[2].state(), "57P01");
+    drop(client);
+    serving.await.unwrap();
+
+    let limits = Limits { drain_timeout: Duration::from_millis(50), ..Limits::default() };
+    let server = RunningServer::start_with(limits);
+    let mut client = server.started().await;
+    client.send(&query("begin")).await;
+    client.until_ready().await;
+    let serving = server.begin_shutdown();
+    let replies = client.until_closed().await;
+    assert_eq!(kinds(&replies), "E");
+    assert_eq!(replies[0].state(), "57P01");
+    drop(client);
+    serving.await.unwrap();
+}
+
+#[tokio::test]
 async fn a_server_without_clients_stops_at_once() {
     let server = RunningServer::start();
     server.assert_alive().await;
