@@ -20,6 +20,9 @@ use crate::{
     security::Holder,
 };
 
+/// A request that took no longer tells the difference of two clocks well enough.
+const PROMPT: Duration = Duration::from_millis(50);
+
 /// A node that asks for an id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JoinRequest {
@@ -137,9 +140,11 @@ async fn ask(
         }],
         ..Hello::default()
     };
+    let asked = env.clock.monotonic();
     let opened = handshake::open(env, security, options, address, &hello).await?;
+    let took = env.clock.monotonic().saturating_sub(asked);
     let answer = &opened.answer;
-    check_refusal(answer, address)?;
+    check_refusal(answer, address).map_err(|error| doubted(error, took))?;
     let refused = |refusal| RpcError::Refused { address: address.to_owned(), refusal };
     check_holder(opened.holder.as_ref(), Some(NodeId(answer.node_id))).map_err(refused)?;
     match cluster_id(&answer.cluster_id) {
@@ -150,6 +155,19 @@ async fn ask(
             known: KnownNodes(answer.records.iter().filter(|record| is_proper(record)).cloned().collect()),
         }),
         _ => Err(refused(Refusal::new(RefusalKind::Malformed, "its answer makes no sense"))),
+    }
+}
+
+/// A request that was long under way makes a right clock look late: its refusal is not the last word.
+fn doubted(error: RpcError, took: Duration) -> RpcError {
+    match error {
+        RpcError::Refused { address, refusal }
+            if refusal.kind == RefusalKind::ClockOffset && took > PROMPT =>
+        {
+            let reason = format!("{} (the request took {took:?})", refusal.reason);
+            RpcError::Refused { address, refusal: Refusal::new(RefusalKind::Busy, reason) }
+        }
+        error => error,
     }
 }
 

@@ -1,4 +1,7 @@
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use basalt_env::BoxFuture;
 
@@ -98,4 +101,25 @@ async fn a_clock_that_is_too_far_off_keeps_a_node_out() {
     let reason = "its clock and that of node 1 are 3600.";
     assert!(error.contains(reason) && error.contains("500ms is the most"), "{error}");
     first.must_complain(reason).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_was_slow_is_made_again() {
+    /// Its first stamp is old when it arrives.
+    struct Slow(Arc<dyn basalt_env::Clock>, AtomicU32, AtomicU32);
+    impl basalt_env::Clock for Slow {
+        fn wall_micros(&self) -> i64 {
+            let delay = if self.1.fetch_add(1, Ordering::Relaxed) == 0 { 2_000_000 } else { 0 };
+            self.0.wall_micros() - delay
+        }
+        fn monotonic(&self) -> Duration {
+            self.0.monotonic() + Duration::from_secs(2) * self.2.fetch_add(1, Ordering::Relaxed)
+        }
+    }
+    let first = Seat::new(1).start(&[]).await;
+    first.wire.admit_with(Arc::new(Register::default()));
+    let mut seat = Seat::new(0);
+    seat.env.clock = Arc::new(Slow(seat.env.clock.clone(), AtomicU32::new(0), AtomicU32::new(0)));
+    ask(&seat, std::slice::from_ref(&first.address), 1).await.unwrap();
+    first.must_complain("apart").await;
 }
