@@ -57,10 +57,16 @@ pub enum Bug {
     RecoverMovedWrites,
     /// A node whose clock was set goes on as if nothing had happened.
     IgnoreClockStep,
+    /// A lease is used to its very end, whatever clocks differ by.
+    SkipStasis,
+    /// A lease is taken before the one in force has ended.
+    TakeLeaseEarly,
+    /// A lease is used while it is being given away.
+    ServeWhileGivingAway,
 }
 
 impl Bug {
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 28] = [
         Self::AckBeforeSync,
         Self::ForgetClockBound,
         Self::ForgetReadsOnSplit,
@@ -86,6 +92,9 @@ impl Bug {
         Self::SkipPrevention,
         Self::RecoverMovedWrites,
         Self::IgnoreClockStep,
+        Self::SkipStasis,
+        Self::TakeLeaseEarly,
+        Self::ServeWhileGivingAway,
     ];
 
     pub fn name(self) -> &'static str {
@@ -115,6 +124,9 @@ impl Bug {
             Self::SkipPrevention => "skip-prevention",
             Self::RecoverMovedWrites => "recover-moved-writes",
             Self::IgnoreClockStep => "ignore-clock-step",
+            Self::SkipStasis => "skip-stasis",
+            Self::TakeLeaseEarly => "take-lease-early",
+            Self::ServeWhileGivingAway => "serve-while-giving-away",
         }
     }
 
