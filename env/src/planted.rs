@@ -57,16 +57,12 @@ pub enum Bug {
     RecoverMovedWrites,
     /// A node whose clock was set goes on as if nothing had happened.
     IgnoreClockStep,
-    /// A lease is used to its very end, whatever clocks differ by.
-    SkipStasis,
     /// A lease is taken before the one in force has ended.
     TakeLeaseEarly,
-    /// A lease is used while it is being given away.
-    ServeWhileGivingAway,
 }
 
 impl Bug {
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 26] = [
         Self::AckBeforeSync,
         Self::ForgetClockBound,
         Self::ForgetReadsOnSplit,
@@ -92,9 +88,7 @@ impl Bug {
         Self::SkipPrevention,
         Self::RecoverMovedWrites,
         Self::IgnoreClockStep,
-        Self::SkipStasis,
         Self::TakeLeaseEarly,
-        Self::ServeWhileGivingAway,
     ];
 
     pub fn name(self) -> &'static str {
@@ -124,9 +118,7 @@ impl Bug {
             Self::SkipPrevention => "skip-prevention",
             Self::RecoverMovedWrites => "recover-moved-writes",
             Self::IgnoreClockStep => "ignore-clock-step",
-            Self::SkipStasis => "skip-stasis",
             Self::TakeLeaseEarly => "take-lease-early",
-            Self::ServeWhileGivingAway => "serve-while-giving-away",
         }
     }
 

@@ -18,7 +18,7 @@ pub fn options_for(bug: Bug) -> RunOptions {
         | Bug::IgnoreLocks
         | Bug::TruncatePastFlushed
         | Bug::DivideTogether => (1, false),
-        Bug::SkipStasis | Bug::TakeLeaseEarly | Bug::ServeWhileGivingAway => (3, true),
+        Bug::TakeLeaseEarly => (3, true),
         _ => (3, false),
     };
     RunOptions { nodes, leases_only, bug: Some(bug), ..RunOptions::default() }

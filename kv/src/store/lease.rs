@@ -63,9 +63,6 @@ impl Store {
     }
 
     fn stasis_ms(&self) -> u64 {
-        if planted(Bug::SkipStasis) {
-            return 0;
-        }
         u64::try_from(self.config.clock_offset_max.as_millis()).unwrap_or(u64::MAX)
     }
 
@@ -253,12 +250,7 @@ impl Store {
         if view.is_alone {
             return Err(Error::Invalid("a range with one replica keeps its lease".to_owned()));
         }
-        let mut guard = Some(guard);
-        if planted(Bug::ServeWhileGivingAway) {
-            guard = None;
-        } else {
-            replica.revoke(view.sequence);
-        }
+        replica.revoke(view.sequence);
         let start = self.now()?.max(replica.highest_served().next());
         let old = replica.lease();
         let lease = Lease {
