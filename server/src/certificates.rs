@@ -43,6 +43,11 @@ pub fn run(command: &CertCommand) -> Result<(), String> {
         CertCommand::Node { folder, .. } => (folder, "node.crt and node.key".to_owned()),
         CertCommand::Client { folder, user } => (folder, format!("client.{user}.crt and client.{user}.key")),
     };
+    // The environment of a process wants a runtime, whether or not it is asked for anything but the time.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .map_err(|error| format!("the runtime could not be started: {error}"))?;
+    let _entered = runtime.enter();
     let clock = &*os_env(certs_dir).clock;
     match command {
         CertCommand::Ca(_) => certificates::create_authority(certs_dir, clock)?,
@@ -53,4 +58,25 @@ pub fn run(command: &CertCommand) -> Result<(), String> {
     }
     println!("made {files} in {}", certs_dir.display());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_authority_signs_for_nodes_and_clients() {
+        let folder = std::env::temp_dir().join(format!("basalt-cert-{}", std::process::id()));
+        let certs = || Folder { certs_dir: folder.clone() };
+        run(&CertCommand::Ca(certs())).unwrap();
+        run(&CertCommand::Node { folder: certs(), id: Some(1), hosts: vec!["localhost".to_owned()] })
+            .unwrap();
+        run(&CertCommand::Client { folder: certs(), user: "ada".to_owned() }).unwrap();
+        for file in ["ca.crt", "ca.key", "node.crt", "node.key", "client.ada.crt", "client.ada.key"] {
+            assert!(folder.join(file).exists(), "{file}");
+        }
+        // What is there is not overwritten.
+        assert!(run(&CertCommand::Ca(certs())).is_err());
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
 }

@@ -17,18 +17,22 @@ use basalt_env::{BoxFuture, Env};
 use basalt_kv::Store;
 use basalt_raft::StoreIdent;
 use basalt_rpc::{
-    JoinHandler, JoinRequest, KnownNodes, Listener, LocalNode, Security, Wire, WireConfig, WireOptions, join,
+    JoinHandler, JoinRequest, KnownNodes, Listener, LocalNode, NodeStatus, Security, Wire, WireConfig,
+    WireOptions, join,
 };
 
 use crate::configuration::Configuration;
 
 /// How far the clocks of two nodes may be apart.
 pub const CLOCK_OFFSET_MAX: Duration = Duration::from_millis(250);
+/// A node that says nothing for so long is taken for down.
+pub const SILENCE_MAX: Duration = Duration::from_secs(5);
 /// Every node has one store.
 const STORE_ID: StoreId = StoreId(1);
 const FIRST_NODE: NodeId = NodeId(1);
 /// The random number by which a store without an id names itself.
 const JOINER_FILE: &str = "JOINER";
+const JOINER_DIGITS: usize = 32;
 
 /// What a node knows of itself before its store is open.
 pub struct Membership {
@@ -97,6 +101,24 @@ pub async fn enter(
     Ok(Membership { ident, joins, wire: Arc::new(wire), rpc_address })
 }
 
+/// The nodes that this one has not heard of lately, for its operator.
+pub fn missing_nodes(wire: &Wire) -> String {
+    let missing = wire
+        .statuses()
+        .into_iter()
+        .filter(|status| !status.removed && status.silent_for.is_none_or(|time| time > SILENCE_MAX));
+    let describe = |status: NodeStatus| {
+        let problem = status.problem.map_or_else(String::new, |problem| format!(" ({problem})"));
+        format!("node {} at {}{problem}", status.node_id, status.node.rpc_address)
+    };
+    let missing: Vec<String> = missing.map(describe).collect();
+    if missing.is_empty() {
+        "none of those that are known; perhaps --join names others".to_owned()
+    } else {
+        missing.join("; ")
+    }
+}
+
 /// The name of a cluster in messages.
 pub fn cluster_name(cluster_id: u128) -> String {
     format!("{cluster_id:032x}")
@@ -122,16 +144,32 @@ fn random(env: &Env) -> u128 {
 /// The same number until the store has an id, so that an answer that was lost does not cost an id.
 fn joiner(env: &Env, store: &Path) -> Result<u128, String> {
     let path = store.join(JOINER_FILE);
-    let wrong = |cause: &dyn std::fmt::Display| format!("{}: {cause}", path.display());
-    match fs::read_to_string(&path) {
-        Ok(text) => u128::from_str_radix(text.trim(), 16)
-            .map_err(|_| wrong(&"it is damaged; remove it and start again")),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let joiner = random(env);
-            fs::write(&path, format!("{joiner:032x}\n")).map_err(|error| wrong(&error))?;
-            Ok(joiner)
-        }
-        Err(error) => Err(wrong(&error)),
+    let wrong = |error: io::Error| format!("{}: {error}", path.display());
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(wrong(error)),
+    };
+    let text = text.trim();
+    if text.len() == JOINER_DIGITS
+        && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+        && let Ok(joiner) = u128::from_str_radix(text, 16)
+    {
+        return Ok(joiner);
+    }
+    // New, or cut short by a crash before anybody was asked.
+    let joiner = random(env);
+    fs::write(&path, format!("{joiner:032x}\n")).map_err(wrong)?;
+    Ok(joiner)
+}
+
+/// The store has its id. Whoever empties the store and keeps this file must not get the same one again: a node that has
+/// forgotten what it promised is another node.
+pub fn forget_joiner(store: &Path) -> Result<(), String> {
+    let path = store.join(JOINER_FILE);
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(format!("{}: {error}", path.display())),
+        _ => Ok(()),
     }
 }
 

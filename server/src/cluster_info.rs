@@ -10,12 +10,13 @@ use basalt_rpc::{NodeStatus, Wire};
 use basalt_sql::{MetricsSource, NodeRow, RangeRow, StoreInfo, error::store_error};
 use basalt_types::{Result, SqlError, SqlState};
 
-use crate::counters::Counters;
+use crate::{cluster::SILENCE_MAX, counters::Counters};
 
 /// How long an order to drain works before it answers; the rest goes on in the background.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(1);
-/// A node that says nothing for so long is shown as down.
-const SILENCE_MAX: Duration = Duration::from_secs(5);
+
+/// How long a list of nodes waits for the ranges that it counts.
+const RANGES_PATIENCE: Duration = Duration::from_secs(2);
 
 pub struct ClusterInfo {
     pub store: Arc<Store>,
@@ -39,21 +40,21 @@ impl StoreInfo for ClusterInfo {
 
     fn nodes(&self) -> BoxFuture<'_, Result<Vec<NodeRow>>> {
         Box::pin(async {
-            let mut replicas: BTreeMap<NodeId, u64> = BTreeMap::new();
-            let mut leases: BTreeMap<NodeId, u64> = BTreeMap::new();
-            for range in self.store.cluster_ranges().await.map_err(store_error)? {
-                for node in range.nodes {
-                    *replicas.entry(node).or_default() += 1;
-                }
-                if let Some(node) = range.leaseholder {
-                    *leases.entry(node).or_default() += 1;
-                }
-            }
-            let states = self.store.node_states().await.map_err(store_error)?;
+            // Whoever asks because nothing works is told of the nodes all the same.
+            let ranges = tokio::time::timeout(RANGES_PATIENCE, self.store.cluster_ranges()).await;
+            let ranges = ranges.ok().and_then(|ranges| ranges.ok());
+            let states = match &ranges {
+                Some(_) => self.store.node_states().await.unwrap_or_default(),
+                None => BTreeMap::new(),
+            };
+            let count = |counted: &dyn Fn(&ClusterRange) -> bool| {
+                let ranges = ranges.as_ref()?;
+                Some(ranges.iter().filter(|range| counted(range)).count() as u64)
+            };
             let offsets = self.store.peers().offsets();
             let row = |status: NodeStatus| {
                 let node = status.node_id;
-                let state = states.get(&node).copied().unwrap_or_default();
+                let state = states.get(&node).copied().unwrap_or_else(|| self.store.state_of(node));
                 NodeRow {
                     node_id: node.0,
                     is_local: node == self.store.ident().node_id,
@@ -62,8 +63,8 @@ impl StoreInfo for ClusterInfo {
                     rpc_address: status.node.rpc_address,
                     sql_address: status.node.sql_address,
                     version: status.node.build,
-                    replicas: replicas.get(&node).copied().unwrap_or(0),
-                    leases: leases.get(&node).copied().unwrap_or(0),
+                    replicas: count(&|range| range.nodes.contains(&node)),
+                    leases: count(&|range| range.leaseholder == Some(node)),
                     silent_millis: status.silent_for.map(|time| whole(time.as_millis())),
                     round_trip_micros: status.round_trip.map(|time| whole(time.as_micros())),
                     clock_offset_micros: offsets.get(&node).map(|offset| offset.micros),
@@ -80,6 +81,11 @@ impl StoreInfo for ClusterInfo {
             match change {
                 NodeChange::Decommission => self.set_state(node, NodeState::Decommissioning).await,
                 NodeChange::Recommission => self.set_state(node, NodeState::Active).await,
+                NodeChange::Remove => {
+                    self.set_state(node, NodeState::Removed).await?;
+                    self.wire.remove_node(node);
+                    Ok(())
+                }
                 NodeChange::Drain | NodeChange::Undrain if node != self.store.ident().node_id => {
                     let text = format!("node {node} can only be drained by itself");
                     let hint = match self.sql_address_of(node) {

@@ -19,6 +19,7 @@ use crate::signals::StopSignals;
 const NODES_MAX: u16 = 9;
 /// From one node's SQL port to the next one's; the port above each is that of its RPC address.
 const PORT_STEP: u16 = 10;
+const ADDRESS_BOOK: &str = "NODES";
 const POLL: Duration = Duration::from_millis(100);
 /// After that, nodes that were asked to stop are killed.
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
@@ -64,8 +65,9 @@ pub fn run(flags: &ClusterFlags) -> Result<(), String> {
     let mut members = Vec::new();
     let ended = runtime.block_on(async {
         let mut stop = StopSignals::listen().map_err(|error| format!("signals: {error}"))?;
+        let has_begun = has_begun(flags);
         for number in 1..=flags.nodes {
-            members.push(start(flags, number)?);
+            members.push(start(flags, number, has_begun)?);
         }
         greet(flags);
         loop {
@@ -91,7 +93,12 @@ fn sql_port(flags: &ClusterFlags, number: u16) -> u16 {
     flags.port + PORT_STEP * (number - 1)
 }
 
-fn start(flags: &ClusterFlags, number: u16) -> Result<Member, String> {
+/// Whether some node has known who it is: it keeps a book of the others then.
+fn has_begun(flags: &ClusterFlags) -> bool {
+    (1..=NODES_MAX).any(|number| flags.store.join(format!("n{number}")).join(ADDRESS_BOOK).exists())
+}
+
+fn start(flags: &ClusterFlags, number: u16, has_begun: bool) -> Result<Member, String> {
     let program = std::env::current_exe().map_err(|error| format!("this program: {error}"))?;
     let folder = flags.store.join(format!("n{number}"));
     let log = flags.store.join(format!("n{number}.log"));
@@ -104,8 +111,9 @@ fn start(flags: &ClusterFlags, number: u16) -> Result<Member, String> {
     command.args(["start", "--insecure", "--cache", &share, "--sql-memory", &share]);
     command.arg("--store").arg(&folder);
     command.arg("--sql-addr").arg(format!("127.0.0.1:{port}"));
-    // The first one begins the cluster; everybody joins all the others, so that any may be the one that runs.
-    if number > 1 || folder.exists() {
+    // The first one begins the cluster, if no node of it was ever there; everybody joins all the others, so that any may be
+    // the one that runs.
+    if number > 1 || has_begun {
         let others = (1..=flags.nodes).filter(|other| *other != number);
         let others: Vec<String> =
             others.map(|other| format!("127.0.0.1:{}", sql_port(flags, other) + 1)).collect();

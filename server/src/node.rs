@@ -15,7 +15,7 @@ use basalt_sql_analytic::{AnalyticExecutor, AnalyticOptions};
 use basalt_storage::Engine;
 use basalt_storage_rocks::{RocksEngine, RocksOptions};
 use basalt_txn::{TxnClient, TxnOptions};
-use basalt_types::SqlState;
+use basalt_types::{SqlError, SqlState};
 
 use crate::{
     cluster::{self, Admission, CLOCK_OFFSET_MAX, Membership},
@@ -29,6 +29,8 @@ const SPILL_FOLDER: &str = "spill";
 const FREE_BYTES_MIN: u64 = 64 << 20;
 /// How long other nodes have to take over the leases of one that stops.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
+/// A node that waits for others says so this often.
+const WAITING_INTERVAL: Duration = Duration::from_secs(30);
 /// Between attempts to read the catalog at start.
 const CATALOG_RETRY: Duration = Duration::from_millis(200);
 const STATE_FOLDER: &str = "state";
@@ -82,6 +84,7 @@ impl Node {
         let store = Store::open_on(env.clone(), engine.clone(), log, network, config)
             .await
             .map_err(|error| format!("store {folder}: {error}"))?;
+        cluster::forget_joiner(&configuration.store)?;
         wire.admit_with(Arc::new(Admission(Arc::downgrade(&store))));
         let elapsed = env.clock.monotonic().saturating_sub(started);
         tracing::info!(
@@ -98,28 +101,29 @@ impl Node {
         let info: Arc<dyn StoreInfo> =
             Arc::new(ClusterInfo { store: store.clone(), wire: wire.clone(), counters });
         let vectorized: Option<Arc<dyn Vectorized>> = Some(Arc::new(analytic_executor(configuration)?));
-        let services = loop {
-            let options = SqlOptions {
-                node_id: ident.node_id,
-                clock_offset_max: CLOCK_OFFSET_MAX,
-                ..sql_options(configuration)
-            };
-            let opening = SqlServices::open(
-                env.clone(),
-                client.clone(),
-                options,
-                vectorized.clone(),
-                Some(info.clone()),
-            );
-            match opening.await {
-                Ok(services) => break services,
-                // A node of several starts before a majority does, and serves when there is one.
-                Err(error) if error.sqlstate() == SqlState::CANNOT_CONNECT_NOW => {
-                    tracing::warn!("waiting for the other nodes: {}", error.message());
-                }
-                Err(error) => return Err(format!("store {folder}: {}", error.message())),
-            }
-            env.spawner.sleep(CATALOG_RETRY).await;
+        let opening = open_catalog(
+            &env,
+            || {
+                let options = SqlOptions {
+                    node_id: ident.node_id,
+                    clock_offset_max: CLOCK_OFFSET_MAX,
+                    ..sql_options(configuration)
+                };
+                SqlServices::open(
+                    env.clone(),
+                    client.clone(),
+                    options,
+                    vectorized.clone(),
+                    Some(info.clone()),
+                )
+            },
+            &wire,
+        );
+        // Whoever waits for others hears that there is no use in it.
+        let services = tokio::select! {
+            biased;
+            cause = until_failed(&store, &wire) => return Err(format!("store {folder}: {cause}")),
+            opened = opening => opened.map_err(|error| format!("store {folder}: {}", error.message()))?,
         };
         let garbage = basalt_sql::ddl::garbage::collect_forever(services.clone());
         env.spawner.spawn("sql garbage", Box::pin(garbage));
@@ -155,11 +159,7 @@ impl Node {
 
     /// Waits until the node can not go on; says why.
     pub async fn until_failed(&self) -> String {
-        tokio::select! {
-            biased;
-            cause = self.store.until_failed() => cause,
-            () = self.wire.until_removed() => "the node was taken out of the cluster".to_owned(),
-        }
+        until_failed(&self.store, &self.wire).await
     }
 
     /// After the last session has ended: lets other nodes take over what this one serves, and flushes, so that the next
@@ -177,6 +177,36 @@ impl Node {
         self.wire.close();
         tracing::info!("stopped");
         Ok(())
+    }
+}
+
+async fn until_failed(store: &Store, wire: &Wire) -> String {
+    tokio::select! {
+        biased;
+        cause = store.until_failed() => cause,
+        () = wire.until_removed() => "the node was taken out of the cluster".to_owned(),
+    }
+}
+
+/// Opens the layers above the store. A node of several starts before a majority does, and serves when there is one; until then
+/// it says from time to time whom it waits for.
+async fn open_catalog<F>(env: &Env, open: impl Fn() -> F, wire: &Wire) -> Result<Arc<SqlServices>, SqlError>
+where
+    F: Future<Output = Result<Arc<SqlServices>, SqlError>>,
+{
+    let mut told: Option<Duration> = None;
+    loop {
+        let error = match open().await {
+            Err(error) if error.sqlstate() == SqlState::CANNOT_CONNECT_NOW => error,
+            opened => return opened,
+        };
+        let now = env.clock.monotonic();
+        if told.is_none_or(|told| now.saturating_sub(told) > WAITING_INTERVAL) {
+            told = Some(now);
+            let missing = cluster::missing_nodes(wire);
+            tracing::warn!(missing, "waiting for the other nodes: {}", error.message());
+        }
+        env.spawner.sleep(CATALOG_RETRY).await;
     }
 }
 

@@ -7,12 +7,14 @@ use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 /// Between two looks at what is left.
 const POLL: Duration = Duration::from_secs(1);
+/// After so many looks without a change, something is wrong.
+const STILL_LOOKS: u32 = 20;
 
 #[derive(Subcommand)]
 pub enum NodeCommand {
     /// Lists the nodes, as the node that is asked sees them
     Ls(Address),
-    /// Moves the leases of the node that is asked to others, before it is stopped; without a wait it goes on serving
+    /// Moves the leases of the node that is asked to others, before it is stopped
     Drain {
         #[command(flatten)]
         address: Address,
@@ -110,11 +112,11 @@ fn aligned(table: &[Vec<String>]) -> String {
     text
 }
 
-/// One number of a node.
-async fn count(client: &Client, column: &str, node: u64) -> Result<u64, String> {
-    let table = ask(client, &format!("SELECT {column} FROM basalt_nodes WHERE node_id = {node}")).await?;
-    let cell = table.get(1).and_then(|row| row.first());
-    cell.and_then(|text| text.parse().ok()).ok_or_else(|| format!("there is no node {node}"))
+/// One column of a node; nothing while the cluster can not tell.
+async fn column(client: &Client, name: &str, node: u64) -> Result<Option<u64>, String> {
+    let table = ask(client, &format!("SELECT {name} FROM basalt_nodes WHERE node_id = {node}")).await?;
+    let cell = table.get(1).and_then(|row| row.first()).ok_or_else(|| format!("there is no node {node}"))?;
+    Ok(cell.parse().ok())
 }
 
 async fn drain(client: &Client, undo: bool) -> Result<(), String> {
@@ -128,11 +130,20 @@ async fn drain(client: &Client, undo: bool) -> Result<(), String> {
         return Ok(());
     }
     ask(client, &format!("ALTER NODE {node} DRAIN")).await?;
+    let shared = format!(
+        "SELECT count(*) FROM basalt_ranges WHERE leaseholder = {node} AND cardinality(replicas) > 1"
+    );
+    let mut progress = Progress::default();
     loop {
-        let left = count(client, "leases", node).await?;
-        println!("node {node}: {left} leases left");
-        if left == 0 {
+        // Ranges that nobody else has a replica of have nowhere to go.
+        let left = ask(client, &shared).await?.get(1).and_then(|row| row.first()?.parse::<u64>().ok());
+        progress.report(left, |left| format!("node {node}: {left} leases left"));
+        if left == Some(0) {
+            println!("node {node} serves no range that another node could serve");
             return Ok(());
+        }
+        if progress.stands_still() {
+            return Err(format!("node {node}: nobody takes its leases; are the other nodes up?"));
         }
         tokio::time::sleep(POLL).await;
     }
@@ -145,18 +156,50 @@ async fn decommission(client: &Client, node: u64, undo: bool) -> Result<(), Stri
         return Ok(());
     }
     ask(client, &format!("ALTER NODE {node} DECOMMISSION")).await?;
-    let mut least = None;
+    let mut progress = Progress::default();
     loop {
-        let left = count(client, "replicas", node).await?;
-        if least.is_none_or(|least| left < least) {
-            println!("node {node}: {left} replicas left");
-            least = Some(left);
+        let left = column(client, "replicas", node).await?;
+        progress.report(left, |left| format!("node {node}: {left} replicas left"));
+        if left == Some(0) {
+            break;
         }
-        if left == 0 {
-            println!("node {node} holds nothing any more and can be stopped");
-            return Ok(());
+        if progress.stands_still() {
+            println!(
+                "node {node}: nothing has moved for a while; is there another node that could take them? \
+                 Add one, or take it back with --undo. Still waiting"
+            );
+            progress.look_again();
         }
         tokio::time::sleep(POLL).await;
+    }
+    ask(client, &format!("ALTER NODE {node} REMOVE")).await?;
+    println!("node {node} holds nothing any more, and is no part of the cluster");
+    Ok(())
+}
+
+/// What is left, told when it changes.
+#[derive(Default)]
+struct Progress {
+    last: Option<u64>,
+    looks: u32,
+}
+
+impl Progress {
+    fn report(&mut self, left: Option<u64>, tell: impl Fn(u64) -> String) {
+        self.looks += 1;
+        if left.is_some() && left != self.last {
+            self.last = left;
+            self.looks = 0;
+            println!("{}", left.map_or_else(String::new, tell));
+        }
+    }
+
+    fn stands_still(&self) -> bool {
+        self.looks >= STILL_LOOKS
+    }
+
+    fn look_again(&mut self) {
+        self.looks = 0;
     }
 }
 

@@ -111,9 +111,9 @@ pub struct NodeRow {
     /// `region=eu,zone=a`
     pub locality: String,
     pub version: String,
-    /// Ranges that have a replica there, and those that it serves.
-    pub replicas: u64,
-    pub leases: u64,
+    /// Ranges that have a replica there, and those that it serves; `None` while nobody can tell.
+    pub replicas: Option<u64>,
+    pub leases: Option<u64>,
     /// Milliseconds since it was last heard of; `None` if not since this node started.
     pub silent_millis: Option<u64>,
     /// From this node and back.

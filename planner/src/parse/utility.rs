@@ -119,6 +119,8 @@ pub enum NodeChange {
     Decommission,
     /// It takes part again.
     Recommission,
+    /// It has given up everything and is no part of the cluster any more, for ever.
+    Remove,
     /// It gives up its leases, and takes no new ones.
     Drain,
     Undrain,
@@ -199,6 +201,7 @@ impl Tokens<'_> {
         let words = [
             ("decommission", NodeChange::Decommission),
             ("recommission", NodeChange::Recommission),
+            ("remove", NodeChange::Remove),
             ("drain", NodeChange::Drain),
             ("undrain", NodeChange::Undrain),
         ];
