@@ -6,7 +6,7 @@ use basalt_base::{NodeId, RangeId, Span};
 use basalt_kv_api::Result;
 
 use super::Store;
-use crate::replica::RangeDescriptor;
+use crate::replica::{Place, RangeDescriptor};
 
 /// One range, for SHOW RANGES.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,7 +14,8 @@ pub struct ClusterRange {
     pub range_id: RangeId,
     pub span: Span,
     pub generation: u64,
-    /// The nodes of its replicas, in order.
+    /// The nodes of its replicas, in order. Without those that have no vote yet, as far as it is known here: nothing
+    /// outlives the others on them.
     pub nodes: Vec<NodeId>,
     /// Who serves it; a hint, and `None` when nobody here knows.
     pub leaseholder: Option<NodeId>,
@@ -37,11 +38,15 @@ impl Store {
             Some(replica) => self.holder_of(replica),
             None => self.cache.get(&stored.span.start).and_then(|located| located.holder),
         };
+        let membership = here.as_ref().map(|replica| replica.membership());
+        let votes = |place: &&Place| {
+            membership.as_ref().is_none_or(|membership| !membership.learners.contains(&place.replica_id))
+        };
         ClusterRange {
             range_id: descriptor.range_id,
             span: descriptor.span.clone(),
             generation: descriptor.generation,
-            nodes: descriptor.replicas.iter().map(|place| place.node_id).collect(),
+            nodes: descriptor.replicas.iter().filter(votes).map(|place| place.node_id).collect(),
             leaseholder,
             bytes: here.map(|replica| u64::try_from(replica.state().applied.bytes).unwrap_or(0)),
         }
