@@ -25,7 +25,7 @@ async fn survives(nemesis: Nemesis, workload: Kind) {
     let setting = Setting {
         workload,
         nemesis,
-        time: Duration::from_secs(25),
+        time: Duration::from_secs(35),
         clients: 8,
         hold: Duration::from_secs(5),
         acknowledged_min: 1_000,
@@ -81,9 +81,11 @@ async fn one_node_becomes_three_and_its_data_outlives_it() {
             loop {
                 // The leases have to expire first.
                 let counted = rows(session.client().await?, "select count(*), sum(length(pad)) from t").await;
-                if let Ok(counted) = counted {
-                    return Ok(counted);
+                match counted {
+                    Ok(counted) => return Ok(counted),
+                    Err(error) => println!("node {}: {error:?}", node + 1),
                 }
+                tokio::time::sleep(Duration::from_millis(100)).await;
             }
         });
         let expected = vec![Some((ROWS + 1).to_string()), Some((ROWS * 1_000 + 8).to_string())];
