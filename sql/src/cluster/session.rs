@@ -7,9 +7,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use basalt_base::Timestamp;
+use basalt_base::{NodeId, Timestamp};
 use basalt_kv_api::LockStrength;
-use basalt_txn::{ReadOptions, TxnConfig};
+use basalt_txn::{ReadOptions, Txn, TxnConfig};
 use basalt_types::Result;
 
 use super::{
@@ -31,7 +31,11 @@ pub(super) async fn begin(services: &Arc<SqlServices>, member: &Member) -> Resul
     let txn = services.client.begin(TxnConfig::default()).map_err(sql_error)?;
     let begun = async {
         let expiration = expiration(services)?;
-        let known = Rows::read(&txn).await.map_err(sql_error)?;
+        let mut known = Rows::read(&txn).await.map_err(sql_error)?;
+        if services.client.sender().uncertainty().is_zero() {
+            // The store is this node's alone: nothing that an earlier process sent can still be on its way.
+            remove_own(&txn, &mut known, identity.node).map_err(sql_error)?;
+        }
         // With nobody there, nobody needs to be waited for.
         let serves = known.sessions.is_empty();
         let row = rows::encode_session(SessionRow { expiration, serves });
@@ -132,6 +136,19 @@ async fn try_to_serve(
         }
         Err(error) => Err(error),
     }
+}
+
+/// Removes what earlier processes of the node have left.
+fn remove_own(txn: &Txn, known: &mut Rows, node: NodeId) -> Result<(), basalt_txn::Error> {
+    for session in known.sessions.keys().filter(|session| session.node == node) {
+        txn.delete(rows::session_key(*session))?;
+        txn.delete(rows::acknowledgement_key(*session))?;
+    }
+    for (table, _) in known.locks.iter().filter(|(_, lock)| lock.owner.node == node) {
+        txn.delete(rows::lock_key(*table))?;
+    }
+    known.sessions.retain(|session, _| session.node != node);
+    Ok(())
 }
 
 fn expiration(services: &SqlServices) -> Result<Timestamp> {

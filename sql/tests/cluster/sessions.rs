@@ -142,3 +142,17 @@ fn a_node_that_comes_back_after_its_death_does_not_wait_when_others_serve() {
         assert_eq!(c.client().run("SELECT * FROM t").await, "1|~");
     });
 }
+
+#[test]
+fn a_lone_node_that_was_killed_begins_at_once() {
+    with_world(35, async |world| {
+        let a = world.join(1).await;
+        assert_eq!(a.client().run("CREATE TABLE t (id int PRIMARY KEY)").await, "");
+        a.link.kill();
+        let (a, took) = world.timed(world.join(1)).await;
+        assert!(took < Duration::from_millis(100), "{took:?}");
+        let (changed, took) = world.timed(a.client().run("ALTER TABLE t ADD n int")).await;
+        assert_eq!(changed, "");
+        assert!(took < Duration::from_millis(100), "{took:?}");
+    });
+}
