@@ -140,10 +140,7 @@ impl Store {
 
     /// Notes which holders have ended. True if the request can go on because all that it met has, and it only reads.
     fn see_through(&self, conflicts: &[Conflict], requests: &[Request], waits: &mut Waits) -> bool {
-        let plain = |request: &Request| {
-            matches!(request, Request::Get { lock: None, .. } | Request::Scan { lock: None, .. })
-        };
-        if !requests.iter().all(plain) {
+        if !requests.iter().all(is_plain_read) {
             return false;
         }
         let mut ended = FinishedTxns::new();
@@ -229,8 +226,12 @@ impl Store {
                     changed = true;
                 }
                 Found::Finished(record) => {
-                    self.clean_up(&info, &record, &met, conflicts, requests).await?;
                     changed = true;
+                    if is_seen_through(&info, &record, requests, waits) {
+                        self.locks.release_txn(info.id);
+                    } else {
+                        self.clean_up(&info, &record, &met, conflicts, requests).await?;
+                    }
                 }
             }
         }
@@ -333,6 +334,26 @@ impl Store {
         let mut response = Box::pin(self.route(batch)).await?;
         response.responses.pop().ok_or_else(|| Error::Internal("an empty answer".to_owned()))
     }
+}
+
+fn is_plain_read(request: &Request) -> bool {
+    matches!(request, Request::Get { lock: None, .. } | Request::Scan { lock: None, .. })
+}
+
+/// Whether a read can go on as if the locks of a committed transaction were resolved, so that its question was all that
+/// they cost it. The record that answered lists them, so somebody will resolve them.
+fn is_seen_through(holder: &HolderInfo, record: &TxnRecord, requests: &[Request], waits: &mut Waits) -> bool {
+    let sees = record.status == TxnStatus::Committed
+        && !record.lock_spans.is_empty()
+        && requests.iter().all(is_plain_read)
+        // What was known before has not been seen through.
+        && !waits.finished.contains_key(&holder.id)
+        && waits.finished.len() < FINISHED_MAX;
+    if sees {
+        let (commit_ts, ignored) = (Some(record.write_ts), record.ignored.0.clone());
+        waits.finished.insert(holder.id, FinishedTxn { epoch: record.epoch, commit_ts, ignored });
+    }
+    sees
 }
 
 /// A scan that met as many locks as it looks for will meet more of the same holder: the rest of the scan is cleared
