@@ -1,6 +1,6 @@
 //! Seeds that every change must survive, and deliberate bugs that must not survive theirs.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use basalt_sim::{Reached, RunOptions, run};
 
@@ -67,6 +67,16 @@ fn seeds_that_found_bugs_of_clusters_stay_clean() {
     CLUSTER_REGRESSIONS.into_iter().for_each(|seed| {
         hash_with(RunOptions { corners: Some(false), ..of_cluster(3, seed) });
     });
+}
+
+/// Each has found a bug in ten virtual minutes of faults: a segment of the log without a durable name.
+const LONG_REGRESSIONS: [(u64, u64); 1] = [(5, 62)];
+
+#[test]
+fn long_runs_that_found_bugs_stay_clean() {
+    for (nodes, seed) in LONG_REGRESSIONS {
+        hash_with(RunOptions { length: Some(Duration::from_secs(600)), ..of_cluster(nodes, seed) });
+    }
 }
 
 /// And come to everything that clusters are tested for.

@@ -96,8 +96,10 @@ impl LogStore {
             cache_order: VecDeque::new(),
             _lock: lock,
         };
-        // What was replayed may have been written but not synced; from here on it is relied upon.
+        // What was replayed may have been written but not synced, and the file may have its name in the system's cache
+        // only; from here on both are relied upon.
         store.sync_tail().await?;
+        store.disk.sync_dir(FOLDER).await.map_err(|error| Error::io(FOLDER, &error))?;
         if store.tail.offset == SEGMENT_HEADER {
             // A new store, or a crash took the checkpoint that every segment begins with.
             let mut checkpoint = store.checkpoint();

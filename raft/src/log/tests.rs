@@ -262,3 +262,26 @@ fn what_a_failed_sync_left_in_the_cache_only_is_written_again() {
         assert_eq!(stored(&log, RANGE), [(11, 5, 11), (12, 5, 12), (13, 5, 13)]);
     });
 }
+
+#[test]
+fn a_segment_whose_name_was_not_synced_keeps_it_when_the_process_begins_again() {
+    run(async {
+        let disk = SimDisk::new();
+        let mut log = open(&disk).await.unwrap();
+        append(&mut log, RANGE, entries(11..12, 5, 100)).await;
+        log.sync().await.unwrap();
+        // The process ends after it has made the next segment, before that has a name for good.
+        disk.inject(DiskFault::error(Operation::Sync).on(|path| path.ends_with("2.seg")).times(1));
+        let mut batch = LogBatch::default();
+        batch.append_entries(RANGE, entries(12..13, 5, 7_900));
+        assert!(log.append(&mut batch).await.is_err());
+        drop(log);
+        let disk = disk.restart();
+        let mut log = open(&disk).await.unwrap();
+        append(&mut log, RANGE, entries(12..13, 5, 100)).await;
+        log.sync().await.unwrap();
+        drop(log);
+        let log = open(&disk.crash(Tear::Lose)).await.unwrap();
+        assert_eq!(stored(&log, RANGE), [(11, 5, 11), (12, 5, 12)]);
+    });
+}
