@@ -29,6 +29,7 @@ use crate::{
     frame::{FrameReader, put_frame},
     handshake::{self, MAGIC},
     join,
+    lives::Meeting,
     message::{Answer, Hello, PURPOSE_INTRODUCE, PURPOSE_JOIN, PURPOSE_MESSAGES, Packet},
     options::{FRAME_BYTES_MAX, HELLO_BYTES_MAX, class_index, class_of},
     security::{Accepted, Holder, Stream, explain},
@@ -93,6 +94,7 @@ struct Inbound {
     number: u64,
     reader: FrameReader<ReadHalf<Stream>>,
     writer: WriteHalf<Stream>,
+    _meeting: Meeting,
     _counted: OwnedSemaphorePermit,
 }
 
@@ -140,7 +142,7 @@ async fn greet(core: &Core, stream: TcpStream, address: SocketAddr) -> Result<Op
     let bytes = handshake::answer_bytes(&answer);
     writer.write_all(&bytes).await.map_err(|error| stranger(&error.to_string()))?;
     writer.flush().await.map_err(|error| stranger(&error.to_string()))?;
-    let Some((peer, class)) = peer else {
+    let Some((peer, class, meeting)) = peer else {
         return Ok(None);
     };
     reader.set_bytes_max(FRAME_BYTES_MAX);
@@ -150,7 +152,7 @@ async fn greet(core: &Core, stream: TcpStream, address: SocketAddr) -> Result<Op
         *number += 1;
         *number
     };
-    Ok(Some(Inbound { peer, class, number, reader, writer, _counted: counted }))
+    Ok(Some(Inbound { peer, class, number, reader, writer, _meeting: meeting, _counted: counted }))
 }
 
 /// Says why the connection ends. The reason must have arrived before the end overtakes it.
@@ -178,7 +180,7 @@ async fn decide(
     core: &Core,
     hello: &Hello,
     holder: Option<&Holder>,
-) -> Result<(Answer, Option<(NodeId, Class)>), Refusal> {
+) -> Result<(Answer, Option<(NodeId, Class, Meeting)>), Refusal> {
     if hello.purpose == PURPOSE_JOIN {
         return Ok((join::answer(core, hello, holder).await?, None));
     }
@@ -191,11 +193,12 @@ async fn decide(
     }
     let malformed =
         || Refusal::new(RefusalKind::Malformed, format!("node {peer}: a hello that makes no sense"));
-    let follows = match hello.purpose {
-        PURPOSE_MESSAGES => Some((peer, class_of(hello.class).ok_or_else(malformed)?)),
+    let class = match hello.purpose {
+        PURPOSE_MESSAGES => Some(class_of(hello.class).ok_or_else(malformed)?),
         PURPOSE_INTRODUCE => None,
         _ => return Err(malformed()),
     };
+    let meeting = core.meet(peer, &hello.lives)?;
     let now = core.now();
     for record in hello.records.iter().filter(|record| record.node_id == peer.0) {
         core.nodes.merge(record.clone(), Some(now));
@@ -208,14 +211,15 @@ async fn decide(
     let answer = Answer {
         records: core.introduction(),
         build: core.nodes.own_record().build,
+        lives: core.lives.own(),
         ..core.identity.welcome(hello)
     };
-    Ok((answer, follows))
+    Ok((answer, class.map(|class| (peer, class, meeting))))
 }
 
 impl Inbound {
     async fn serve(self, core: Arc<Core>) {
-        let Self { peer, class, number, mut reader, mut writer, _counted } = self;
+        let Self { peer, class, number, mut reader, mut writer, _meeting, _counted } = self;
         let pulse = Pulse::default();
         let pong = Pong::default();
         let receive = async {

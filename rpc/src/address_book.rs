@@ -2,7 +2,7 @@
 //!
 //! The file is `BSLTNOD1`, the length and the CRC-32 of the rest (four bytes each, big-endian), and a [`Book`]. It is replaced
 //! as a whole: written beside, synced, renamed. A damaged one is refused: a node that has forgotten a removal would talk to
-//! those that must not take part any more.
+//! those that must not take part any more, and one that has forgotten its own lives cannot show that it is not a copy.
 
 use std::io;
 
@@ -31,9 +31,7 @@ pub(crate) fn read(disk: &dyn Disk) -> Result<Book, RpcError> {
     let mut bytes = vec![0; usize::try_from(length).unwrap_or_default()];
     let read = file.read_at(0, &mut bytes).map_err(|error| wrong(&error))?;
     bytes.truncate(read);
-    parse(&bytes).ok_or_else(|| {
-        wrong(&"it is damaged; remove it and name other nodes with --join, so that they are found again")
-    })
+    parse(&bytes).ok_or_else(|| wrong(&"it is damaged: wipe the store and join anew"))
 }
 
 fn parse(bytes: &[u8]) -> Option<Book> {
@@ -72,7 +70,7 @@ mod tests {
     use basalt_env::os::os_env;
 
     use super::*;
-    use crate::message::Record;
+    use crate::message::{Met, Record};
 
     #[tokio::test]
     async fn it_is_read_as_written_and_refused_when_damaged() {
@@ -80,8 +78,9 @@ mod tests {
         let disk = os_env(folder.path()).disk;
         assert_eq!(read(&*disk).unwrap(), Book::default());
         let record = Record { node_id: 2, rpc_address: "b:1".into(), ..Record::default() };
-        let long = Book { incarnation: 7, records: vec![record.clone(), record] };
-        let short = Book { incarnation: 8, records: Vec::new() };
+        let long = Book { incarnation: 7, records: vec![record.clone(), record], ..Book::default() };
+        let met = vec![Met { node_id: 3, life: u64::MAX }];
+        let short = Book { incarnation: 8, records: Vec::new(), lives: vec![1, u64::MAX], met };
         for book in [&long, &short, &long] {
             write(&*disk, book).await.unwrap();
             assert_eq!(&read(&*disk).unwrap(), book);

@@ -16,10 +16,11 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::{
-    JoinHandler, RefusalKind, RpcError, Security, WireOptions,
+    JoinHandler, Refusal, RefusalKind, RpcError, Security, WireOptions,
     assembly::Budget,
     handshake::Identity,
-    message::{Hello, Record},
+    lives::{Lives, Meeting},
+    message::{Book, Hello, Record},
     nodes::Nodes,
     options::RECORDS_PER_FRAME,
     outbox::Outbox,
@@ -37,6 +38,9 @@ pub(crate) struct Core {
     pub(crate) options: WireOptions,
     pub(crate) identity: Identity,
     pub(crate) nodes: Nodes,
+    pub(crate) lives: Lives,
+    /// The address book has to be saved.
+    pub(crate) book_changed: Notify,
     pub(crate) peers: RwLock<BTreeMap<NodeId, Arc<Peer>>>,
     /// Who takes what arrives; nothing is read before somebody does.
     pub(crate) receiver: watch::Sender<Option<Arc<dyn Receiver>>>,
@@ -50,8 +54,8 @@ pub(crate) struct Core {
     /// The number of the newest connection of each peer in each class: an older one that still delivers is out of date.
     pub(crate) inbound: Mutex<BTreeMap<(NodeId, usize), u64>>,
     pub(crate) closing: watch::Sender<bool>,
-    /// Another node said that this one was taken out of the cluster.
-    pub(crate) removed: watch::Sender<bool>,
+    /// Why another node says that this one must not take part.
+    pub(crate) cast_out: watch::Sender<Option<String>>,
 }
 
 /// The other end, and what waits for it.
@@ -101,8 +105,24 @@ impl Core {
         Hello {
             build: own.build.clone(),
             records: vec![own.clone()],
+            lives: self.lives.own(),
             ..self.identity.hello(&own.rpc_address, purpose)
         }
+    }
+
+    /// What a restarted node must know.
+    pub(crate) fn book(&self) -> Book {
+        let records = self.nodes.records();
+        Book { incarnation: records[0].incarnation, records, lives: self.lives.own(), met: self.lives.met() }
+    }
+
+    /// Whether the process with these lives may speak as `peer`.
+    pub(crate) fn meet(&self, peer: NodeId, lives: &[u64]) -> Result<Meeting, Refusal> {
+        let meeting = self.lives.meet(peer, lives)?;
+        if meeting.is_first {
+            self.book_changed.notify_one();
+        }
+        Ok(meeting)
     }
 
     /// As many records as fit into one frame, this node's own first.
@@ -115,9 +135,13 @@ impl Core {
     /// Another node ended the handshake with an error, or this one did.
     pub(crate) fn note_failure(&self, error: &RpcError) {
         if let RpcError::Refused { refusal, .. } = error
-            && refusal.kind == RefusalKind::Removed
+            && let Some(reason) = match refusal.kind {
+                RefusalKind::Removed => Some("the node was taken out of the cluster".to_owned()),
+                RefusalKind::Copy => Some(refusal.reason.clone()),
+                _ => None,
+            }
         {
-            self.removed.send_replace(true);
+            self.cast_out.send_replace(Some(reason));
         }
         self.complaints.note(self.now(), error.to_string());
     }

@@ -17,6 +17,7 @@ use crate::{
     core::{Core, Peer, Pulse},
     frame::{FrameReader, put_frame},
     handshake::{self, Opened},
+    lives::Meeting,
     message::{PURPOSE_MESSAGES, Packet},
     options::{FRAME_BYTES_MAX, PIECE_BYTES, RECORDS_PER_FRAME, class_index},
     outbox::{Load, Outbox},
@@ -58,11 +59,12 @@ impl Dialer {
         loop {
             self.outbox().wait().await;
             match self.connect().await {
-                Ok(opened) => {
+                Ok((opened, meeting)) => {
                     backoff.reset();
                     self.set_connected(true);
                     self.traffic().connections.add(1);
                     let end = self.pump(opened).await;
+                    drop(meeting);
                     self.set_connected(false);
                     let (peer, class) = (self.peer.node_id, self.class);
                     tracing::info!(%peer, ?class, "connection lost: {end}");
@@ -93,7 +95,7 @@ impl Dialer {
         }
     }
 
-    async fn connect(&self) -> Result<Opened, RpcError> {
+    async fn connect(&self) -> Result<(Opened, Meeting), RpcError> {
         let core = &*self.core;
         let peer = self.peer.node_id;
         let address = core.nodes.address(peer).ok_or_else(|| RpcError::Unreachable {
@@ -107,13 +109,16 @@ impl Dialer {
         };
         let mut opened = handshake::open(&core.env, &core.security, &core.options, &address, &hello).await?;
         core.identity.check_answer(&opened, &address, Some(peer))?;
+        let meeting = core.meet(peer, &opened.answer.lives);
+        let meeting =
+            meeting.map_err(|refusal| RpcError::Distrusted { address: address.clone(), refusal })?;
         let now = core.now();
         for record in std::mem::take(&mut opened.answer.records) {
             let heard = (record.node_id == peer.0).then_some(now);
             core.nodes.merge(record, heard);
         }
         tracing::debug!(%peer, class = ?self.class, address, "connected");
-        Ok(opened)
+        Ok((opened, meeting))
     }
 
     /// Sends until the connection ends; says why it did.

@@ -17,12 +17,14 @@ pub enum RefusalKind {
     Malformed = 8,
     /// Too many connections.
     Busy = 9,
+    /// Its store was copied or set back: another process has spoken as the same node since.
+    Copy = 11,
     /// By a newer version, for a reason that this one does not know.
     Other = 10,
 }
 
 impl RefusalKind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Protocol,
         Self::Cluster,
         Self::ClockOffset,
@@ -32,6 +34,7 @@ impl RefusalKind {
         Self::Join,
         Self::Malformed,
         Self::Busy,
+        Self::Copy,
     ];
 
     pub(crate) fn from_number(number: u32) -> Self {
@@ -74,6 +77,9 @@ pub enum RpcError {
     Tls { address: String, cause: String },
     #[error("{address}: {refusal}")]
     Refused { address: String, refusal: Refusal },
+    /// This node refuses the other one, which has answered.
+    #[error("{address}: {refusal}")]
+    Distrusted { address: String, refusal: Refusal },
     #[error("address book {path}: {cause}")]
     AddressBook { path: String, cause: String },
     #[error("no node could be joined: {0}")]

@@ -10,12 +10,11 @@
 use std::sync::Arc;
 
 use basalt_kv_api::Class;
-use tokio::sync::Notify;
 
-use crate::{address_book, core::Core, join, message::Book, options::class_index, wire::peer_of};
+use crate::{address_book, core::Core, join, options::class_index, wire::peer_of};
 
 /// Tells the others of this node until the wire is closed. The first `saved` changes are in the book already.
-pub(crate) async fn gossip(core: Arc<Core>, book: Arc<Notify>, mut saved: u64) {
+pub(crate) async fn gossip(core: Arc<Core>, mut saved: u64) {
     loop {
         tell(&core);
         if core.nodes.take_outbid() {
@@ -29,7 +28,7 @@ pub(crate) async fn gossip(core: Arc<Core>, book: Arc<Notify>, mut saved: u64) {
         }
         if core.nodes.changes() != saved {
             saved = core.nodes.changes();
-            book.notify_one();
+            core.book_changed.notify_one();
         }
         tokio::select! {
             biased;
@@ -80,16 +79,14 @@ pub(crate) async fn find_others(core: Arc<Core>, seeds: Vec<String>) {
 }
 
 /// Saves the address book when it has changed: on a thread of its own, since it waits for the disk.
-pub(crate) async fn keep_book(core: Arc<Core>, changed: Arc<Notify>) {
+pub(crate) async fn keep_book(core: Arc<Core>) {
     loop {
         tokio::select! {
             biased;
             () = core.closed() => return,
-            () = changed.notified() => {}
+            () = core.book_changed.notified() => {}
         }
-        let records = core.nodes.records();
-        let book = Book { incarnation: records[0].incarnation, records };
-        if let Err(error) = address_book::write(&*core.env.disk, &book).await {
+        if let Err(error) = address_book::write(&*core.env.disk, &core.book()).await {
             core.note_failure(&error);
         }
     }

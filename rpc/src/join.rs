@@ -219,6 +219,8 @@ pub(crate) async fn introduce(core: &Core, address: &str) -> Result<(), RpcError
     let hello = core.hello(PURPOSE_INTRODUCE);
     let opened = handshake::open(&core.env, &core.security, &core.options, address, &hello).await?;
     let peer = core.identity.check_answer(&opened, address, None)?;
+    let meeting = core.meet(peer, &opened.answer.lives);
+    meeting.map_err(|refusal| RpcError::Distrusted { address: address.to_owned(), refusal })?;
     let now = core.now();
     for record in opened.answer.records {
         let heard = (record.node_id == peer.0).then_some(now);

@@ -25,6 +25,7 @@ mod frame;
 mod gossip;
 mod handshake;
 mod join;
+mod lives;
 mod message;
 mod nodes;
 mod options;

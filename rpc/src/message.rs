@@ -101,6 +101,8 @@ message! {
         11 many message join: Vec<Join>,
         /// The sender's own.
         12 many message records: Vec<Record>,
+        /// All starts of the sender that it remembers, this one last.
+        13 many uint64 lives: Vec<u64>,
     }
 }
 
@@ -119,6 +121,8 @@ message! {
         8 one uint64 joined_as: u64,
         /// The sender's own, and of others what there is room for.
         9 many message records: Vec<Record>,
+        /// As in [`Hello`].
+        10 many uint64 lives: Vec<u64>,
     }
 }
 
@@ -183,6 +187,17 @@ message! {
     struct Book {
         1 one uint64 incarnation: u64,
         2 many message records: Vec<Record>,
+        /// The starts of this node, the last one at the end.
+        3 many uint64 lives: Vec<u64>,
+        4 many message met: Vec<Met>,
+    }
+}
+
+message! {
+    /// The last life of another node that this one has talked to.
+    struct Met {
+        1 one uint64 node_id: u64,
+        2 one uint64 life: u64,
     }
 }
 

@@ -20,6 +20,8 @@ pub(crate) const ANSWER_BYTES_MAX: usize = 1 << 20;
 pub(crate) const RECORDS_PER_FRAME: usize = 64;
 /// Nodes that a cluster may have, removed ones included.
 pub(crate) const NODES_MAX: usize = 1000;
+/// Starts of a node that it remembers: whoever met it longer ago takes it for a copy of itself.
+pub(crate) const LIVES_MAX: usize = 256;
 pub(crate) const TEXT_BYTES_MAX: usize = 256;
 pub(crate) const TIERS_MAX: usize = 16;
 

@@ -17,7 +17,8 @@ use crate::{
     dialer::Dialer,
     gossip::{find_others, gossip, keep_book},
     handshake::Identity,
-    message::{Book, Record},
+    lives::Lives,
+    message::Record,
     nodes::{Nodes, is_proper},
     options::class_index,
     pacing::Throttle,
@@ -60,9 +61,8 @@ impl Wire {
         for record in book.records.into_iter().chain(config.known.0).filter(others) {
             nodes.merge(record, None);
         }
-        // The incarnation must not be used a second time, so it is saved first.
-        let (saved, records) = (nodes.changes(), nodes.records());
-        address_book::write(&*env.disk, &Book { incarnation, records }).await?;
+        let lives = Lives::begin(book.lives, env.rng.next_u64(), &book.met);
+        let saved = nodes.changes();
         let identity = Identity {
             cluster_id: config.cluster_id,
             node_id: config.node_id,
@@ -72,6 +72,8 @@ impl Wire {
         let core = Arc::new(Core {
             identity,
             nodes,
+            lives,
+            book_changed: Notify::new(),
             security: config.security,
             join_handler: Default::default(),
             peers: Default::default(),
@@ -84,16 +86,17 @@ impl Wire {
             connections: Arc::new(Semaphore::new(options.connections_max)),
             inbound: Default::default(),
             closing: watch::Sender::new(false),
-            removed: watch::Sender::new(false),
+            cast_out: watch::Sender::new(None),
             options,
             env,
         });
-        let changed = Arc::new(Notify::new());
+        // Nobody may hear of this life, nor of this incarnation, before a restart is sure to know of it.
+        address_book::write(&*core.env.disk, &core.book()).await?;
         let spawner = &core.env.spawner;
         spawner.spawn("rpc accept", Box::pin(accept(core.clone(), listener.socket)));
-        spawner.spawn("rpc gossip", Box::pin(gossip(core.clone(), changed.clone(), saved)));
+        spawner.spawn("rpc gossip", Box::pin(gossip(core.clone(), saved)));
         spawner.spawn("rpc seeds", Box::pin(find_others(core.clone(), config.seeds)));
-        spawner.spawn_blocking_loop("address book", Box::pin(keep_book(core.clone(), changed)));
+        spawner.spawn_blocking_loop("address book", Box::pin(keep_book(core.clone())));
         Ok(Self { core })
     }
 
@@ -153,11 +156,12 @@ impl Wire {
         self.core.nodes.remove(node);
     }
 
-    /// Completes when another node says that this one was taken out of the cluster.
-    pub async fn until_removed(&self) {
-        let mut removed = self.core.removed.subscribe();
-        // An error means that the sender is gone, and it is a field of this.
-        let _ = removed.wait_for(|removed| *removed).await;
+    /// Completes when another node says that this one must not take part any more, with the reason: it was taken out of the
+    /// cluster, or its store is a copy.
+    pub async fn until_cast_out(&self) -> String {
+        let mut cast_out = self.core.cast_out.subscribe();
+        let reason = cast_out.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone());
+        reason.expect("the sender is a field of this, and a reason was waited for")
     }
 
     /// Takes in nodes that join, from now on: whoever gives ids needs the wire itself to do so.

@@ -184,7 +184,7 @@ async fn until_failed(store: &Store, wire: &Wire) -> String {
     tokio::select! {
         biased;
         cause = store.until_failed() => cause,
-        () = wire.until_removed() => "the node was taken out of the cluster".to_owned(),
+        cause = wire.until_cast_out() => cause,
     }
 }
 

@@ -54,7 +54,7 @@ async fn removal_survives_a_restart() {
     let nodes = start_all(vec![Seat::new(1), Seat::new(2)]).await;
     let [first, second] = nodes.try_into().ok().unwrap();
     first.wire.remove_node(NodeId(2));
-    in_time("the news", second.wire.until_removed()).await;
+    in_time("the news", second.wire.until_cast_out()).await;
     let (env, folder) = (first.env.clone(), first.folder);
     until("the file", || {
         crate::address_book::read(&*env.disk).unwrap().records.iter().any(|record| record.removed)

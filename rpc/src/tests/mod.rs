@@ -3,6 +3,7 @@
 mod delivery;
 mod directory;
 mod joining;
+mod lives;
 mod refusals;
 mod stalls;
 mod strangers;

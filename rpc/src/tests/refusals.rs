@@ -80,7 +80,7 @@ async fn a_removed_node_is_told_so() {
         removed(&nodes[0]) && removed(&nodes[1])
     })
     .await;
-    in_time("the removed node hears of it", nodes[2].wire.until_removed()).await;
+    in_time("the removed node hears of it", nodes[2].wire.until_cast_out()).await;
     assert!(!nodes[0].wire.send(NodeId(3), Class::Raft, Bytes::new()));
     assert_eq!(basalt_kv_api::Directory::nodes(&nodes[1].wire).len(), 2);
     let identity = handshake::Identity {
