@@ -55,7 +55,12 @@ pub(crate) async fn accept(core: Arc<Core>, listener: TcpListener) {
         match accepted {
             Ok((stream, address)) => {
                 let Ok(permit) = core.strangers.clone().try_acquire_owned() else {
-                    tracing::debug!(%address, "too many connections that say nothing");
+                    // One sentence for all of them: it is not repeated for a minute.
+                    let most = core.options.strangers_max;
+                    let complaint =
+                        format!("connections are refused: {most} others have not said who they are");
+                    core.complaints.note(core.now(), complaint);
+                    tracing::debug!(%address, "refused without a word");
                     continue;
                 };
                 let serving = serve(core.clone(), stream, address, permit);

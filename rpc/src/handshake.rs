@@ -90,6 +90,9 @@ async fn greet(
     writer.flush().await.map_err(broken)?;
     let mut reader = FrameReader::new(reader, ANSWER_BYTES_MAX);
     let prefix = reader.prefix(MAGIC.len()).await.map_err(broken)?;
+    if prefix[..] != MAGIC && MAGIC.starts_with(&prefix) {
+        return Err(RpcError::Unreachable { address: address.to_owned(), cause: describe(&[]) });
+    }
     if prefix[..] != MAGIC {
         return Err(RpcError::NotBasalt { address: address.to_owned(), found: describe(&prefix) });
     }
@@ -106,16 +109,18 @@ fn no_answer(address: &str, error: &io::Error) -> RpcError {
     if let Some(cause) = explain(error) {
         return RpcError::Tls { address, cause };
     }
-    let found = match error.kind() {
+    // A node that stops, or is asked by too many at once, does the same; so it says nothing of what is there.
+    match error.kind() {
         io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
-            "it closed the connection without an answer".to_owned()
+            RpcError::Unreachable { address, cause: describe(&[]) }
         }
         io::ErrorKind::InvalidData => {
-            format!("it does not speak TLS (or it is one that was started with --insecure): {error}")
+            let found =
+                format!("it does not speak TLS (or it is one that was started with --insecure): {error}");
+            RpcError::NotBasalt { address, found }
         }
-        _ => return RpcError::Unreachable { address, cause: error.to_string() },
-    };
-    RpcError::NotBasalt { address, found }
+        _ => RpcError::Unreachable { address, cause: error.to_string() },
+    }
 }
 
 /// What answers with these bytes.

@@ -85,11 +85,18 @@ pub async fn join(
     let mut backoff = Backoff::new(options.backoff_min, options.backoff_max);
     let mut problems = Vec::new();
     // One list may serve all nodes.
-    let addresses: Vec<_> = addresses.iter().filter(|address| **address != local.rpc_address).collect();
+    let others: Vec<_> = addresses.iter().filter(|address| **address != local.rpc_address).collect();
+    if others.is_empty() {
+        let own = &local.rpc_address;
+        return Err(RpcError::NotJoined(match addresses {
+            [] => "no address was given".to_owned(),
+            _ => format!("the only address that was given, {own}, is that of this node itself"),
+        }));
+    }
     for _ in 0..attempts_max.max(1) {
         problems.clear();
-        let mut all_refuse = !addresses.is_empty();
-        for address in &addresses {
+        let mut all_refuse = true;
+        for address in &others {
             let error = match ask(env, security, options, address, joiner, local).await {
                 Ok(joined) => return Ok(joined),
                 Err(error) => error,
@@ -102,9 +109,6 @@ pub async fn join(
             break;
         }
         env.spawner.sleep(backoff.pause(&*env.rng)).await;
-    }
-    if problems.is_empty() {
-        problems.push("no address was given".to_owned());
     }
     Err(RpcError::NotJoined(problems.join("; ")))
 }

@@ -78,6 +78,8 @@ async fn whoever_cannot_join_learns_why() {
     assert!(error.contains("cannot reach 127.0.0.1:1"), "{error}");
     let error = ask(&seat, &[], 1).await.unwrap_err().to_string();
     assert!(error.contains("no address was given"), "{error}");
+    let error = ask(&seat, &[seat.address()], 1).await.unwrap_err().to_string();
+    assert!(error.contains("is that of this node itself"), "{error}");
     let error = ask(&seat, &["192.0.2.1:1".to_owned()], 1).await.unwrap_err().to_string();
     assert!(error.contains("--insecure uses loopback only"), "{error}");
 }
@@ -122,4 +124,29 @@ async fn a_request_that_was_slow_is_made_again() {
     seat.env.clock = Arc::new(Slow(seat.env.clock.clone(), AtomicU32::new(0), AtomicU32::new(0)));
     ask(&seat, std::slice::from_ref(&first.address), 1).await.unwrap();
     first.must_complain("apart").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_seed_that_hangs_up_is_asked_again() {
+    let first = Seat::new(1).start(&[]).await;
+    first.wire.admit_with(Arc::new(Register::default()));
+    // Hangs up at once, then is the node.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let node = first.address.clone();
+    let relay = async {
+        for _ in 0..2 {
+            drop(listener.accept().await.unwrap());
+        }
+        let (mut near, _) = listener.accept().await.unwrap();
+        let mut far = tokio::net::TcpStream::connect(node).await.unwrap();
+        // Until either side ends it.
+        let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+        std::future::pending::<()>().await
+    };
+    let seat = Seat::new(0);
+    tokio::select! {
+        () = relay => unreachable!(),
+        joined = ask(&seat, std::slice::from_ref(&address), 1) => assert_eq!(joined.unwrap().node_id, NodeId(2)),
+    }
 }
