@@ -56,6 +56,7 @@ async fn wire(env: &Env, node: u64, listener: Listener, security: &Security, kno
         cluster_id: 1,
         node_id: NodeId(node),
         offset_max: Duration::from_millis(500),
+        replicas_wanted: 0,
         security: security.clone(),
         local,
         seeds: known.addresses().into_iter().map(|(_, address)| address).collect(),

@@ -19,12 +19,14 @@ pub enum RefusalKind {
     Busy = 9,
     /// Its store was copied or set back: another process has spoken as the same node since.
     Copy = 11,
+    /// It wants another number of replicas.
+    Replicas = 12,
     /// By a newer version, for a reason that this one does not know.
     Other = 10,
 }
 
 impl RefusalKind {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Protocol,
         Self::Cluster,
         Self::ClockOffset,
@@ -35,6 +37,7 @@ impl RefusalKind {
         Self::Malformed,
         Self::Busy,
         Self::Copy,
+        Self::Replicas,
     ];
 
     pub(crate) fn from_number(number: u32) -> Self {

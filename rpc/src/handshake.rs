@@ -32,6 +32,8 @@ pub(crate) struct Identity {
     pub(crate) cluster_id: u128,
     pub(crate) node_id: NodeId,
     pub(crate) offset_max: Duration,
+    /// 0 when not said.
+    pub(crate) replicas_wanted: u64,
     pub(crate) protocol: (u32, u32),
 }
 
@@ -158,6 +160,7 @@ impl Identity {
             cluster_id: Bytes::copy_from_slice(&self.cluster_id.to_be_bytes()),
             node_id: self.node_id.0,
             offset_max_micros: micros(self.offset_max),
+            replicas_wanted: self.replicas_wanted,
             address: address.to_owned(),
             purpose,
             ..Hello::default()
@@ -170,6 +173,7 @@ impl Identity {
             cluster_id: Bytes::copy_from_slice(&self.cluster_id.to_be_bytes()),
             node_id: self.node_id.0,
             offset_max_micros: micros(self.offset_max),
+            replicas_wanted: self.replicas_wanted,
             ..Answer::default()
         }
     }
@@ -218,6 +222,16 @@ impl Identity {
                 ),
             );
         }
+        let (theirs, own) = (hello.replicas_wanted, self.replicas_wanted);
+        if theirs != own && theirs != 0 && own != 0 {
+            return refuse(
+                RefusalKind::Replicas,
+                format_args!(
+                    "it wants {theirs} replicas of everything, and node {} wants {own}; all nodes must want the same",
+                    self.node_id
+                ),
+            );
+        }
         Ok(peer)
     }
 
@@ -244,6 +258,11 @@ impl Identity {
                 RefusalKind::ClockOffset,
                 format!("node {peer} has another maximum clock offset"),
             );
+        }
+        let (theirs, own) = (answer.replicas_wanted, self.replicas_wanted);
+        if theirs != own && theirs != 0 && own != 0 {
+            let reason = format!("node {peer} wants {theirs} replicas of everything, and this node {own}");
+            return refused(RefusalKind::Replicas, reason);
         }
         check_holder(opened.holder.as_ref(), Some(peer)).map_err(error)?;
         Ok(peer)

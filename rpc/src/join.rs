@@ -48,6 +48,8 @@ pub struct Joined {
     pub cluster_id: u128,
     pub node_id: NodeId,
     pub offset_max: Duration,
+    /// 0 when the node that was asked does not say.
+    pub replicas_wanted: usize,
     /// For [`crate::WireConfig`].
     pub known: KnownNodes,
 }
@@ -156,6 +158,7 @@ async fn ask(
             cluster_id,
             node_id: NodeId(answer.joined_as),
             offset_max: Duration::from_micros(answer.offset_max_micros),
+            replicas_wanted: usize::try_from(answer.replicas_wanted).unwrap_or(usize::MAX),
             known: KnownNodes(answer.records.iter().filter(|record| is_proper(record)).cloned().collect()),
         }),
         _ => Err(refused(Refusal::new(RefusalKind::Malformed, "its answer makes no sense"))),

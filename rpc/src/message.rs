@@ -103,6 +103,8 @@ message! {
         12 many message records: Vec<Record>,
         /// All starts of the sender that it remembers, this one last.
         13 many uint64 lives: Vec<u64>,
+        /// 0 when not said.
+        14 one uint64 replicas_wanted: u64,
     }
 }
 
@@ -123,6 +125,7 @@ message! {
         9 many message records: Vec<Record>,
         /// As in [`Hello`].
         10 many uint64 lives: Vec<u64>,
+        11 one uint64 replicas_wanted: u64,
     }
 }
 

@@ -30,6 +30,8 @@ pub struct WireConfig {
     pub node_id: NodeId,
     /// How far the clocks of two nodes may be apart; the same in all nodes.
     pub offset_max: Duration,
+    /// How many replicas of everything there are to be; the same in all nodes. 0 agrees with every number.
+    pub replicas_wanted: usize,
     pub security: Security,
     pub local: LocalNode,
     /// What a node that has just joined was told.
@@ -67,6 +69,7 @@ impl Wire {
             cluster_id: config.cluster_id,
             node_id: config.node_id,
             offset_max: config.offset_max,
+            replicas_wanted: config.replicas_wanted as u64,
             protocol: options.protocol,
         };
         let core = Arc::new(Core {

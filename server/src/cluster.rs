@@ -81,6 +81,12 @@ pub async fn enter(
                     joined.offset_max
                 ));
             }
+            if ![0, configuration.replicas].contains(&joined.replicas_wanted) {
+                return Err(format!(
+                    "the cluster keeps {} replicas, and this node was started with --replicas {}",
+                    joined.replicas_wanted, configuration.replicas
+                ));
+            }
             tracing::info!(cluster = %cluster_name(joined.cluster_id), node = %joined.node_id, "joined");
             let ident =
                 StoreIdent { cluster_id: joined.cluster_id, node_id: joined.node_id, store_id: STORE_ID };
@@ -91,6 +97,7 @@ pub async fn enter(
         cluster_id: ident.cluster_id,
         node_id: ident.node_id,
         offset_max: CLOCK_OFFSET_MAX,
+        replicas_wanted: configuration.replicas,
         security,
         local,
         known,

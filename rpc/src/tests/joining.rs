@@ -45,7 +45,7 @@ async fn nodes_join_and_meet() {
         let joined = ask(&seat, &addresses, joiner).await.unwrap();
         let again = ask(&seat, &addresses, joiner).await.unwrap();
         assert_eq!((joined.node_id, joined.cluster_id), (again.node_id, CLUSTER));
-        assert_eq!(joined.offset_max, OFFSET_MAX);
+        assert_eq!((joined.offset_max, joined.replicas_wanted), (OFFSET_MAX, 3));
         assert!(joined.known.addresses().contains(&nodes[0].known()));
         seat.node_id = joined.node_id;
         let known = joined.known.addresses();

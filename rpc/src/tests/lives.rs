@@ -114,6 +114,7 @@ async fn nodes_of_an_older_build_have_no_lives() {
         cluster_id: CLUSTER,
         node_id: NodeId(2),
         offset_max: OFFSET_MAX,
+        replicas_wanted: 0,
         protocol: crate::PROTOCOL,
     };
     let greet = async |lives: &[u64]| -> Answer {

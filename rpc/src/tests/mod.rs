@@ -111,6 +111,7 @@ struct Seat {
     security: Security,
     cluster_id: u128,
     offset_max: Duration,
+    replicas_wanted: usize,
     options: WireOptions,
     seeds: Vec<String>,
 }
@@ -143,6 +144,7 @@ impl Seat {
             security,
             cluster_id: CLUSTER,
             offset_max: OFFSET_MAX,
+            replicas_wanted: 3,
             options: quick(),
             seeds: Vec::new(),
         }
@@ -169,6 +171,7 @@ impl Seat {
             cluster_id: self.cluster_id,
             node_id,
             offset_max: self.offset_max,
+            replicas_wanted: self.replicas_wanted,
             security: self.security,
             local,
             known: KnownNodes::new(known.iter().cloned()),

@@ -39,6 +39,13 @@ async fn another_clock_offset_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn another_number_of_replicas_is_refused() {
+    let mut second = Seat::new(2);
+    second.replicas_wanted = 1;
+    refused(Seat::new(1), second, &["it wants 3 replicas of everything, and node 2 wants 1"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn ranges_of_versions_need_only_meet() {
     let mut second = Seat::new(2);
     second.options.protocol = (1, 4);
@@ -87,6 +94,7 @@ async fn a_removed_node_is_told_so() {
         cluster_id: CLUSTER,
         node_id: NodeId(3),
         offset_max: OFFSET_MAX,
+        replicas_wanted: 0,
         protocol: crate::PROTOCOL,
     };
     let hello = identity.hello("127.0.0.1:1", PURPOSE_MESSAGES);

@@ -39,6 +39,7 @@ async fn a_peer_that_does_not_read_costs_a_bounded_amount() {
         cluster_id: CLUSTER,
         node_id: NodeId(2),
         offset_max: OFFSET_MAX,
+        replicas_wanted: 0,
         protocol: crate::PROTOCOL,
     };
     let mut seat = Seat::new(1);

@@ -119,6 +119,7 @@ async fn a_node_that_sends_nonsense_harms_nobody_else() {
         cluster_id: CLUSTER,
         node_id: NodeId(3),
         offset_max: OFFSET_MAX,
+        replicas_wanted: 0,
         protocol: crate::PROTOCOL,
     };
     let mut greeting = bytes::BytesMut::from(&MAGIC[..]);

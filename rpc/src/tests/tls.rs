@@ -123,6 +123,7 @@ async fn call(
         cluster_id: CLUSTER,
         node_id: NodeId(2),
         offset_max: OFFSET_MAX,
+        replicas_wanted: 0,
         protocol: crate::PROTOCOL,
     };
     let mut bytes = bytes::BytesMut::from(&crate::handshake::MAGIC[..]);
