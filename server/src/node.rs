@@ -183,7 +183,7 @@ impl Node {
 async fn until_failed(store: &Store, wire: &Wire) -> String {
     tokio::select! {
         biased;
-        cause = store.until_failed() => cause,
+        cause = store.until_failed() => format!("it has failed, so the node ends: {cause}"),
         cause = wire.until_cast_out() => cause,
     }
 }

@@ -54,7 +54,7 @@ async fn serve(configuration: &Configuration) -> Result<(), String> {
         // A store that has failed would answer every statement with an error for ever. Whoever watches the process
         // learns of it now, and a restart can tell from the files what became durable.
         cause = node.until_failed() => {
-            return Err(format!("store {}: the node ends: {cause}", configuration.store.display()));
+            return Err(format!("store {}: {cause}", configuration.store.display()));
         }
         () = server.serve(listener, asked) => {}
     }
