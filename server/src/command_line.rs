@@ -31,7 +31,7 @@ struct CommandLine {
 #[derive(Subcommand)]
 enum Command {
     /// Starts a node and serves clients until it is asked to stop (SIGTERM or SIGINT)
-    Start(StartFlags),
+    Start(Box<StartFlags>),
     /// Starts several nodes on this machine, for trying out: a cluster in one command
     Cluster(ClusterFlags),
     /// Makes certificates for nodes that talk over a network
@@ -112,7 +112,7 @@ pub fn run() -> ExitCode {
         Command::Cert(command) => report(certificates::run(&command)),
         Command::Node(command) => report(node_command::run(&command)),
         Command::Start(flags) => {
-            let configuration = match configure(flags) {
+            let configuration = match configure(*flags) {
                 Ok(configuration) => configuration,
                 Err(message) => return complain(&message, WRONG_SETTINGS),
             };
