@@ -57,10 +57,12 @@ pub enum Bug {
     RecoverMovedWrites,
     /// A node whose clock was set goes on as if nothing had happened.
     IgnoreClockStep,
+    /// A lease is taken before the one in force has ended.
+    TakeLeaseEarly,
 }
 
 impl Bug {
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::AckBeforeSync,
         Self::ForgetClockBound,
         Self::ForgetReadsOnSplit,
@@ -86,6 +88,7 @@ impl Bug {
         Self::SkipPrevention,
         Self::RecoverMovedWrites,
         Self::IgnoreClockStep,
+        Self::TakeLeaseEarly,
     ];
 
     pub fn name(self) -> &'static str {
@@ -115,6 +118,7 @@ impl Bug {
             Self::SkipPrevention => "skip-prevention",
             Self::RecoverMovedWrites => "recover-moved-writes",
             Self::IgnoreClockStep => "ignore-clock-step",
+            Self::TakeLeaseEarly => "take-lease-early",
         }
     }
 

@@ -25,6 +25,8 @@ pub struct Cluster {
     parameters: Arc<Parameters>,
     trace: Trace,
     violations: Violations,
+    /// The place of the node that sessions of this handle go to, instead of one drawn from the seed.
+    place: Option<usize>,
     state: Arc<Mutex<State>>,
 }
 
@@ -51,6 +53,7 @@ impl Cluster {
             parameters: Arc::clone(parameters),
             trace: trace.clone(),
             violations: violations.clone(),
+            place: None,
             state: Arc::default(),
         };
         for _ in 0..parameters.nodes - parameters.nodes_later() {
@@ -140,10 +143,20 @@ impl Cluster {
         &self.executor
     }
 
-    /// A node drawn from the seed.
+    /// The same cluster for a client that has a connection to one node only.
+    #[must_use]
+    pub fn at(&self, place: usize) -> Self {
+        Self { place: Some(place), ..self.clone() }
+    }
+
+    /// A node drawn from the seed, or the one of [`Cluster::at`].
     pub fn any(&self) -> Node {
         let state = self.state.lock();
-        let chosen = if state.nodes.len() == 1 { 0 } else { self.executor.rng().below(state.nodes.len()) };
+        let chosen = match (state.nodes.len(), self.place) {
+            (1, _) => 0,
+            (count, Some(place)) => place % count,
+            (count, None) => self.executor.rng().below(count),
+        };
         state.nodes[chosen].clone()
     }
 

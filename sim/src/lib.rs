@@ -5,6 +5,7 @@
 //! registers by a linear order, locks by living transactions, ranges by one tiling of the key space.
 
 mod boot;
+mod campaign;
 pub mod check;
 pub mod cluster;
 mod cost;
@@ -21,12 +22,13 @@ pub mod trace;
 mod violation;
 pub mod workload;
 
-#[cfg(test)]
-mod tests;
-
+pub use campaign::{Campaign, Sums, run_all};
 pub use cost::{Cost, Shape, cost};
 pub use parameters::{Long, Mix, Parameters};
-pub use planted::{PLANTED_SEEDS_MAX, find_planted, nodes_for};
+pub use planted::{PLANTED_SEEDS_MAX, find_planted, options_for};
 pub use reached::Reached;
 pub use run::{Report, RunOptions, run};
 pub use violation::Violations;
+
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,11 @@
 //! `basalt-sim`: runs seeds and reports violations.
 
-use std::{collections::BTreeMap, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, thread::available_parallelism, time::Duration};
 
-use basalt_env::{Bug, Clock, os::OsClock};
+use basalt_env::Bug;
 use basalt_sim::{
-    Mix, PLANTED_SEEDS_MAX, Reached, Report, RunOptions, Shape, cost, find_planted, nodes_for, run,
+    Campaign, Mix, PLANTED_SEEDS_MAX, Reached, Report, RunOptions, Shape, Sums, cost, find_planted,
+    options_for, run_all,
 };
 use clap::{Parser, ValueEnum};
 
@@ -40,6 +41,9 @@ struct Arguments {
     /// Whether the workloads for rare cases run. Instead of what each seed draws.
     #[arg(long)]
     corners: Option<bool>,
+    /// Clusters that are busy on few keys while their leases move.
+    #[arg(long)]
+    leases_only: bool,
     /// Runs each seed twice and compares the hashes.
     #[arg(long)]
     check_determinism: bool,
@@ -55,6 +59,12 @@ struct Arguments {
     /// Prints the events of clients and faults.
     #[arg(long)]
     trace: bool,
+    /// Seeds that run at the same time. As many as there are processors, if it is not said.
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Writes one line a seed to this file, and leaves out the seeds that it has already.
+    #[arg(long, value_name = "FILE")]
+    campaign: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -93,54 +103,60 @@ fn start(arguments: &Arguments) -> Result<bool, String> {
         WorkloadChoice::Register => Mix::Register,
         WorkloadChoice::Both => Mix::Both,
     });
-    let clock = OsClock::default();
-    let enough = |seed: u64| match arguments.minutes {
-        Some(minutes) => clock.monotonic().as_secs_f64() > minutes * 60.0,
-        None => seed > last,
-    };
-    let single = first == last;
-    let (mut runs, mut failed) = (0_u64, 0_u64);
-    let (mut commits, mut crashes) = (0, 0);
-    let mut reached = BTreeMap::<&str, u64>::new();
-    let mut seed = first;
-    while !enough(seed) {
-        let nodes = arguments.nodes;
-        let options = RunOptions {
-            seed,
-            nodes,
+    let minutes = |minutes: f64| Duration::from_secs_f64(minutes.max(0.0) * 60.0);
+    let single = first == last && arguments.minutes.is_none();
+    let processors = available_parallelism().map_or(1, std::num::NonZero::get);
+    let campaign = Campaign {
+        options: RunOptions {
+            seed: first,
+            nodes: arguments.nodes,
             mix,
             corners: arguments.corners,
-            length: arguments.length.map(|minutes| std::time::Duration::from_secs_f64(minutes * 60.0)),
+            leases_only: arguments.leases_only,
+            length: arguments.length.map(minutes),
             bug,
             print: arguments.trace,
-        };
-        let mut report = run(&options);
-        if arguments.check_determinism {
-            let again = run(&RunOptions { print: false, ..options.clone() });
-            if again.hash != report.hash {
-                let (one, two) = (report.hash, again.hash);
-                report.violations.push(format!("two runs differ: {one:016x} and {two:016x}"));
-            }
-        }
-        (runs, commits, crashes) = (runs + 1, commits + report.commits, crashes + report.crashes);
-        for (what, count) in &report.reached {
-            *reached.entry(*what).or_default() += count;
-        }
+        },
+        first,
+        last,
+        threads: if arguments.trace || bug.is_some() { 1 } else { arguments.threads.unwrap_or(processors) },
+        time: arguments.minutes.map(minutes),
+        check_determinism: arguments.check_determinism,
+        stop_at_violation: bug.is_some(),
+    };
+    let started = std::time::Instant::now();
+    let show = |report: &Report| {
         if single || !report.violations.is_empty() {
-            print(&report);
+            print(report);
         }
-        if !report.violations.is_empty() {
-            failed += 1;
-            if bug.is_some() {
-                println!("planted bug found at seed {seed}, run {runs}");
-                return Ok(true);
-            }
+    };
+    let sums = run_all(&campaign, arguments.campaign.as_deref(), show).map_err(|error| error.to_string())?;
+    if bug.is_some() {
+        if let Some(seed) = sums.failed.first() {
+            println!("planted bug found at seed {seed}, run {}", sums.runs);
         }
-        seed += 1;
+        return Ok(!sums.failed.is_empty());
     }
-    let seconds = clock.monotonic().as_secs_f64();
+    print_sums(arguments, first, &sums, started.elapsed());
+    Ok(sums.failed.is_empty())
+}
+
+fn print_sums(arguments: &Arguments, first: u64, sums: &Sums, elapsed: Duration) {
     println!(
-        "{runs} seeds from {first}, {failed} with violations; {commits} commits, {crashes} crashes, {seconds:.1} s"
+        "{} seeds from {first}, {} with violations {:?}; {} commits, {} crashes, {:.1} s",
+        sums.runs,
+        sums.failed.len(),
+        sums.failed,
+        sums.get("commits"),
+        sums.get("crashes"),
+        elapsed.as_secs_f64()
+    );
+    let seconds = |name| sums.get(name) as f64 / 1e3;
+    println!(
+        "{:.1} virtual hours, of these {:.1} with faults; {:.0} virtual seconds in one of a processor",
+        seconds("virtual ms") / 3600.0,
+        seconds("ms with faults") / 3600.0,
+        seconds("virtual ms") / seconds("real ms").max(1e-3)
     );
     let corners: Vec<&str> = match (arguments.nodes, arguments.length) {
         (0..2, _) => Vec::new(),
@@ -148,9 +164,8 @@ fn start(arguments: &Arguments) -> Result<bool, String> {
         (_, Some(_)) => Reached::of_long_runs().collect(),
     };
     for what in Reached::ALL.into_iter().chain(corners) {
-        println!("  {:>7} {what}", reached.get(what).copied().unwrap_or(0));
+        println!("  {:>7} {what}", sums.get(what));
     }
-    Ok(failed == 0 && bug.is_none())
 }
 
 fn print_costs() {
@@ -173,7 +188,7 @@ fn print_costs() {
 
 /// Whether all are found.
 fn print_planted_table() -> bool {
-    println!("{:<24} {:>5} {:>5}  what is seen", "bug", "nodes", "seed");
+    println!("{:<24} {:>5} {:>6} {:>5}  what is seen", "bug", "nodes", "kind", "seed");
     let mut all = true;
     for bug in Bug::ALL {
         let found = find_planted(bug, PLANTED_SEEDS_MAX);
@@ -181,7 +196,9 @@ fn print_planted_table() -> bool {
         let (seed, what) =
             found.map_or(("-".to_owned(), String::new()), |(seed, what)| (seed.to_string(), what));
         let what: String = what.chars().take(100).collect();
-        println!("{:<24} {:>5} {seed:>5}  {what}", bug.name(), nodes_for(bug));
+        let options = options_for(bug);
+        let kind = if options.leases_only { "leases" } else { "" };
+        println!("{:<24} {:>5} {kind:>6} {seed:>5}  {what}", bug.name(), options.nodes);
     }
     all
 }

@@ -63,6 +63,8 @@ pub struct Parameters {
     pub network: NetworkFaults,
     /// Of runs whose length was asked for.
     pub long: Option<Long>,
+    /// Busy on few keys, with clocks that are far apart and leases that move: [`Parameters::on_leases`].
+    pub leases_only: bool,
 }
 
 /// What only long runs of clusters go through. See [`crate::nemesis`].
@@ -152,6 +154,7 @@ impl Parameters {
             long: None,
             txn_expiry: Duration::from_secs(5),
             staged_commits: true,
+            leases_only: false,
         };
         if nodes > 1 {
             parameters.draw_cluster(&rng);
@@ -232,6 +235,35 @@ impl Parameters {
             ranges_max: usize::try_from(between(8, 48)).expect("small"),
             ends_running: rng.coin(),
         });
+        self
+    }
+
+    /// Everything that makes moments count in which two nodes could believe that they serve a range: requests at all
+    /// times, on few keys, clocks as far apart as they may be, and leases that are lost and given away all the time.
+    #[must_use]
+    pub fn on_leases(mut self, seed: u64) -> Self {
+        let rng = SimRng::new(seed ^ 0x6a09_e667_f3bc_c909);
+        let pick = |choices: &[u64]| choices[rng.below(choices.len())];
+        let millis = |low: u64, high: u64| Duration::from_millis(low + rng.next_u64() % (high - low + 1));
+        self.leases_only = true;
+        self.mix = Mix::Register;
+        self.corners = false;
+        self.registers = pick(&[1, 2]);
+        self.clients = usize::try_from(3 * self.nodes).expect("few");
+        self.duration = millis(10_000, 20_000);
+        self.think_max = Duration::from_millis(pick(&[10, 20]));
+        (self.splits_at_start, self.split_every, self.range_bytes_max) = (0, None, 512 << 20);
+        (self.crash_every, self.disk_full_every) = (None, None);
+        (self.sync_delay_max, self.stall_one_in) = (Duration::from_micros(200), u64::MAX);
+        self.clock_jump_every = Some(millis(200, 1_000));
+        self.network = NetworkFaults {
+            delay_max: Duration::from_micros(pick(&[500, 2_000])),
+            partition_every: Some(millis(500, 2_000)),
+            partition_for: millis(3_000, 8_000),
+            clock_offset: self.clock_offset_max / 2,
+            lease_transfer_every: rng.coin().then(|| millis(100, 1_000)),
+            ..NetworkFaults::default()
+        };
         self
     }
 

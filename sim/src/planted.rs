@@ -7,27 +7,27 @@ use crate::{RunOptions, run};
 /// Each deliberate bug must be found within so many seeds.
 pub const PLANTED_SEEDS_MAX: u64 = 200;
 
-/// Nodes of the cluster in which the bug is looked for.
-pub fn nodes_for(bug: Bug) -> u64 {
-    match bug {
+/// The runs in which the bug is looked for, but for the seed.
+pub fn options_for(bug: Bug) -> RunOptions {
+    let (nodes, leases_only) = match bug {
         Bug::AckBeforeSync
         | Bug::ForgetClockBound
-        | Bug::ForgetReadsOnSplit
         | Bug::LoseLockOnSplit
         | Bug::LoseResolvedValue
         | Bug::RefreshBlindly
         | Bug::IgnoreLocks
         | Bug::TruncatePastFlushed
-        | Bug::DivideTogether => 1,
-        _ => 3,
-    }
+        | Bug::DivideTogether => (1, false),
+        Bug::TakeLeaseEarly => (3, true),
+        _ => (3, false),
+    };
+    RunOptions { nodes, leases_only, bug: Some(bug), ..RunOptions::default() }
 }
 
 /// The first seed that finds the bug, and what it says. Needs the feature `planted`.
 pub fn find_planted(bug: Bug, seeds_max: u64) -> Option<(u64, String)> {
     (1..=seeds_max).find_map(|seed| {
-        let options = RunOptions { seed, nodes: nodes_for(bug), bug: Some(bug), ..RunOptions::default() };
-        let violation = run(&options).violations.into_iter().next()?;
+        let violation = run(&RunOptions { seed, ..options_for(bug) }).violations.into_iter().next()?;
         Some((seed, violation))
     })
 }

@@ -45,6 +45,8 @@ pub struct RunOptions {
     pub corners: Option<bool>,
     /// How long faults go on, in virtual time. Instead of what the seed draws.
     pub length: Option<Duration>,
+    /// See [`Parameters::on_leases`].
+    pub leases_only: bool,
     /// A deliberate bug to switch on (needs the feature `planted`).
     pub bug: Option<Bug>,
     pub print: bool,
@@ -70,6 +72,9 @@ pub struct Report {
 pub fn run(options: &RunOptions) -> Report {
     let mut parameters =
         Parameters::from_seed(options.seed, options.nodes.max(1), options.mix, options.corners);
+    if options.leases_only {
+        parameters = parameters.on_leases(options.seed);
+    }
     if let Some(length) = options.length {
         parameters = parameters.lasting(options.seed, length);
     }

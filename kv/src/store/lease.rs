@@ -16,7 +16,7 @@ use std::{
 };
 
 use basalt_base::{Key, NodeId, RangeId, Timestamp};
-use basalt_env::Env;
+use basalt_env::{Bug, Env, planted};
 use basalt_kv_api::{BatchHeader, BatchResponse, Error, Request, Response, Result};
 use basalt_raft::Role;
 use parking_lot::Mutex;
@@ -86,10 +86,8 @@ impl Store {
             let is_ours = lease.is_of(self.ident.node_id, self.incarnation);
             // Nobody serves under a lease of this node's earlier process, and what that has served lies below the clock.
             let is_others = lease.node_id != self.ident.node_id && lease.sequence > 0;
-            if is_others && lease.expires() && now < lease.expiration
-                || !self.leads(replica)
-                || attempt + 1 == ATTEMPTS
-            {
+            let is_early = now < lease.expiration && !planted(Bug::TakeLeaseEarly);
+            if is_others && lease.expires() && is_early || !self.leads(replica) || attempt + 1 == ATTEMPTS {
                 break;
             }
             let is_new = !is_ours || replica.is_revoked();
@@ -124,6 +122,7 @@ impl Store {
             // clock is right does not look for them.
             let served =
                 if old.node_id == self.ident.node_id { replica.highest_served() } else { old.expiration };
+            let served = if planted(Bug::TakeLeaseEarly) { replica.highest_served() } else { served };
             Lease {
                 sequence: old.sequence + 1,
                 node_id: self.ident.node_id,

@@ -159,7 +159,7 @@ impl Store {
 
     /// Ended transactions whose locks are on their way out.
     pub fn transactions_resolving(&self) -> usize {
-        self.resolving.len()
+        self.resolving.count(self.env.clock.monotonic())
     }
 
     /// Latches declared now: zero when nothing is in flight.

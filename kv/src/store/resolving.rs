@@ -63,9 +63,9 @@ impl Resolving {
         self.notes.lock().get(&id).is_some_and(|note| now.saturating_sub(note.last) < PAUSE_MAX)
     }
 
-    /// Transactions whose locks are being resolved.
-    pub fn len(&self) -> usize {
-        self.notes.lock().len()
+    /// Transactions whose locks are being resolved. A note may outlast that, where the record is of another node.
+    pub fn count(&self, now: Duration) -> usize {
+        self.notes.lock().values().filter(|note| now.saturating_sub(note.last) < PAUSE_MAX).count()
     }
 
     /// All locks are gone: how many were there, about.

@@ -120,6 +120,9 @@ impl Workloads {
 
     /// One transaction of a client, of a workload that the run's mix has.
     pub async fn step(&self, context: &Context, client: usize) {
+        if context.parameters.leases_only {
+            return self.step_at_home(context, client).await;
+        }
         if context.parameters.nodes > 1 && context.rng.coin() {
             return match context.below(5) {
                 0 => self.lists.step(client).await,
@@ -147,6 +150,19 @@ impl Workloads {
             (true, 1) => self.skew.step(client).await,
             (true, _) => self.bank.step(client).await,
             (false, _) => self.register.step(client).await,
+        }
+    }
+
+    /// Every client stays with its node: a writer, whom a node that is cut off keeps waiting, keeps nobody else. Every
+    /// node has one, and readers.
+    async fn step_at_home(&self, context: &Context, client: usize) {
+        let nodes = usize::try_from(context.parameters.nodes).expect("few");
+        let is_writer = client < nodes;
+        match (is_writer, context.rng.coin()) {
+            (true, true) => self.registers.at(client).step(client).await,
+            (true, false) => self.register.at(client).step(client).await,
+            (false, true) => self.registers.at(client).read(client).await,
+            (false, false) => self.register.at(client).read(client).await,
         }
     }
 

@@ -49,8 +49,22 @@ impl RwRegister {
         Self { context, keys: Rotation::new(SLOTS, USES_MAX), recorded }
     }
 
+    /// The same registers for a client that has a connection to one node only.
+    #[must_use]
+    pub fn at(&self, place: usize) -> Self {
+        Self { recorded: self.recorded.at(place), ..self.clone() }
+    }
+
     pub async fn step(&self, client: usize) {
-        let plan: Vec<Step> = (0..=self.context.below(4)).map(|_| self.draw()).collect();
+        let plan = (0..=self.context.below(4)).map(|_| self.draw()).collect();
+        self.run_plan(client, plan).await;
+    }
+
+    pub async fn read(&self, client: usize) {
+        self.run_plan(client, vec![self.draw_read()]).await;
+    }
+
+    async fn run_plan(&self, client: usize, plan: Vec<Step>) {
         let intended = plan.iter().filter_map(|step| match step {
             Step::Write { key, value, .. } => Some(Operation::Write { key: *key, value: *value }),
             Step::Read { .. } => None,
@@ -73,10 +87,15 @@ impl RwRegister {
     fn draw(&self) -> Step {
         let context = &self.context;
         if context.rng.coin() {
-            let keys = (0..=context.below(3)).map(|_| self.keys.key(context)).collect();
-            return Step::Read { keys, together: context.rng.coin() };
+            return self.draw_read();
         }
         Step::Write { key: self.keys.key(context), value: context.event(), padding: context.padding() }
+    }
+
+    fn draw_read(&self) -> Step {
+        let context = &self.context;
+        let keys = (0..=context.below(3)).map(|_| self.keys.key(context)).collect();
+        Step::Read { keys, together: context.rng.coin() }
     }
 
     /// Reads every register and judges the history.
@@ -84,7 +103,11 @@ impl RwRegister {
         let started = self.context.event();
         let mut operations = Vec::new();
         run(txn, &Step::Read { keys: self.keys.keys(), together: false }, &mut operations).await?;
+        let clocks_hold = self.context.parameters.clocks_hold();
         self.recorded.judge(started, operations, |history: &[Transaction]| {
+            if !clocks_hold {
+                return rw_register::check(history, Level::Serializable, Inference::Transactions);
+            }
             let mut found = rw_register::check(history, Level::Serializable, Inference::RealTime);
             found.extend(linearizable::check_keys(None, &linearizable::by_key(history)));
             found
