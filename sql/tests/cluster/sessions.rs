@@ -63,12 +63,14 @@ fn a_node_that_is_cut_off_commits_nothing_after_it_was_given_up() {
         // Its commit, sent in time, stays on the way.
         let mut held = b.client();
         b.link.hold_commits(true);
-        let late = held.run("INSERT INTO t VALUES (2, 2)");
+        let late = held.run("BEGIN; INSERT INTO t VALUES (2, 2); COMMIT");
         let change = async {
             world.sleep(Duration::from_millis(100)).await;
             b.link.cut(true);
             let changed = world.timed(on_a.run("CREATE INDEX t_n ON t (n)")).await;
             assert!(reads_b.run("SELECT * FROM t").await.starts_with("ERROR "), "nothing may be read");
+            // Nothing but its deadline is in its way now.
+            b.link.cut(false);
             b.link.hold_commits(false);
             changed
         };
@@ -77,7 +79,6 @@ fn a_node_that_is_cut_off_commits_nothing_after_it_was_given_up() {
         assert!(took > Duration::from_secs(5) && took < FENCED_AFTER, "{took:?}");
         assert!(late.starts_with("ERROR "), "{late}");
         a.node.check_indexes("t", "a commit that came too late").await;
-        b.link.cut(false);
         assert!(on_b.run("COMMIT").await.starts_with("ERROR 40001"), "the block was given up");
         reads_b.run("ROLLBACK").await;
         world.sleep(Duration::from_secs(5)).await;
