@@ -356,7 +356,9 @@ pub(super) fn highest_timestamp(header: &BatchHeader, requests: &[Request]) -> T
     requests.iter().fold(start, |highest, request| match request {
         Request::Refresh { to, .. } => highest.max(*to),
         Request::QueryWrite { at, .. } => highest.max(*at),
-        Request::PushTxn { push_to, .. } => highest.max(*push_to),
+        // Its fate may be kept in memory only: the next leaseholder knows of transactions that began before its lease that
+        // it does not know all of them, and this one must not decide about others.
+        Request::PushTxn { pushee, push_to, .. } => highest.max(*push_to).max(pushee.min_ts),
         _ => highest,
     })
 }
