@@ -59,8 +59,9 @@ impl Node {
 
     /// `procs`: the file of a control group that takes the process's id before the node begins.
     pub fn start_in(procs: Option<PathBuf>, flags: &[&str]) -> Result<Self> {
-        let folder = Scratch::new("node")?;
         let port = free_port()?;
+        // By its port, too: a cluster's nodes have one parent.
+        let folder = Scratch::new(&format!("node-{port}"))?;
         let mut command = match procs {
             None => Command::new(binary("basalt")),
             Some(procs) => {
