@@ -51,6 +51,8 @@ counts! {
     segments_removed,
     /// Entry reads that missed the cache.
     cache_misses,
+    /// Walks over the whole cache of entries.
+    cache_misses,
     /// Times a replica here fell asleep because its group was idle.
     sleeps,
     /// Timer ticks of the loop; an idle store of lone voters, or of sleeping groups, has none.

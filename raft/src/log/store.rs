@@ -24,6 +24,8 @@ use crate::{Error, LogIndex, Options, Result, StoreIdent, Term, counts::Counters
 /// Room kept in a segment for records that must be written even when commands are refused for lack of space:
 /// votes, clock bounds, truncations.
 const INTERNAL_RESERVE_MAX: u64 = 1 << 20;
+/// Runs of cached entries below which nobody asks whether they are still cached.
+const RUNS_MIN: usize = 4096;
 
 /// Where the next batch goes.
 pub(super) struct Tail {
@@ -55,8 +57,10 @@ pub(crate) struct LogStore {
     /// Segment files without live content, to be used again: their blocks are allocated and written, so that a sync
     /// has no file-system metadata to write.
     pub(super) spares: Vec<Spare>,
-    /// Runs of cached entries, oldest first.
+    /// Runs of cached entries, oldest first. Those of entries that have left the cache stay until a recount.
     cache_order: VecDeque<(RangeId, LogIndex)>,
+    /// As many runs call for a recount: twice those that the last one left, so that each run pays for it a few times.
+    recount_at: usize,
     _lock: Box<dyn DiskLock>,
 }
 
@@ -94,6 +98,7 @@ impl LogStore {
             cache_bytes_max: options.cache_bytes_max,
             spares: Vec::new(),
             cache_order: VecDeque::new(),
+            recount_at: RUNS_MIN,
             _lock: lock,
         };
         // What was replayed may have been written but not synced, and the file may have its name in the system's cache
@@ -261,7 +266,7 @@ impl LogStore {
             let bytes = group.lock().evict(through);
             self.cache_bytes = self.cache_bytes.saturating_sub(bytes);
         }
-        if self.cache_order.len() > 2 * self.state.groups.len() + 4096 {
+        if self.cache_order.len() >= self.recount_at {
             self.recount_cache();
         }
     }
@@ -277,6 +282,8 @@ impl LogStore {
             let first = groups.get(range_id).and_then(|group| Some(group.lock().cache.front()?.index));
             first.is_some_and(|first| first <= *through)
         });
+        self.recount_at = RUNS_MIN.max(2 * self.cache_order.len());
+        self.counters.cache_recounts.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Makes everything appended durable. An error poisons the store: a second attempt might falsely succeed.

@@ -285,3 +285,22 @@ fn a_segment_whose_name_was_not_synced_keeps_it_when_the_process_begins_again() 
         assert_eq!(stored(&log, RANGE), [(11, 5, 11), (12, 5, 12)]);
     });
 }
+
+#[test]
+fn a_full_cache_is_not_walked_at_every_append() {
+    run(async {
+        let disk = SimDisk::new();
+        let counters = Arc::new(Counters::default());
+        let options = Options { cache_bytes_max: 2 << 20, ..Options::default() };
+        let mut log = LogStore::open(Arc::new(disk), &options, counters.clone()).await.unwrap();
+        // More small entries than the cache holds, and more of them in it than RUNS_MIN.
+        let count = 40_000;
+        for index in 11..11 + count {
+            append(&mut log, RANGE, entries(index..index + 1, 5, 10)).await;
+        }
+        let cached = log.group(RANGE).unwrap().lock().cache.len();
+        assert!(cached > 8_000 && cached < 30_000, "{cached}");
+        let recounts = counters.snapshot().cache_recounts;
+        assert!(recounts <= 4, "{recounts}");
+    });
+}
