@@ -52,7 +52,7 @@ counts! {
     /// Entry reads that missed the cache.
     cache_misses,
     /// Walks over the whole cache of entries.
-    cache_misses,
+    cache_recounts,
     /// Times a replica here fell asleep because its group was idle.
     sleeps,
     /// Timer ticks of the loop; an idle store of lone voters, or of sleeping groups, has none.
