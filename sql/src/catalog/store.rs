@@ -33,9 +33,18 @@ const PAGE_ROWS: u64 = 1_000;
 pub struct CatalogStore {
     client: TxnClient,
     pub(super) current: RwLock<Arc<CatalogSnapshot>>,
-    /// Commit timestamps of published changes: a transaction that reads below one can't use the new descriptor.
-    changed_at: RwLock<BTreeMap<Oid, Timestamp>>,
+    ages: RwLock<Ages>,
     oids: Mutex<(u32, u32)>,
+}
+
+/// As of when the node knows what it knows. Answers of commits and reads of the catalog overtake each other: whatever
+/// comes late must not put the older over the newer.
+#[derive(Default)]
+struct Ages {
+    /// The newest read of the whole catalog: every commit at or below it is known.
+    loaded_at: Timestamp,
+    /// Commit timestamps of published changes: a transaction that reads below one can't use the new descriptor.
+    changed_at: BTreeMap<Oid, Timestamp>,
 }
 
 /// Which name space a name is unique in.
@@ -49,12 +58,8 @@ pub enum NameKind {
 impl CatalogStore {
     /// Loads the catalog, writing the first descriptors into an empty store.
     pub async fn open(client: TxnClient) -> Result<Self> {
-        let store = Self {
-            client,
-            current: RwLock::default(),
-            changed_at: RwLock::default(),
-            oids: Mutex::new((0, 0)),
-        };
+        let store =
+            Self { client, current: RwLock::default(), ages: RwLock::default(), oids: Mutex::new((0, 0)) };
         store.reload().await?;
         if store.current().databases.is_empty() {
             let made = store.bootstrap().await;
@@ -114,9 +119,15 @@ impl CatalogStore {
         Ok(snapshot)
     }
 
-    /// Makes a catalog that was read at `at` the node's, except for what the node itself has committed since.
+    /// Makes a catalog that was read at `at` the node's, except for what the node itself has committed since; nothing if
+    /// it has a newer one.
     pub(crate) fn replace(&self, mut loaded: CatalogSnapshot, at: Timestamp) {
-        let mut changed_at = self.changed_at.write();
+        let mut ages = self.ages.write();
+        if at < ages.loaded_at {
+            return;
+        }
+        ages.loaded_at = at;
+        let changed_at = &mut ages.changed_at;
         let mut current = self.current.write();
         let newer = changed_at.iter().filter(|(_, changed)| **changed > at);
         for id in newer.map(|(id, _)| *id).collect::<Vec<_>>() {
@@ -143,12 +154,20 @@ impl CatalogStore {
         *current = Arc::new(loaded);
     }
 
-    /// Makes a committed transaction's changes visible to the node: `None` removes.
+    /// Makes a committed transaction's changes visible to the node, unless it knows of them, or of newer ones, already:
+    /// `None` removes.
     pub fn publish(&self, changes: &[(Oid, Option<Descriptor>)], commit: Timestamp) {
-        self.changed_at.write().extend(changes.iter().map(|(id, _)| (*id, commit)));
+        let mut ages = self.ages.write();
+        if commit <= ages.loaded_at {
+            return;
+        }
         let mut current = self.current.write();
         let mut next = CatalogSnapshot::clone(&current);
-        for (id, change) in changes {
+        // One transaction may change the same thing twice.
+        let is_older = |id: &Oid| ages.changed_at.get(id).is_some_and(|changed| *changed > commit);
+        let newer: Vec<_> = changes.iter().filter(|(id, _)| !is_older(id)).collect();
+        for (id, change) in newer {
+            ages.changed_at.insert(*id, commit);
             match change {
                 Some(descriptor) => next.put(descriptor.clone()),
                 None => next.remove(*id),
@@ -159,7 +178,7 @@ impl CatalogStore {
 
     /// Since when the object is as this process knows it, or earlier; zero when it was so from the start.
     pub fn changed_at(&self, id: Oid) -> Timestamp {
-        self.changed_at.read().get(&id).copied().unwrap_or_default()
+        self.ages.read().changed_at.get(&id).copied().unwrap_or_default()
     }
 
     /// A fresh object id; never given twice, even after a crash.

@@ -17,6 +17,7 @@ use crate::{
     cluster::{Member, rows::Identity},
     error::sql_error,
     exec::{deferred::Deferred, referential},
+    locks::TableLockMode,
     output::NoticeLevel,
 };
 
@@ -424,6 +425,12 @@ impl Session {
     pub(crate) fn change_schema(&mut self, id: Oid, change: Option<Descriptor>) -> Result<()> {
         let published = self.services.catalog.current();
         let current = self.catalog_snapshot();
+        if let Some(Descriptor::Table(_)) = change
+            && !published.tables.contains_key(&id)
+        {
+            // Other nodes may hear of it before this one hears of its commit: their changes must wait for that.
+            self.services.locks.try_lock(self.id, id, TableLockMode::Exclusive);
+        }
         let open =
             self.open.as_mut().ok_or_else(|| SqlError::internal("schema change outside a transaction"))?;
         let mut next = CatalogSnapshot::clone(&current);

@@ -5,5 +5,6 @@ mod changes;
 #[allow(dead_code, reason = "the queries use the rest")]
 mod harness;
 mod local;
+mod outcomes;
 mod sessions;
 mod world;

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use basalt_base::{Key, NodeId, Span, Timestamp};
+use basalt_base::{Key, NodeId, Span, Timestamp, keys};
 use basalt_env::{
     BoxFuture,
     sim::{SimDisk, SimExecutor},
@@ -20,6 +20,8 @@ use basalt_raft::Options;
 use basalt_sql::{SqlOptions, SqlServices};
 use basalt_storage::MemoryEngine;
 use basalt_txn::{TxnClient, TxnOptions};
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
 
 use crate::harness::{Client, Node};
 
@@ -33,6 +35,35 @@ pub struct World {
     sender: Arc<dyn Sender>,
 }
 
+/// What becomes of one commit.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Fate {
+    /// It is so long on its way, whether or not its sender still waits, and so is its answer.
+    pub arrives: Duration,
+    pub answers: Duration,
+    /// Its sender is told at once that nothing is known of it, and cut off.
+    pub is_lost: bool,
+}
+
+/// Which commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Commit {
+    OfSchema,
+    OfRows,
+}
+
+impl Commit {
+    fn is(self, batch: &BatchRequest) -> bool {
+        batch.requests.iter().any(|request| match request {
+            Request::Put { key, .. } | Request::Delete { key, .. } => match self {
+                Self::OfSchema => key.starts_with(&[keys::SYSTEM_PREFIX, b'D']),
+                Self::OfRows => key.first() != Some(&keys::SYSTEM_PREFIX),
+            },
+            _ => false,
+        })
+    }
+}
+
 /// A node's way to the store.
 pub struct Link {
     inner: Arc<dyn Sender>,
@@ -40,6 +71,8 @@ pub struct Link {
     cut: AtomicBool,
     /// Commits stay on the way.
     holds_commits: AtomicBool,
+    /// What becomes of the next such commit.
+    next_commit: Mutex<Option<(Commit, Fate)>>,
     sent: AtomicU64,
     /// The node dies with the request of this number, which may or may not get through.
     dies_at: AtomicU64,
@@ -53,6 +86,35 @@ impl Link {
 
     pub fn hold_commits(&self, hold: bool) {
         self.holds_commits.store(hold, Ordering::Relaxed);
+    }
+
+    pub fn disturb(&self, commit: Commit, fate: Fate) {
+        *self.next_commit.lock() = Some((commit, fate));
+    }
+
+    async fn disturbed(&self, batch: BatchRequest, commit: Commit, fate: Fate) -> Result<BatchResponse> {
+        let (inner, executor) = (self.inner.clone(), self.executor.clone());
+        let (sender, answer) = oneshot::channel();
+        let delivery = async move {
+            executor.sleep(fate.arrives).await;
+            let answer = inner.send(batch).await;
+            if answer.is_ok() {
+                executor.sleep(fate.answers).await;
+            }
+            // Whoever asked may have gone.
+            drop(sender.send(answer));
+        };
+        self.executor.spawner(0).spawn("delivery", Box::pin(delivery));
+        if fate.is_lost {
+            self.cut(true);
+            return Err(Error::Ambiguous { reason: "the answer was lost".to_owned() });
+        }
+        let answer = answer.await.expect("the delivery ends with an answer");
+        if answer.is_err() {
+            // Refused: the next attempt is the commit that was meant.
+            self.disturb(commit, fate);
+        }
+        answer
     }
 
     /// The node dies with the request that is so many after this.
@@ -81,6 +143,10 @@ impl Sender for Link {
             }
             while is_commit && self.holds_commits.load(Ordering::Relaxed) {
                 self.executor.sleep(Duration::from_millis(10)).await;
+            }
+            let disturbed = self.next_commit.lock().take_if(|(commit, _)| is_commit && commit.is(&batch));
+            if let Some((commit, fate)) = disturbed {
+                return self.disturbed(batch, commit, fate).await;
             }
             if self.cut.load(Ordering::Relaxed) && !is_commit {
                 self.executor.sleep(Duration::from_millis(500)).await;
@@ -128,6 +194,7 @@ impl World {
             executor: self.executor.clone(),
             cut: AtomicBool::default(),
             holds_commits: AtomicBool::default(),
+            next_commit: Mutex::default(),
             sent: AtomicU64::default(),
             dies_at: AtomicU64::default(),
             group,
