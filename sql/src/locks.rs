@@ -91,6 +91,22 @@ impl TableLocks {
         }
     }
 
+    /// All that `from` holds is `to`'s from now on, who holds nothing yet.
+    pub fn hand_over(&self, from: Owner, to: Owner) {
+        let mut state = self.state.lock();
+        let Some(tables) = state.owners.remove(&from) else { return };
+        for table in &tables {
+            let Some(entry) = state.tables.get_mut(table) else { continue };
+            if entry.shared.remove(&from).is_some() {
+                entry.shared.insert(to, ());
+            }
+            if entry.exclusive == Some(from) {
+                entry.exclusive = Some(to);
+            }
+        }
+        state.owners.insert(to, tables);
+    }
+
     /// Releases everything the owner holds.
     pub fn release_all(&self, owner: Owner) {
         let mut state = self.state.lock();
@@ -237,6 +253,20 @@ mod tests {
         assert!(locks.try_lock(1, Oid(7), Exclusive));
         assert!(!locks.try_lock(2, Oid(7), Shared));
         locks.release_all(1);
+        assert!(locks.list().is_empty());
+    }
+
+    #[test]
+    fn locks_that_are_handed_over_exclude_who_had_them() {
+        let locks = TableLocks::default();
+        assert!(locks.try_lock(1, Oid(7), Exclusive));
+        assert!(locks.try_lock(1, Oid(8), Shared));
+        locks.hand_over(1, 2);
+        locks.release_all(1);
+        assert!(!locks.try_lock(1, Oid(7), Shared));
+        assert!(!locks.try_lock(1, Oid(8), Exclusive));
+        assert!(locks.holds_exclusive(2, Oid(7)));
+        locks.release_all(2);
         assert!(locks.list().is_empty());
     }
 

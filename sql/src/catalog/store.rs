@@ -89,14 +89,14 @@ impl CatalogStore {
         self.current.read().clone()
     }
 
-    /// Reads every descriptor anew, at start and after a commit of unknown outcome.
-    pub async fn reload(&self) -> Result<()> {
+    /// Reads every descriptor anew, at start and after a commit of unknown outcome; tells as of when.
+    pub async fn reload(&self) -> Result<Timestamp> {
         let txn = self.client.begin(TxnConfig::default()).map_err(sql_error)?;
         let loaded = self.load(&txn).await;
         let at = txn.read_timestamp();
         txn.rollback().await;
         self.replace(loaded?, at);
-        Ok(())
+        Ok(at)
     }
 
     /// Every descriptor, as `txn` sees them.

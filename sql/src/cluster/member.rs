@@ -50,6 +50,8 @@ pub(super) struct State {
     pub synchronized: Timestamp,
     pub sequences: Bytes,
     pub acknowledged: Option<Acknowledgement>,
+    /// Commits under way, and those of unknown outcome that may yet take effect.
+    pub commits: usize,
     /// The first session has begun.
     pub started: bool,
     pub closed: bool,
@@ -96,6 +98,34 @@ impl Member {
         let state = self.state.lock();
         let held = state.session.filter(|held| held.serves && held.identity == session);
         held.map(|held| held.expiration).ok_or_else(lost)
+    }
+
+    /// Counts a commit under `session`, which must serve; gives the expiration.
+    pub(super) fn begin_commit(&self, session: Identity) -> Result<Timestamp> {
+        let mut state = self.state.lock();
+        let held = state.session.filter(|held| held.serves && held.identity == session).ok_or_else(lost)?;
+        state.commits += 1;
+        Ok(held.expiration)
+    }
+
+    pub(super) fn end_commit(&self) {
+        let mut state = self.state.lock();
+        state.commits -= 1;
+        if state.closed {
+            drop(state);
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// What `from` holds for its transaction is another owner's now.
+    pub(super) fn hand_over(&self, from: Owner, to: Owner) {
+        let mut state = self.state.lock();
+        if let Some(stored) = state.stored.remove(&from) {
+            state.stored.insert(to, stored);
+        }
+        if state.lone.remove(&from) {
+            state.lone.insert(to);
+        }
     }
 
     /// Whether other nodes must be asked before tables change.

@@ -19,6 +19,8 @@
 //!   *version*. Nodes poll it, which costs the log nothing, and read the rest when it has changed. An acknowledgement
 //!   tells the timestamp as of which the node knows the catalog; a schema change is complete for its client when all
 //!   nodes are past its commit.
+//! * **Unknown outcomes.** What a commit relies on stays until it is known how it ended ([`commits`]), whatever has become
+//!   of the client that asked for it.
 //! * **Alone.** A node that is the only one changes its catalog with local locks and without any of that. To make that
 //!   safe, a node that finds exactly one other serving before it begins waits until that one has acknowledged it, which it
 //!   does when no such change is in flight any more. Where two serve already, they know of each other.
@@ -35,6 +37,7 @@
 //! | `05 ‖ 'C' ‖ 'g'` | who removes garbage: node, incarnation |
 
 mod acknowledge;
+pub(crate) mod commits;
 pub mod fence;
 mod keeper;
 mod member;

@@ -11,6 +11,7 @@ use basalt_base::{NodeId, Timestamp};
 use basalt_kv_api::LockStrength;
 use basalt_txn::{ReadOptions, Txn, TxnConfig};
 use basalt_types::Result;
+use futures::future::Either;
 
 use super::{
     Member, acknowledge, fence,
@@ -22,6 +23,8 @@ use crate::{error::sql_error, services::SqlServices};
 
 /// For how long a session is valid without news of its node.
 const LIFETIME_MS: u64 = 9_000;
+/// For how long the end of a session waits for commits.
+const COMMITS_PATIENCE: Duration = Duration::from_secs(3);
 /// Between looks at somebody whom one waits for.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -217,6 +220,13 @@ pub(super) async fn end(services: &SqlServices, member: &Member) -> Result<()> {
         }
     }
     member.changed.notify_waiters();
+    // With the row gone, the others change tables without asking: not before what was sent has ended.
+    let quiet = std::pin::pin!(member.until(|state| (state.commits == 0).then_some(())));
+    let patience = services.env.spawner.sleep(COMMITS_PATIENCE);
+    if let Either::Right(_) = futures::future::select(quiet, patience).await {
+        tracing::warn!("commits have not ended; the SQL session is left to expire");
+        return Ok(());
+    }
     fence::remove(services, identity, |_| true).await?;
     lose(services, member);
     Ok(())

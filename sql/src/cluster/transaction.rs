@@ -7,11 +7,14 @@ use basalt_txn::Restart;
 use basalt_types::{Oid, Result};
 
 use super::{
+    commits::{Counted, UnderWay},
     member::{Member, lost},
     rows::{self, Identity},
     synchronize, table_lock, wait,
 };
-use crate::{Session, catalog::Descriptor, error::sql_error, session::SchemaChanges};
+use crate::{
+    Session, SqlServices, catalog::Descriptor, error::sql_error, locks::Owner, session::SchemaChanges,
+};
 
 /// How long a statement or commit waits for the session to be extended or begun anew.
 const SESSION_WAIT_MAX: Duration = Duration::from_secs(8);
@@ -78,16 +81,19 @@ impl Session {
 
     /// Puts the commit under the deadline of the node's session, and into it what other nodes must hear. Says whether they
     /// must.
-    pub(crate) async fn prepare_commit(&self) -> Result<bool> {
+    pub(crate) async fn prepare_commit(&self) -> Result<(UnderWay, bool)> {
         let services = &self.services;
-        let (Some(member), Some(open)) = (&services.cluster, &self.open) else { return Ok(false) };
+        let alone = || (UnderWay::new(services, self.id, None, None), false);
+        let (Some(member), Some(open)) = (&services.cluster, &self.open) else { return Ok(alone()) };
         let Some(session) = open.member else {
             // Nothing has run in it.
-            return if open.used || open.schema_changes.is_some() { Err(lost()) } else { Ok(false) };
+            return if open.used || open.schema_changes.is_some() { Err(lost()) } else { Ok(alone()) };
         };
-        let deadline = match member.expiration(session)? {
-            expiration if expiration > services.client.now().map_err(sql_error)? => expiration,
-            _ => Box::pin(valid_until(services, member, session)).await?,
+        let (counted, expiration) = Counted::begin(services, member, session)?;
+        let deadline = if expiration > services.client.now().map_err(sql_error)? {
+            expiration
+        } else {
+            Box::pin(valid_until(services, member, session)).await?
         };
         open.txn.set_deadline(deadline);
         let concerns = open.schema_changes.as_ref().is_some_and(|changes| self.concerns_others(changes));
@@ -101,7 +107,7 @@ impl Session {
             }
             rows::tell(&services.env, &open.txn).map_err(sql_error)?;
         }
-        Ok(tells)
+        Ok((UnderWay::new(services, self.id, Some((session, deadline)), Some(counted)), tells))
     }
 
     fn concerns_others(&self, changes: &SchemaChanges) -> bool {
@@ -121,14 +127,8 @@ impl Session {
     /// Gives all table locks back, when the transaction has ended. With `committed`, the transaction has removed the stored
     /// ones itself.
     pub(crate) fn release_locks(&self, committed: bool) {
-        self.services.locks.release_all(self.id);
         self.cancel.run_under(None);
-        let Some(member) = &self.services.cluster else { return };
-        for lock in member.end_change(self.id) {
-            if committed {
-                lock.forget();
-            }
-        }
+        release(&self.services, self.id, committed);
     }
 
     /// After the commit of a schema change: returns when the others know.
@@ -139,8 +139,19 @@ impl Session {
     }
 }
 
+/// Gives all table locks of an owner back; see [`Session::release_locks`].
+pub(super) fn release(services: &SqlServices, owner: Owner, committed: bool) {
+    services.locks.release_all(owner);
+    let Some(member) = &services.cluster else { return };
+    for lock in member.end_change(owner) {
+        if committed {
+            lock.forget();
+        }
+    }
+}
+
 /// Until when transactions under the session may commit: not in the past. Waits for an extension.
-async fn valid_until(services: &crate::SqlServices, member: &Member, session: Identity) -> Result<Timestamp> {
+async fn valid_until(services: &SqlServices, member: &Member, session: Identity) -> Result<Timestamp> {
     let valid = member.until(|state| match state.session {
         Some(held) if held.identity == session => match services.client.now() {
             Ok(now) if held.expiration > now => Some(Ok(held.expiration)),
@@ -152,7 +163,7 @@ async fn valid_until(services: &crate::SqlServices, member: &Member, session: Id
 }
 
 /// The session that statements run under, when there is one.
-async fn any_session(services: &crate::SqlServices, member: &Member) -> Result<Identity> {
+async fn any_session(services: &SqlServices, member: &Member) -> Result<Identity> {
     let session = member.until(|state| {
         let now = services.client.now().ok()?;
         let held = state.session.filter(|held| held.serves && held.expiration > now)?;
@@ -161,7 +172,7 @@ async fn any_session(services: &crate::SqlServices, member: &Member) -> Result<I
     within(services, session).await
 }
 
-async fn within<T>(services: &crate::SqlServices, work: impl Future<Output = Result<T>>) -> Result<T> {
+async fn within<T>(services: &SqlServices, work: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::select! {
         biased;
         done = work => done,

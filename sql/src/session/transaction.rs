@@ -14,7 +14,11 @@ use parking_lot::Mutex;
 use super::{Session, settings::Settings};
 use crate::{
     catalog::{CatalogSnapshot, Descriptor},
-    cluster::{Member, rows::Identity},
+    cluster::{
+        Member,
+        commits::{UnderWay, is_unknown},
+        rows::Identity,
+    },
     error::sql_error,
     exec::{deferred::Deferred, referential},
     locks::TableLockMode,
@@ -210,8 +214,8 @@ impl Session {
     /// Commits whatever is open; on error everything is rolled back.
     pub(crate) async fn commit_transaction(&mut self) -> Result<()> {
         self.portals.retain(|_, portal| portal.outlives_transaction());
-        let tells_others = match self.before_commit().await {
-            Ok(tells) => tells,
+        let (under_way, tells_others) = match self.before_commit().await {
+            Ok(prepared) => prepared,
             Err(error) => {
                 self.abort_transaction().await;
                 return Err(error);
@@ -221,18 +225,32 @@ impl Session {
         for cursor in self.cursors.values_mut() {
             cursor.committed = true;
         }
-        let Some(open) = self.open.take() else {
+        let Some(mut open) = self.open.take() else {
+            under_way.decide();
             self.block = BlockState::Idle;
             return Ok(());
         };
         open.txn.set_lock_timeout(self.lock_timeout());
-        let committed = open.txn.commit().await;
+        let committed = match open.schema_changes.take() {
+            Some(schema) => Box::pin(under_way.carry_through(open.txn.clone(), schema.changes)).await,
+            None if !open.txn.has_writes() => {
+                under_way.decide();
+                open.txn.commit().await
+            }
+            None => {
+                let committed = open.txn.commit().await;
+                if committed.as_ref().is_err_and(is_unknown) {
+                    // Takes the locks, so that they are not given back below.
+                    drop(under_way);
+                } else {
+                    under_way.decide();
+                }
+                committed
+            }
+        };
         self.block = BlockState::Idle;
         match committed {
             Ok(commit) => {
-                if let Some(schema) = &open.schema_changes {
-                    self.services.catalog.publish(&schema.changes, commit);
-                }
                 for (table, rows) in &open.row_deltas {
                     self.services.add_rows(*table, *rows);
                 }
@@ -244,25 +262,17 @@ impl Session {
                 Ok(())
             }
             Err(error) => {
-                let error = sql_error(error);
-                if error.sqlstate() == SqlState::STATEMENT_COMPLETION_UNKNOWN && open.schema_changes.is_some()
-                {
-                    // The truth is in the store.
-                    if let Err(reload) = self.services.catalog.reload().await {
-                        tracing::error!(error = %reload, "could not read the catalog after a commit of unknown outcome");
-                    }
-                }
                 open.txn.rollback().await;
                 self.restore_settings(open.settings_before);
                 self.release_locks(false);
-                Err(error)
+                Err(sql_error(error))
             }
         }
     }
 
     /// What belongs to the transaction and must be done last: deferred checks, ON COMMIT of temporary tables. Says whether
     /// other nodes must hear of the commit.
-    async fn before_commit(&mut self) -> Result<bool> {
+    async fn before_commit(&mut self) -> Result<(UnderWay, bool)> {
         self.run_deferred(true).await?;
         self.temporary_tables_at_commit().await?;
         self.prepare_commit().await
