@@ -148,6 +148,23 @@ pub struct Index {
     pub columns: Vec<IndexColumn>,
     /// Columns that a secondary index entry stores besides.
     pub stored: Vec<u32>,
+    pub state: IndexState,
+}
+
+/// How far an index has come that is built while its table is in use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IndexState {
+    /// Complete: it may be read.
+    #[default]
+    Public,
+    /// Every write keeps it, and what was there before is being added: it must not be read, and no promise rests on it.
+    WriteOnly,
+}
+
+impl Index {
+    pub fn is_public(&self) -> bool {
+        self.state == IndexState::Public
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -180,14 +197,14 @@ impl Table {
         self.columns.iter().position(|column| column.id == id)
     }
 
-    /// Position of the unique index over exactly these columns, in any order.
+    /// Position of the unique index over exactly these columns, in any order, that is complete.
     pub fn unique_index(&self, columns: &[u32]) -> Option<usize> {
         let mut wanted = columns.to_vec();
         wanted.sort_unstable();
         self.indexes.iter().position(|index| {
             let mut own: Vec<u32> = index.columns.iter().map(|column| column.column).collect();
             own.sort_unstable();
-            index.unique && own == wanted
+            index.unique && index.is_public() && own == wanted
         })
     }
 

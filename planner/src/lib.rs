@@ -15,7 +15,7 @@ pub mod statement;
 mod tests;
 
 pub use bind::{PlanSettings, required_tables};
-pub use catalog::{Catalog, Column, Index, IndexColumn, Table, TableKind};
+pub use catalog::{Catalog, Column, Index, IndexColumn, IndexState, Table, TableKind};
 pub use display::{explain_json, explain_text, expression_text, literal};
 pub use entry::analyze_and_plan;
 pub use expr::{ColumnId, Expr};

@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod ddl;
 pub mod error;
 pub mod exec;
+pub mod jobs;
 pub mod layout;
 pub mod locks;
 pub mod output;

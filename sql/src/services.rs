@@ -20,6 +20,7 @@ use crate::{
     catalog::CatalogStore,
     cluster::{self, Member},
     exec::{Vectorized, memory::MemoryBudget},
+    jobs::{self, Jobs},
     locks::TableLocks,
     plan_cache::PlanCache,
     row_ids::RowIds,
@@ -146,6 +147,7 @@ pub struct SqlServices {
     /// The node among others; `None` where there can be none.
     pub cluster: Option<Member>,
     pub memory: MemoryBudget,
+    pub jobs: Arc<Jobs>,
     pub plans: PlanCache,
     pub sequences: Sequences,
     pub row_ids: Arc<RowIds>,
@@ -174,6 +176,7 @@ impl SqlServices {
         let services = Arc::new(Self {
             row_ids: Arc::new(RowIds::new(&env, options.node_id)),
             memory: MemoryBudget::node(options.node_memory_bytes),
+            jobs: Arc::default(),
             plans: PlanCache::new(options.plan_cache_entries_max),
             sequences: Sequences::default(),
             env,
@@ -193,11 +196,14 @@ impl SqlServices {
         cluster::start(&services).await?;
         // Temporary tables of sessions that a crash ended.
         crate::ddl::temporary::clear_dead(&services).await?;
+        let jobs = jobs::executor::run_forever(Arc::downgrade(&services));
+        services.env.spawner.spawn("sql-jobs", Box::pin(jobs));
         Ok(services)
     }
 
     /// Leaves the cluster in good order, so that nobody waits for this node. After the last session has ended.
     pub async fn close(&self) {
+        self.jobs.stop(self).await;
         cluster::end(self).await;
     }
 

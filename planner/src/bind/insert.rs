@@ -414,11 +414,7 @@ impl Binder<'_> {
                 }
                 wanted.sort_unstable();
                 wanted.dedup();
-                let found = table.indexes.iter().position(|index| {
-                    let mut columns: Vec<u32> = index.columns.iter().map(|column| column.column).collect();
-                    columns.sort_unstable();
-                    index.unique && columns == wanted
-                });
+                let found = table.unique_index(&wanted);
                 Some(found.ok_or_else(|| {
                     SqlError::new(
                         SqlState::INVALID_COLUMN_REFERENCE,

@@ -42,6 +42,9 @@ pub(super) fn choose(scan: &mut Scan, conjuncts: Vec<Expr>) {
     let mut best: Option<(f64, usize, Access, Vec<usize>)> = None;
     if !candidates.is_empty() {
         for index in 0..scan.table.indexes.len() {
+            if !scan.table.indexes[index].is_public() {
+                continue;
+            }
             let (access, used) = match_index(scan, index, &candidates);
             if used.is_empty() {
                 continue;

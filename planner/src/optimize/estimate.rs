@@ -180,11 +180,9 @@ pub(super) fn distinct_share(plan: &Plan, expr: &Expr) -> f64 {
         && let Some((_, position)) = scan.columns.iter().find(|(column, _)| column == id)
     {
         let column = scan.table.columns[*position].id;
-        let unique = scan
-            .table
-            .indexes
-            .iter()
-            .any(|index| index.unique && index.columns.len() == 1 && index.columns[0].column == column);
+        let unique = scan.table.indexes.iter().any(|index| {
+            index.unique && index.is_public() && index.columns.len() == 1 && index.columns[0].column == column
+        });
         if unique {
             return 1.0 / table_rows(scan);
         }

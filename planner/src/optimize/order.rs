@@ -96,6 +96,9 @@ fn index_order(input: &mut Plan, keys: &[SortKey], limited: bool) -> bool {
     let candidates: Vec<usize> =
         if free { (0..scan.table.indexes.len()).collect() } else { vec![scan.index] };
     for index in candidates {
+        if !scan.table.indexes[index].is_public() {
+            continue;
+        }
         // Fetching every row through a secondary index costs more than sorting them.
         if free && index != 0 && (!limited || scan.filter.is_some()) {
             continue;

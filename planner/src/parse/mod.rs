@@ -54,6 +54,8 @@ pub struct ParsedStatement {
     pub source: Source,
     /// The moment of AS OF SYSTEM TIME, as it was written.
     pub as_of: Option<Arc<str>>,
+    /// CREATE or DROP INDEX CONCURRENTLY: not part of a transaction block.
+    pub concurrently: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -119,6 +121,7 @@ fn parse_one(tokens: &[TokenWithSpan], source: &Source) -> Result<ParsedStatemen
             text,
             source: source.clone(),
             as_of: None,
+            concurrently: false,
         });
     }
     syntax_error::check_words(tokens, source)?;
@@ -127,6 +130,11 @@ fn parse_one(tokens: &[TokenWithSpan], source: &Source) -> Result<ParsedStatemen
     }
     let mut rest = tokens.to_vec();
     let as_of = as_of::take(&mut rest, source)?;
+    let drops_concurrently = is_drop_concurrently(&rest);
+    if drops_concurrently {
+        // The grammar has no place for the word.
+        rest.remove(2);
+    }
     let mut parser = new_parser(rewrite::statement(rest));
     let statement = parser
         .parse_statement()
@@ -144,7 +152,18 @@ fn parse_one(tokens: &[TokenWithSpan], source: &Source) -> Result<ParsedStatemen
     {
         return Err(SqlError::not_supported("AS OF SYSTEM TIME other than with a query or BEGIN"));
     }
-    Ok(ParsedStatement { body: ParsedBody::Sql(Box::new(statement)), text, source: source.clone(), as_of })
+    let concurrently = match &statement {
+        ast::Statement::CreateIndex(create) => create.concurrently,
+        _ => drops_concurrently,
+    };
+    let body = ParsedBody::Sql(Box::new(statement));
+    Ok(ParsedStatement { body, text, source: source.clone(), as_of, concurrently })
+}
+
+fn is_drop_concurrently(tokens: &[TokenWithSpan]) -> bool {
+    let words = ["drop", "index", "concurrently"];
+    let is = |(token, word): (&TokenWithSpan, &str)| matches!(&token.token, Token::Word(found) if found.quote_style.is_none() && found.value.eq_ignore_ascii_case(word));
+    tokens.len() > words.len() && tokens.iter().zip(words).all(is)
 }
 
 fn new_parser(tokens: Vec<TokenWithSpan>) -> Parser<'static> {

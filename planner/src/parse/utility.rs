@@ -37,6 +37,10 @@ pub enum Utility {
         node: u64,
         change: NodeChange,
     },
+    /// `CANCEL JOB 16400`.
+    CancelJob {
+        job: u64,
+    },
     /// `LOCK TABLE a, b IN … MODE [NOWAIT]`.
     Lock {
         tables: Vec<QualifiedName>,
@@ -181,6 +185,7 @@ pub(super) fn parse(tokens: &[TokenWithSpan], source: &Source) -> Result<Option<
             None => return Ok(None),
         },
         "refresh" => stream.refresh()?,
+        "cancel" if stream.accept("job") => Utility::CancelJob { job: stream.id()? },
         "reindex" | "cluster" => {
             stream.at = tokens.len();
             Utility::Reindex
@@ -192,12 +197,18 @@ pub(super) fn parse(tokens: &[TokenWithSpan], source: &Source) -> Result<Option<
 }
 
 impl Tokens<'_> {
-    fn alter_node(&mut self) -> Result<Utility> {
-        let node = match self.peek() {
+    /// The number of a node or job.
+    fn id(&mut self) -> Result<u64> {
+        let id = match self.peek() {
             Some(Token::Number(digits, false)) => digits.parse().map_err(|_| self.error())?,
             _ => return Err(self.error()),
         };
         self.advance();
+        Ok(id)
+    }
+
+    fn alter_node(&mut self) -> Result<Utility> {
+        let node = self.id()?;
         let words = [
             ("decommission", NodeChange::Decommission),
             ("recommission", NodeChange::Recommission),

@@ -6,8 +6,8 @@ use basalt_functions::{EvalContext, SessionInfo};
 use basalt_types::{Datum, IoSettings, Oid, Result, SqlError, SqlState, SqlType};
 
 use crate::{
-    Catalog, Column, Index, IndexColumn, PlanSettings, Planned, Table, TableKind, analyze_and_plan,
-    catalog::QualifiedName, parse,
+    Catalog, Column, Index, IndexColumn, IndexState, PlanSettings, Planned, Table, TableKind,
+    analyze_and_plan, catalog::QualifiedName, parse,
 };
 
 pub struct Memory(pub BTreeMap<String, Arc<Table>>);
@@ -114,6 +114,7 @@ pub fn table(
                 .map(|position| IndexColumn { column: *position as u32 + 1, descending: false })
                 .collect(),
             stored: vec![],
+            state: IndexState::Public,
         })
         .collect();
     Arc::new(Table {

@@ -6,20 +6,23 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use basalt_planner::{
-    Column, Index, IndexColumn, Table, TableKind,
+    Column, Index, IndexColumn, IndexState, Table, TableKind,
     catalog::{Check, ForeignKey, OnCommit, ReferentialAction, Sequence},
 };
 use basalt_types::{
-    Datum, Oid, Result, SqlError, SqlState, SqlType,
+    Datum, Result, SqlType,
     codec::row::{RowEncoder, RowView},
 };
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use super::snapshot::{Database, Descriptor, Schema};
+use super::{
+    fields::{Input, damaged, put_bool, put_bytes, put_list, put_option, put_string},
+    snapshot::{Database, Descriptor, Schema},
+};
 
 /// Version 2 adds foreign keys, comments, ON COMMIT and sequences to tables; version 3 which constraints hold for all
-/// rows.
-const VERSION: u8 = 3;
+/// rows; version 4 the states of indexes.
+pub(crate) const VERSION: u8 = 4;
 const KIND_DATABASE: u8 = 1;
 const KIND_SCHEMA: u8 = 2;
 const KIND_TABLE: u8 = 3;
@@ -208,7 +211,7 @@ fn decode_table(input: &mut Input, version: u8) -> Result<Table> {
             kind => return Err(damaged(format!("unknown table kind {kind}"))),
         },
         columns: input.list(decode_column)?,
-        indexes: input.list(decode_index)?,
+        indexes: input.list(|input| decode_index(input, version))?,
         checks: input.list(|input| {
             Ok(Check {
                 name: input.string()?,
@@ -264,7 +267,7 @@ fn decode_column(input: &mut Input) -> Result<Column> {
     })
 }
 
-fn encode_index(out: &mut BytesMut, index: &Index) {
+pub(crate) fn encode_index(out: &mut BytesMut, index: &Index) {
     out.put_u32(index.id);
     out.put_u32(index.oid.0);
     put_string(out, &index.name);
@@ -276,9 +279,13 @@ fn encode_index(out: &mut BytesMut, index: &Index) {
         put_bool(out, column.descending);
     });
     put_list(out, &index.stored, |out, column| out.put_u32(*column));
+    out.put_u8(match index.state {
+        IndexState::Public => 0,
+        IndexState::WriteOnly => 1,
+    });
 }
 
-fn decode_index(input: &mut Input) -> Result<Index> {
+pub(crate) fn decode_index(input: &mut Input, version: u8) -> Result<Index> {
     Ok(Index {
         id: input.u32()?,
         oid: input.oid()?,
@@ -288,94 +295,14 @@ fn decode_index(input: &mut Input) -> Result<Index> {
         constraint: input.bool()?,
         columns: input.list(|input| Ok(IndexColumn { column: input.u32()?, descending: input.bool()? }))?,
         stored: input.list(Input::u32)?,
+        state: if version < 4 { IndexState::Public } else { decode_index_state(input)? },
     })
 }
 
-fn put_bool(out: &mut BytesMut, value: bool) {
-    out.put_u8(u8::from(value));
-}
-
-fn put_bytes(out: &mut BytesMut, value: &[u8]) {
-    out.put_u32(u32::try_from(value.len()).expect("descriptor parts are small"));
-    out.put_slice(value);
-}
-
-fn put_string(out: &mut BytesMut, value: &str) {
-    put_bytes(out, value.as_bytes());
-}
-
-fn put_list<T>(out: &mut BytesMut, items: &[T], put: impl Fn(&mut BytesMut, &T)) {
-    out.put_u32(u32::try_from(items.len()).expect("descriptor lists are short"));
-    for item in items {
-        put(out, item);
-    }
-}
-
-fn put_option<T>(out: &mut BytesMut, value: Option<&T>, put: impl Fn(&mut BytesMut, &T)) {
-    put_bool(out, value.is_some());
-    if let Some(value) = value {
-        put(out, value);
-    }
-}
-
-struct Input(Bytes);
-
-impl Input {
-    fn need(&self, bytes: usize) -> Result<()> {
-        if self.0.remaining() < bytes { Err(damaged("descriptor is truncated".to_owned())) } else { Ok(()) }
-    }
-
-    fn u8(&mut self) -> Result<u8> {
-        self.need(1)?;
-        Ok(self.0.get_u8())
-    }
-
-    fn u32(&mut self) -> Result<u32> {
-        self.need(4)?;
-        Ok(self.0.get_u32())
-    }
-
-    fn u64(&mut self) -> Result<u64> {
-        self.need(8)?;
-        Ok(self.0.get_u64())
-    }
-
-    fn i64(&mut self) -> Result<i64> {
-        self.need(8)?;
-        Ok(self.0.get_i64())
-    }
-
-    fn oid(&mut self) -> Result<Oid> {
-        self.u32().map(Oid)
-    }
-
-    fn bool(&mut self) -> Result<bool> {
-        Ok(self.u8()? != 0)
-    }
-
-    fn bytes(&mut self) -> Result<Bytes> {
-        let length = self.u32()? as usize;
-        self.need(length)?;
-        Ok(self.0.split_to(length))
-    }
-
-    fn string(&mut self) -> Result<String> {
-        String::from_utf8(self.bytes()?.to_vec())
-            .map_err(|_| damaged("descriptor text is not UTF-8".to_owned()))
-    }
-
-    fn list<T>(&mut self, item: impl Fn(&mut Self) -> Result<T>) -> Result<Vec<T>> {
-        let length = self.u32()? as usize;
-        // Every item takes at least a byte: a damaged length can't ask for more memory than there are bytes.
-        self.need(length)?;
-        (0..length).map(|_| item(self)).collect()
-    }
-
-    fn option<T>(&mut self, item: impl Fn(&mut Self) -> Result<T>) -> Result<Option<T>> {
-        if self.bool()? { item(self).map(Some) } else { Ok(None) }
-    }
-}
-
-fn damaged(what: String) -> SqlError {
-    SqlError::new(SqlState::DATA_CORRUPTED, format!("catalog is damaged: {what}"))
+fn decode_index_state(input: &mut Input) -> Result<IndexState> {
+    Ok(match input.u8()? {
+        0 => IndexState::Public,
+        1 => IndexState::WriteOnly,
+        state => return Err(damaged(format!("unknown state of an index {state}"))),
+    })
 }

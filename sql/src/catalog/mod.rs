@@ -9,6 +9,7 @@
 
 pub mod codec;
 mod estimates;
+pub(crate) mod fields;
 pub mod snapshot;
 pub mod store;
 pub mod view;

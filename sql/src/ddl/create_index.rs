@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use basalt_planner::{Index, IndexColumn, Table};
+use basalt_planner::{Index, IndexColumn, IndexState, Table};
 use basalt_types::{Result, SqlError, SqlState};
 use sqlparser::ast::CreateIndex;
 
 use super::{backfill, names, table_definition as definition};
-use crate::{Session, output::NoticeLevel};
+use crate::{Session, jobs::PendingJob, output::NoticeLevel};
 
 pub(super) async fn run(session: &mut Session, create: &CreateIndex) -> Result<String> {
     if create.predicate.is_some() {
@@ -31,6 +31,9 @@ pub(super) async fn run(session: &mut Session, create: &CreateIndex) -> Result<S
             format!("cannot create index on relation \"{}\"", table.name),
         ));
     }
+    if create.concurrently {
+        return start_job(session, create, &table).await;
+    }
     let source = session.lock_for_change(&table).await?;
     session.check_nothing_waits("CREATE INDEX", &source)?;
     let index = define(session, create, &source).await?;
@@ -42,6 +45,15 @@ pub(super) async fn run(session: &mut Session, create: &CreateIndex) -> Result<S
     let position = changed.indexes.len() - 1;
     let changed = session.write_table(changed)?;
     backfill::fill_index(session, &source, &changed, position).await?;
+    Ok("CREATE INDEX".to_owned())
+}
+
+/// Leaves the work to a job, which the statement waits for when this transaction has committed.
+async fn start_job(session: &mut Session, create: &CreateIndex, table: &Arc<Table>) -> Result<String> {
+    if let Some(index) = define(session, create, table).await? {
+        let description = create.to_string();
+        session.begun_job = Some(PendingJob::start(session, table.id, index, description).await?);
+    }
     Ok("CREATE INDEX".to_owned())
 }
 
@@ -98,6 +110,7 @@ async fn define(session: &mut Session, create: &CreateIndex, table: &Arc<Table>)
         constraint: false,
         columns,
         stored,
+        state: IndexState::Public,
     }))
 }
 

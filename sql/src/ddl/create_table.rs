@@ -195,6 +195,7 @@ async fn create_as(
         source: basalt_planner::parse::Source::new(&text),
         text,
         as_of: None,
+        concurrently: false,
     };
     let planned = session.plan_query(&parsed, &[])?;
     for (position, field) in planned.fields.iter().enumerate() {

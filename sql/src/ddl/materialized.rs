@@ -79,6 +79,7 @@ pub(super) async fn refresh(session: &mut Session, name: &QualifiedName, with_da
             source: Source::new(&text),
             text,
             as_of: None,
+            concurrently: false,
         };
         let planned = session.plan_query(&parsed, &[])?;
         let params: Arc<[Datum]> = Arc::new([]);

@@ -22,7 +22,7 @@ pub mod names;
 pub mod new_relation;
 pub mod relation;
 pub mod rewrite;
-pub mod row_count;
+pub(crate) mod row_count;
 pub mod schema;
 pub mod sequence;
 pub mod table_definition;

@@ -41,7 +41,7 @@ impl ScanSink for Counted {
 }
 
 /// How many entries the open transaction sees in `span`, its own writes included.
-pub(super) async fn count_entries(session: &Session, span: Span) -> Result<u64> {
+pub(crate) async fn count_entries(session: &Session, span: Span) -> Result<u64> {
     let txn = session.open.as_ref().expect("the caller has opened a transaction").txn.clone();
     let program: Arc<dyn ScanProgram> = Arc::new(Count);
     let mut span = Some(span);

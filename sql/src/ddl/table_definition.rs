@@ -1,7 +1,7 @@
 //! Columns and constraints of CREATE TABLE and ALTER TABLE, checked and named.
 
 use basalt_planner::{
-    Column, Index, IndexColumn, Table,
+    Column, Index, IndexColumn, IndexState, Table,
     bind::{bind_check, bind_column_default, bind_type, is_serial},
     catalog::Check,
 };
@@ -313,6 +313,7 @@ pub(crate) fn add_key(table: &mut Table, key: &KeyConstraint, oid: Oid, name: St
         constraint: true,
         columns,
         stored: Vec::new(),
+        state: IndexState::Public,
     };
     table.next_index_id += 1;
     if key.primary {
@@ -360,6 +361,7 @@ pub(crate) fn add_row_id(table: &mut Table) {
         constraint: false,
         columns: vec![IndexColumn { column: id, descending: false }],
         stored: Vec::new(),
+        state: IndexState::Public,
     };
     table.next_index_id += 1;
     table.indexes.insert(0, index);

@@ -102,6 +102,7 @@ pub(super) fn plan(session: &Session, query: &Query) -> Result<(ParsedStatement,
         source: Source::new(&text),
         text,
         as_of: None,
+        concurrently: false,
     };
     let planned = session.plan_query(&parsed, &[])?;
     Ok((parsed, planned))

@@ -91,7 +91,8 @@ impl Reference {
         let parent_columns: Vec<u32> =
             parent.indexes[parent_index].columns.iter().map(|column| column.column).collect();
         let parent_order = order_of(&parent_columns, &key.referenced_columns).ok_or_else(damaged)?;
-        let child_index = child.indexes.iter().enumerate().find_map(|(position, index)| {
+        let readable = child.indexes.iter().enumerate().filter(|(_, index)| index.is_public());
+        let child_index = readable.into_iter().find_map(|(position, index)| {
             let first: Vec<u32> =
                 index.columns.iter().take(key.columns.len()).map(|column| column.column).collect();
             (first.len() == key.columns.len()).then_some(())?;
@@ -395,7 +396,7 @@ async fn cascade(
     if action == ReferentialAction::Cascade && new.is_none() {
         for chunk in rows.chunks(BATCH_KEYS) {
             for row in chunk {
-                writer.delete(row)?;
+                writer.delete(row).await?;
                 follow.extend(incoming.iter().filter_map(|other| other.gone(row, None)));
             }
             context.txn.flush_if_needed().await.map_err(sql_error)?;

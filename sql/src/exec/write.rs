@@ -262,12 +262,27 @@ impl TableWriter {
     }
 
     /// Removes all entries of a stored row.
-    pub fn delete(&self, row: &[Datum]) -> Result<()> {
-        for codec in &self.codecs {
+    pub async fn delete(&self, row: &[Datum]) -> Result<()> {
+        for (index, codec) in self.codecs.iter().enumerate() {
             let entry = codec.encode(row)?;
-            self.context.txn.delete(entry.key).map_err(sql_error)?;
+            if !self.is_of_another(index, &entry.key, row).await? {
+                self.context.txn.delete(entry.key).map_err(sql_error)?;
+            }
         }
         Ok(())
+    }
+
+    /// Whether the entry under `key`, which is where `row` would have its own, is that of another row. That can only be in
+    /// a unique index that is being built: it need not have the row's entry yet, and so let another row take the key.
+    async fn is_of_another(&self, index: usize, key: &Key, row: &[Datum]) -> Result<bool> {
+        let descriptor = &self.table.indexes[index];
+        if descriptor.is_public() || !descriptor.unique {
+            return Ok(false);
+        }
+        let found = self.stored(vec![(key.clone(), 0)]).await?;
+        let Some((_, _, Some(value))) = found.into_iter().next() else { return Ok(false) };
+        let holder = self.codecs[index].primary_key_of(key, &value, &self.codecs[0])?;
+        Ok(holder != self.primary_key(row))
     }
 
     /// Replaces stored rows. Keys are unique at the end of the statement, as the standard has it (PostgreSQL checks row
@@ -297,8 +312,14 @@ impl TableWriter {
                 if old_entry == new_entry {
                     continue;
                 }
-                if old_entry.key != new_entry.key {
-                    txn.delete(old_entry.key).map_err(sql_error)?;
+                if old_entry.key == new_entry.key {
+                    if self.is_of_another(index, &new_entry.key, old).await? {
+                        return Err(self.unique_violation(index, new));
+                    }
+                } else {
+                    if !self.is_of_another(index, &old_entry.key, old).await? {
+                        txn.delete(old_entry.key).map_err(sql_error)?;
+                    }
                     let has_null = codec.key_positions().any(|column| new[column].is_null());
                     if self.table.indexes[index].unique && !has_null {
                         moved.push((new_entry.key.clone(), position));

@@ -274,6 +274,7 @@ impl Session {
             source: Source::new(&text),
             text,
             as_of: None,
+            concurrently: false,
         };
         let planned = self.plan_query(&parsed, &[])?;
         match planned.body {

@@ -28,11 +28,12 @@ pub use info::{SequenceValues, SessionShared};
 pub use interrupts::Interrupts;
 pub(crate) use run::is_retryable;
 pub use transaction::BlockState;
-pub(crate) use transaction::SchemaChanges;
+pub(crate) use transaction::{Modes, SchemaChanges};
 
 use crate::{
     Cancel, Notice,
     catalog::{CatalogSnapshot, CatalogView, Database},
+    jobs::PendingJob,
     output::NoticeLevel,
     services::{Activity, SqlServices},
     session::{settings::Settings, transaction::OpenTransaction},
@@ -66,6 +67,8 @@ pub struct Session {
     /// Cursors whose rows are kept.
     pub(crate) cursors: BTreeMap<String, stored_cursor::StoredCursor>,
     pub(crate) notices: Vec<Notice>,
+    /// A job that the running statement has begun, and waits for when it has committed.
+    pub(crate) begun_job: Option<PendingJob>,
     /// The session has made its schema of temporary tables (which a rollback may have undone).
     pub(crate) has_temporary: bool,
     /// Reported settings as the client knows them, and the settings they come from.
@@ -138,6 +141,7 @@ impl Session {
             portals: BTreeMap::new(),
             cursors: BTreeMap::new(),
             notices: Vec::new(),
+            begun_job: None,
             has_temporary: false,
             reported,
             reported_of,

@@ -123,7 +123,7 @@ impl Session {
         Ok(())
     }
 
-    pub(super) fn open_transaction(&mut self, modes: Modes) -> Result<()> {
+    pub(crate) fn open_transaction(&mut self, modes: Modes) -> Result<()> {
         let settings = self.shared.settings.lock().clone();
         let is_historic = modes.as_of.is_some();
         let read_only = is_historic || modes.read_only.unwrap_or_else(|| settings.hot().default_read_only);

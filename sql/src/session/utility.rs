@@ -11,7 +11,7 @@ use basalt_types::{Datum, Oid, Result, SqlError, SqlState, SqlType};
 use sqlparser::ast::{self, Statement, TransactionAccessMode, TransactionIsolationLevel, TransactionMode};
 
 use super::{Session, StatementPlan, plan_settings, transaction::Modes};
-use crate::{Output, catalog::PG_CATALOG_SCHEMA, ddl, output::NoticeLevel, virtual_tables};
+use crate::{Output, catalog::PG_CATALOG_SCHEMA, ddl, jobs, output::NoticeLevel, virtual_tables};
 
 /// Statements that end a failed block, or lead out of it.
 pub(crate) fn allowed_in_failed_block(parsed: &ParsedStatement) -> bool {
@@ -20,6 +20,13 @@ pub(crate) fn allowed_in_failed_block(parsed: &ParsedStatement) -> bool {
             matches!(**statement, Statement::Commit { .. } | Statement::Rollback { .. })
         }
         ParsedBody::Utility(_) => false,
+    }
+}
+
+fn concurrent_name(statement: &Statement) -> &'static str {
+    match statement {
+        Statement::CreateIndex(_) => "CREATE INDEX CONCURRENTLY",
+        _ => "DROP INDEX CONCURRENTLY",
     }
 }
 
@@ -112,6 +119,10 @@ impl Session {
                 let store = store.ok_or_else(|| SqlError::not_supported("ALTER NODE without a cluster"))?;
                 store.change_node(*node, *change).await?;
                 out.complete("ALTER NODE")
+            }
+            Utility::CancelJob { job } => {
+                jobs::request_cancel(&self.services, *job).await?;
+                out.complete("CANCEL JOB")
             }
             Utility::Set { local, name, values } => {
                 self.set(*local, name, values)?;
@@ -227,6 +238,10 @@ impl Session {
             }
             Statement::Discard { object_type } => self.discard(object_type, out).await,
             Statement::Copy { .. } => self.copy(statement, out).await,
+            _ if parsed.concurrently && self.block != super::BlockState::Idle => Err(SqlError::new(
+                SqlState::ACTIVE_SQL_TRANSACTION,
+                format!("{} cannot run inside a transaction block", concurrent_name(statement)),
+            )),
             _ => self.run_ddl(ddl::SchemaChange::Sql(statement), params, out).await,
         }
     }
@@ -258,6 +273,17 @@ impl Session {
             let mut result = super::run::with_deadline(deadline, work).await;
             if result.is_ok() && was_idle {
                 result = self.commit_transaction().await.and(result);
+            }
+            if result.is_ok()
+                && let Some(job) = self.begun_job.take()
+            {
+                let waited =
+                    super::run::with_deadline(self.deadline(), job.wait(self.services.clone())).await;
+                if let Err(error) = waited {
+                    // Either it has ended, or the client has had enough of it.
+                    job.cancel(&self.services).await;
+                    return Err(error);
+                }
             }
             match result {
                 Ok(tag) => {
@@ -406,6 +432,7 @@ impl Session {
             text,
             source: parsed.source.clone(),
             as_of: None,
+            concurrently: parsed.concurrently,
         };
         let prepared = self.prepare_statement(inner, &types).await?;
         self.statements.insert(name, Arc::new(prepared));

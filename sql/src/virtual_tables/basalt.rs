@@ -1,4 +1,4 @@
-//! Basalt's own system tables. `SHOW METRICS`, `SHOW NODES` and `SHOW RANGES` are these.
+//! Basalt's own system tables. `SHOW METRICS`, `SHOW NODES`, `SHOW RANGES` and `SHOW JOBS` are these.
 
 use std::sync::Arc;
 
@@ -9,7 +9,10 @@ use super::{
     definitions::Definition,
     row::{Rows, text},
 };
-use crate::{SqlServices, StoreInfo};
+use crate::{
+    SqlServices, StoreInfo,
+    jobs::{self, JobState},
+};
 
 pub(super) static DEFINITIONS: &[Definition] = &[
     ("basalt_metrics", 15_001, "name text,value int8"),
@@ -24,11 +27,18 @@ pub(super) static DEFINITIONS: &[Definition] = &[
         "node_id int8,status text,sql_address text,rpc_address text,locality text,version text,replicas int8,\
          leases int8,silent_ms int8,round_trip_us int8,clock_offset_us int8,problem text,is_local bool",
     ),
+    (
+        "basalt_jobs",
+        15_004,
+        "job_id int8,description text,status text,rows_done int8,fraction_done float8,node_id int8,\
+         created timestamptz,finished timestamptz,error text",
+    ),
 ];
 
 /// The table that `SHOW name` shows.
 pub fn shown_by(name: &str) -> Option<&'static str> {
     match name {
+        "jobs" => Some("basalt_jobs"),
         "metrics" => Some("basalt_metrics"),
         "nodes" => Some("basalt_nodes"),
         "ranges" => Some("basalt_ranges"),
@@ -44,6 +54,7 @@ pub async fn rows(table: &Table, services: &SqlServices) -> Result<Option<Vec<Ro
         ("basalt_metrics", Some(store)) => metrics(&mut out, store),
         ("basalt_ranges", Some(store)) => ranges(&mut out, store).await?,
         ("basalt_nodes", Some(store)) => nodes(&mut out, store).await?,
+        ("basalt_jobs", _) => jobs(&mut out, services).await?,
         // Without a store there is nothing to tell.
         ("basalt_metrics" | "basalt_ranges" | "basalt_nodes", None) => {}
         _ => return Ok(None),
@@ -97,6 +108,32 @@ async fn nodes(out: &mut Rows, store: &dyn StoreInfo) -> Result<()> {
             ("clock_offset_us", node.clock_offset_micros.map_or(Datum::Null, Datum::Int8)),
             ("problem", node.problem.map_or(Datum::Null, text)),
             ("is_local", Datum::Bool(node.is_local)),
+        ]);
+    }
+    Ok(())
+}
+
+async fn jobs(out: &mut Rows, services: &SqlServices) -> Result<()> {
+    let snapshot = services.catalog.current();
+    for job in jobs::all(services).await? {
+        let expected = snapshot.tables.get(&job.table).and_then(|table| table.row_estimate);
+        let done = job.progress.rows as f64;
+        let fraction = match job.state {
+            JobState::Succeeded => Some(1.0),
+            // The estimate may be behind: it is not done before it is done.
+            _ => expected.filter(|rows| *rows > 0.0).map(|rows| (done / rows).min(0.99)),
+        };
+        let executor = job.executor.filter(|_| !job.state.has_ended());
+        out.push(vec![
+            ("job_id", number(u64::from(job.id.0))),
+            ("description", text(job.description)),
+            ("status", text(job.state.name())),
+            ("rows_done", number(job.progress.rows)),
+            ("fraction_done", fraction.map_or(Datum::Null, Datum::Float8)),
+            ("node_id", optional(executor.map(|executor| executor.node.0))),
+            ("created", Datum::TimestampTz(job.created)),
+            ("finished", job.finished.map_or(Datum::Null, Datum::TimestampTz)),
+            ("error", job.error.map_or(Datum::Null, |error| text(error.message))),
         ]);
     }
     Ok(())

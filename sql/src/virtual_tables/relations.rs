@@ -207,7 +207,6 @@ pub(super) fn indexes(out: &mut Rows, view: &CatalogView) {
         ("indisexclusion", FALSE),
         ("indimmediate", TRUE),
         ("indisclustered", FALSE),
-        ("indisvalid", TRUE),
         ("indcheckxmin", FALSE),
         ("indisready", TRUE),
         ("indislive", TRUE),
@@ -223,6 +222,7 @@ pub(super) fn indexes(out: &mut Rows, view: &CatalogView) {
             out.push(vec![
                 ("indexrelid", oid(index.oid)),
                 ("indrelid", oid(table.id)),
+                ("indisvalid", Datum::Bool(index.is_public())),
                 ("indnatts", Datum::Int2((index.columns.len() + index.stored.len()) as i16)),
                 ("indnkeyatts", Datum::Int2(index.columns.len() as i16)),
                 ("indisunique", Datum::Bool(index.unique)),

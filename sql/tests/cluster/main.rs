@@ -4,6 +4,7 @@ mod changes;
 #[path = "../queries/harness.rs"]
 #[allow(dead_code, reason = "the queries use the rest")]
 mod harness;
+mod jobs;
 mod local;
 mod outcomes;
 mod sessions;

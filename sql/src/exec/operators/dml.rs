@@ -242,7 +242,7 @@ impl Dml {
                     {
                         continue;
                     }
-                    self.writer.delete(&before)?;
+                    self.writer.delete(&before).await?;
                     self.consequences.extend(self.referring.iter().filter_map(|key| key.gone(&before, None)));
                     self.affected += 1;
                     if self.returning.is_some() {
