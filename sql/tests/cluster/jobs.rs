@@ -293,10 +293,10 @@ fn another_node_goes_on_with_a_build() {
             };
             let (_, (committed, _)) = join(build, load(&world, c.client(), 1, requests, &done)).await;
             assert!(committed > 5, "{committed}");
-            b.node.check_indexes("t", &format!("the death at request {requests}")).await;
             // The row of the job may be seen a moment before the catalog is.
             let invalid = "SELECT count(*) FROM pg_index WHERE NOT indisvalid";
             until(&world, &mut on_b, invalid, "0", Duration::from_secs(1)).await;
+            b.node.check_indexes("t", &format!("the death at request {requests}")).await;
         });
     }
     assert!(adopted > 2, "no death came in time: {adopted}");
