@@ -11,7 +11,7 @@ use basalt_types::{Datum, Oid, Result, SqlError, SqlState, SqlType};
 
 use super::{BlockState, Interrupts, Portal, Session, bind::Progress, stored_cursor::StoredCursor};
 use crate::{
-    Output,
+    Cancel, Output,
     exec::{memory::Reservation, scope::row_bytes},
 };
 
@@ -109,12 +109,15 @@ impl Session {
         is_move: bool,
         out: &mut dyn Output,
     ) -> Result<()> {
+        let cancel = self.cancel.clone();
+        // The node may have been given up since the rows were read.
+        Cancel::check(&*cancel)?;
         if let Some(stored) = self.cursors.get_mut(cursor) {
             return move_among(stored, count, is_move, out);
         }
-        let cancel = self.cancel.clone();
         if let Some(portal) = self.portals.get_mut(cursor) {
             read_ahead(portal, count, &cancel).await?;
+            Cancel::check(&*cancel)?;
             if let Some(passed) = &mut portal.passed {
                 return move_among(passed, count, is_move, out);
             }
@@ -138,6 +141,7 @@ impl Session {
         let mut rows = 0;
         if let Progress::Rows { pending, stream, .. } = &mut portal.progress {
             'fetch: while rows < most {
+                Cancel::check(&*cancel)?;
                 for row in pending.by_ref() {
                     if !is_move {
                         out.row(&row)?;
@@ -150,7 +154,6 @@ impl Session {
                 if out.is_full() {
                     out.flush().await?;
                 }
-                cancel.check()?;
                 let Some(running) = stream else { break };
                 match running.get_mut().next_batch().await? {
                     Some(batch) => *pending = batch.into_iter(),

@@ -20,7 +20,7 @@ use super::{
     settings::ExecutorChoice,
 };
 use crate::{
-    Output,
+    Cancel, Output,
     error::sql_error,
     exec::{
         self, ExecContext, ExecShared, RowStream, changes::Changes, memory::Reservation, scope::row_bytes,
@@ -448,6 +448,8 @@ impl Session {
             }
             let mut rows = 0_u64;
             while let Some(batch) = stream.next_batch().await? {
+                // The node may have been given up while it read.
+                Cancel::check(&*self.cancel)?;
                 rows += batch.len() as u64;
                 for row in &batch {
                     out.row(row)?;
@@ -511,7 +513,7 @@ async fn send_rows(
     portal: &mut Portal,
     max_rows: u32,
     out: &mut dyn Output,
-    cancel: &dyn crate::Cancel,
+    cancel: &dyn Cancel,
 ) -> Result<Option<u64>> {
     let Progress::Rows { pending, stream } = &mut portal.progress else {
         return Err(SqlError::internal("portal is not running"));
@@ -527,6 +529,7 @@ async fn send_rows(
     let most = if max_rows == 0 { u64::MAX } else { u64::from(max_rows) };
     let mut sent = 0;
     loop {
+        cancel.check()?;
         for row in pending.by_ref() {
             out.row(&row)?;
             sent += 1;
@@ -537,7 +540,6 @@ async fn send_rows(
         if out.is_full() {
             out.flush().await?;
         }
-        cancel.check()?;
         let Some(running) = stream else { return Ok(Some(sent)) };
         match running.get_mut().next_batch().await? {
             Some(batch) => *pending = batch.into_iter(),
