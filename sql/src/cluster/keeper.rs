@@ -1,4 +1,8 @@
-//! What runs for as long as the node does: extending the session, and following the others.
+//! What runs for as long as the node does: extending the session, following the others, and cleaning up after those that
+//! are gone. Each on its own: a session must not expire because something else has to wait.
+//!
+//! A session says that its node follows. One that does not any more (others wait for its acknowledgements) is not extended:
+//! it expires, and the others go on without it.
 
 use std::{
     sync::{Arc, Weak},
@@ -19,6 +23,10 @@ const LOOK: Duration = Duration::from_millis(70);
 const LOOK_ALONE: Duration = Duration::from_millis(250);
 /// Looks at the short interval after a change.
 const LOOKS_SOON: u32 = 40;
+/// For how long the session is extended without a look that succeeded.
+const FOLLOW_MAX: Duration = Duration::from_secs(9);
+/// Between rounds of cleaning up.
+const CLEAN: Duration = Duration::from_secs(3);
 /// Attempts to begin the first session, a second each.
 const ATTEMPTS_MAX: u32 = 60;
 
@@ -28,7 +36,8 @@ pub(crate) async fn start(services: &Arc<SqlServices>) -> Result<()> {
     let weak = Arc::downgrade(services);
     // A session that waits for others must be kept, and must hear of them.
     services.env.spawner.spawn("sql-session", Box::pin(keep(weak.clone())));
-    services.env.spawner.spawn("sql-catalog", Box::pin(follow(weak)));
+    services.env.spawner.spawn("sql-catalog", Box::pin(follow(weak.clone())));
+    services.env.spawner.spawn("sql-dead-sessions", Box::pin(clean(weak)));
     let mut attempt = 1;
     while let Err(error) = session::begin(services, member).await {
         if attempt == ATTEMPTS_MAX {
@@ -86,14 +95,34 @@ async fn keep(weak: Weak<SqlServices>) {
 
 async fn extend_or_begin(services: &Arc<SqlServices>, member: &Member) -> Result<()> {
     if member.identity().is_some() {
+        let silent = services.env.clock.monotonic().saturating_sub(member.state.lock().followed);
+        if silent > FOLLOW_MAX {
+            return Err(SqlError::internal("the node does not hear of the others' changes"));
+        }
         if session::extend(services, member).await? {
-            return look_after_others(services, member).await;
+            return Ok(());
         }
         session::lose(services, member);
     }
     let started = member.state.lock().started;
     // The first is begun by whoever starts the node.
     if started { session::begin(services, member).await } else { Ok(()) }
+}
+
+/// Looks after what nodes leave behind.
+async fn clean(weak: Weak<SqlServices>) {
+    loop {
+        {
+            let services = weak.upgrade();
+            let Some((services, _)) = open(&services) else { return };
+            services.env.spawner.sleep(CLEAN).await;
+        }
+        let services = weak.upgrade();
+        let Some((services, member)) = open(&services) else { return };
+        if let Err(error) = look_after_others(services, member).await {
+            tracing::debug!(%error, "what other nodes have left could not be looked after, trying again");
+        }
+    }
 }
 
 /// Removes the sessions of nodes that are gone, so that no change has to wait for them, and what they leave behind.
@@ -134,7 +163,12 @@ async fn follow(weak: Weak<SqlServices>) {
         }
         let services = weak.upgrade();
         let Some((services, member)) = open(&services) else { return };
-        soon = match look(services, member).await {
+        let began = services.env.clock.monotonic();
+        let looked = look(services, member).await;
+        if looked.is_ok() {
+            member.state.lock().followed = began;
+        }
+        soon = match looked {
             Ok(true) => LOOKS_SOON,
             Ok(false) => soon.saturating_sub(1),
             Err(error) => {

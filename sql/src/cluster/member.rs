@@ -50,6 +50,8 @@ pub(super) struct State {
     pub synchronized: Timestamp,
     pub sequences: Bytes,
     pub acknowledged: Option<Acknowledgement>,
+    /// When the last look began after which the node knew what there was to know, and had said so; by the monotonic clock.
+    pub followed: Duration,
     /// Commits under way, and those of unknown outcome that may yet take effect.
     pub commits: usize,
     /// The first session has begun.

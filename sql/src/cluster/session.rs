@@ -56,6 +56,7 @@ pub(super) async fn begin(services: &Arc<SqlServices>, member: &Member) -> Resul
         state.session = Some(Held { identity, expiration, serves: false });
         state.others = true;
         state.acknowledged = None;
+        state.followed = services.env.clock.monotonic();
     }
     member.changed.notify_waiters();
     let prepared = prepare(services, member, identity, (!serves).then_some(at)).await;

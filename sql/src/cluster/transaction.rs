@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use basalt_base::Timestamp;
 use basalt_txn::Restart;
-use basalt_types::{Oid, Result};
+use basalt_types::{Oid, Result, SqlState};
 
 use super::{
     commits::{Counted, UnderWay},
@@ -13,7 +13,8 @@ use super::{
     synchronize, table_lock, wait,
 };
 use crate::{
-    Session, SqlServices, catalog::Descriptor, error::sql_error, locks::Owner, session::SchemaChanges,
+    Session, SqlServices, catalog::Descriptor, error::sql_error, locks::Owner, output::NoticeLevel,
+    session::SchemaChanges,
 };
 
 /// How long a statement or commit waits for the session to be extended or begun anew.
@@ -131,10 +132,16 @@ impl Session {
         release(&self.services, self.id, committed);
     }
 
-    /// After the commit of a schema change: returns when the others know.
-    pub(crate) async fn until_all_know(&self, commit: Timestamp) {
-        if let Some(member) = &self.services.cluster {
-            wait::all_know(&self.services, member, commit).await;
+    /// After the commit of a schema change: returns when the others know, or has the client warned.
+    pub(crate) async fn until_all_know(&mut self, commit: Timestamp) {
+        let services = self.services.clone();
+        let Some(member) = &services.cluster else { return };
+        if !wait::all_know(&services, member, commit).await {
+            self.notice(
+                NoticeLevel::Warning,
+                SqlState::WARNING,
+                "the schema change is committed, but not every node has confirmed that it knows of it",
+            );
         }
     }
 }

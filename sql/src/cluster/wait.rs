@@ -14,6 +14,9 @@ use crate::{error::sql_error, services::SqlServices};
 
 const PAUSE_FIRST: Duration = Duration::from_millis(4);
 const PAUSE_MAX: Duration = Duration::from_millis(30);
+const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(300);
+/// Longer than it takes to give a node up that extends its session and does not follow.
+const KNOW_MAX: Duration = Duration::from_secs(25);
 
 /// Until every other session has acknowledged what `suffices` asks for, or is gone. Lasts no longer than a session that
 /// gives no sign of life, except for locks that somebody does not let go of.
@@ -54,12 +57,22 @@ pub(super) async fn all_hold(
     all_acknowledge(services, member, own, |told| told.held.binary_search(&lock).is_ok()).await
 }
 
-/// Until every node uses the catalog as of `commit`.
-pub(crate) async fn all_know(services: &Arc<SqlServices>, member: &Member, commit: Timestamp) {
-    let Some(own) = member.identity() else { return };
+/// Until every node uses the catalog as of `commit`; false when not all have said so in time.
+pub(crate) async fn all_know(services: &Arc<SqlServices>, member: &Member, commit: Timestamp) -> bool {
+    let Some(own) = member.identity() else { return false };
     member.look.notify_one();
-    if let Err(error) = all_acknowledge(services, member, own, |told| told.synchronized >= commit).await {
-        // The change is committed, whoever knows of it.
-        tracing::debug!(%error, "a schema change is committed, but not every node has said that it knows");
+    // The change is committed, whoever knows of it: what fails is tried again.
+    let known = async {
+        while let Err(error) =
+            all_acknowledge(services, member, own, |told| told.synchronized >= commit).await
+        {
+            tracing::debug!(%error, "cannot see yet whether every node knows of a schema change");
+            services.env.spawner.sleep(PAUSE_AFTER_ERROR).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = known => true,
+        () = services.env.spawner.sleep(KNOW_MAX) => false,
     }
 }

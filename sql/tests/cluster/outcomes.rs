@@ -8,7 +8,7 @@ use futures::future::{Either, join, select};
 
 use crate::{
     harness::Client,
-    world::{Commit, FENCED_AFTER, Fate, Member, World, with_world},
+    world::{FENCED_AFTER, Fate, Member, Sent, World, with_world},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -25,7 +25,7 @@ fn an_answer_that_comes_late_brings_nothing_back() {
     with_world(50, async |world| {
         let (a, b) = (world.join(1).await, world.join(2).await);
         let (mut on_a, mut on_b) = (a.client(), b.client());
-        a.link.disturb(Commit::OfSchema, Fate { answers: SECOND, ..Fate::default() });
+        a.link.disturb(Sent::CommitOfSchema, Fate { answers: SECOND, ..Fate::default() });
         let change = async {
             world.sleep(Duration::from_millis(300)).await;
             on_b.run("ALTER TABLE t ADD n int DEFAULT 7").await
@@ -72,7 +72,7 @@ fn a_change_of_unknown_outcome_keeps_its_table_until_it_is_known() {
         let (mut on_a, mut other) = (a.client(), a.client());
         assert_eq!(on_a.run("CREATE TABLE t (id int PRIMARY KEY, n int)").await, "");
         let lost = Fate { arrives: SECOND / 10, is_lost: true, ..Fate::default() };
-        a.link.disturb(Commit::OfSchema, lost);
+        a.link.disturb(Sent::CommitOfSchema, lost);
         assert!(on_a.run("CREATE INDEX t_n ON t (n)").await.starts_with("ERROR 40003"));
         a.link.cut(false);
         assert_eq!(other.run("INSERT INTO t VALUES (1, 1)").await, "");
@@ -91,7 +91,7 @@ fn a_change_that_never_arrived_gives_its_table_back() {
         let (mut on_a, mut on_b) = (a.client(), b.client());
         assert_eq!(on_a.run("CREATE TABLE t (id int PRIMARY KEY, n int)").await, "");
         let never = Fate { arrives: 1_000 * SECOND, is_lost: true, ..Fate::default() };
-        a.link.disturb(Commit::OfSchema, never);
+        a.link.disturb(Sent::CommitOfSchema, never);
         assert!(on_a.run("CREATE INDEX t_n ON t (n)").await.starts_with("ERROR 40003"));
         a.link.cut(false);
         let both = join(on_a.run("INSERT INTO t VALUES (1, 1)"), on_b.run("INSERT INTO t VALUES (2, 2)"));
@@ -108,7 +108,7 @@ fn a_change_is_published_when_its_client_is_gone() {
     with_world(54, async |world| {
         let a = world.join(1).await;
         assert_eq!(a.client().run("CREATE TABLE t (id int PRIMARY KEY)").await, "");
-        a.link.disturb(Commit::OfSchema, Fate { answers: SECOND, ..Fate::default() });
+        a.link.disturb(Sent::CommitOfSchema, Fate { answers: SECOND, ..Fate::default() });
         run_and_leave(&world, a.client(), "ALTER TABLE t ADD n int DEFAULT 7").await;
         assert_eq!(a.client().run("INSERT INTO t VALUES (1); SELECT * FROM t").await, "1|7");
         world.sleep(2 * SECOND).await;
@@ -124,7 +124,7 @@ fn rows_on_their_way_keep_their_table_when_nobody_waits_for_them() {
             // Its rows are written without reading anything, so that they may be committed whenever they come.
             assert_eq!(a.client().run("CREATE TABLE t (n int)").await, "");
             let late = Fate { arrives: 2 * SECOND, is_lost, ..Fate::default() };
-            a.link.disturb(Commit::OfRows, late);
+            a.link.disturb(Sent::CommitOfRows, late);
             let insert = "INSERT INTO t VALUES (1)";
             if is_lost {
                 assert!(a.client().run(insert).await.starts_with("ERROR 40003"));
@@ -147,7 +147,7 @@ fn a_clean_stop_waits_for_commits() {
         let (a, b) = (world.join(1).await, world.join(2).await);
         let (mut on_a, mut on_b) = (a.client(), b.client());
         assert_eq!(on_a.run("CREATE TABLE t (id int PRIMARY KEY, n int)").await, "");
-        b.link.disturb(Commit::OfRows, Fate { arrives: 2 * SECOND, ..Fate::default() });
+        b.link.disturb(Sent::CommitOfRows, Fate { arrives: 2 * SECOND, ..Fate::default() });
         let stop = async {
             world.sleep(SECOND / 2).await;
             b.node.services.close().await;

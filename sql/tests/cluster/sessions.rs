@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use basalt_kv_api::LockStrength;
+use basalt_sql::cluster::rows::{self, Rows};
+use basalt_txn::{ReadOptions, TxnConfig};
 use futures::future::{join, join3};
 
-use crate::world::{FENCED_AFTER, with_world};
+use crate::world::{FENCED_AFTER, Fate, Sent, with_world};
 
 #[test]
 fn nodes_that_begin_at_once_make_one_catalog() {
@@ -155,5 +158,72 @@ fn a_lone_node_that_was_killed_begins_at_once() {
         let (changed, took) = world.timed(a.client().run("ALTER TABLE t ADD n int")).await;
         assert_eq!(changed, "");
         assert!(took < Duration::from_millis(100), "{took:?}");
+    });
+}
+
+#[test]
+fn what_was_read_before_the_node_was_given_up_is_not_shown_after_it() {
+    with_world(36, async |world| {
+        let (a, b) = (world.join(1).await, world.join(2).await);
+        let (mut on_a, mut on_b) = (a.client(), b.client());
+        assert_eq!(on_a.run("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)").await, "");
+        assert_eq!(on_b.run("BEGIN").await, "");
+        b.link.disturb(Sent::ReadOfRows, Fate { answers: FENCED_AFTER, ..Fate::default() });
+        let change = async {
+            world.sleep(Duration::from_millis(100)).await;
+            b.link.cut(true);
+            on_a.run("UPDATE t SET id = 2; ALTER TABLE t ADD n int").await
+        };
+        let (read, changed) = join(on_b.run("SELECT * FROM t LIMIT 1"), change).await;
+        assert_eq!(changed, "");
+        assert!(read.starts_with("ERROR 40001"), "{read}");
+    });
+}
+
+#[test]
+fn a_node_that_cannot_follow_is_given_up() {
+    with_world(37, async |world| {
+        let (a, b) = (world.join(1).await, world.join(2).await);
+        let (mut on_a, mut on_b) = (a.client(), b.client());
+        world.sleep(Duration::from_secs(1)).await;
+        b.link.blind(true);
+        let change = async {
+            tokio::select! {
+                biased;
+                changed = world.timed(on_a.run("CREATE TABLE t (id int PRIMARY KEY)")) => changed,
+                () = world.sleep(Duration::from_secs(60)) => panic!("a change waits for ever"),
+            }
+        };
+        let (changed, took) = change.await;
+        assert_eq!(changed, "");
+        assert!(took < 2 * FENCED_AFTER, "{took:?}");
+        b.link.blind(false);
+        world.sleep(Duration::from_secs(2)).await;
+        assert_eq!(on_b.run("INSERT INTO t VALUES (1)").await, "");
+        let (changed, took) = world.timed(on_a.run("ALTER TABLE t ADD n int")).await;
+        assert_eq!(changed, "");
+        assert!(took < Duration::from_secs(1), "{took:?}");
+    });
+}
+
+#[test]
+fn a_session_is_extended_while_the_remains_of_another_cannot_be_removed() {
+    with_world(38, async |world| {
+        let (a, b) = (world.join(1).await, world.join(2).await);
+        let mut on_a = a.client();
+        assert_eq!(on_a.run("CREATE TABLE t (id int PRIMARY KEY)").await, "");
+        b.link.kill();
+        let txn = a.node.services.client.begin(TxnConfig::default()).expect("a transaction begins");
+        let known = Rows::read(&txn).await.expect("the rows can be read");
+        let dead = known.sessions.keys().find(|session| session.node.0 == 2).expect("it is still there");
+        let locking = ReadOptions::locking(LockStrength::Exclusive);
+        txn.get(&rows::session_key(*dead), locking).await.expect("nobody else has locked it");
+        assert_eq!(on_a.run("BEGIN; INSERT INTO t VALUES (1)").await, "");
+        world.sleep(3 * FENCED_AFTER).await;
+        let (read, took) = world.timed(on_a.run("SELECT * FROM t")).await;
+        assert_eq!(read, "1");
+        assert!(took < Duration::from_secs(1), "{took:?}");
+        assert_eq!(on_a.run("COMMIT").await, "");
+        txn.rollback().await;
     });
 }

@@ -15,7 +15,7 @@ use basalt_env::{
     sim::{SimDisk, SimExecutor},
 };
 use basalt_kv::{LocalSender, Network, Store, StoreConfig};
-use basalt_kv_api::{BatchRequest, BatchResponse, Error, Request, Result, Sender};
+use basalt_kv_api::{BatchRequest, BatchResponse, Error, ReadConsistency, Request, Result, Sender};
 use basalt_raft::Options;
 use basalt_sql::{SqlOptions, SqlServices};
 use basalt_storage::MemoryEngine;
@@ -35,7 +35,7 @@ pub struct World {
     sender: Arc<dyn Sender>,
 }
 
-/// What becomes of one commit.
+/// What becomes of one request.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Fate {
     /// It is so long on its way, whether or not its sender still waits, and so is its answer.
@@ -45,20 +45,26 @@ pub struct Fate {
     pub is_lost: bool,
 }
 
-/// Which commit.
+/// Which request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Commit {
-    OfSchema,
-    OfRows,
+pub enum Sent {
+    CommitOfSchema,
+    CommitOfRows,
+    ReadOfRows,
 }
 
-impl Commit {
-    fn is(self, batch: &BatchRequest) -> bool {
-        batch.requests.iter().any(|request| match request {
-            Request::Put { key, .. } | Request::Delete { key, .. } => match self {
-                Self::OfSchema => key.starts_with(&[keys::SYSTEM_PREFIX, b'D']),
-                Self::OfRows => key.first() != Some(&keys::SYSTEM_PREFIX),
-            },
+impl Sent {
+    fn is(self, batch: &BatchRequest, is_commit: bool) -> bool {
+        let of_rows = |key: &Key| key.first() != Some(&keys::SYSTEM_PREFIX);
+        batch.requests.iter().any(|request| match (self, request) {
+            (Self::CommitOfSchema, Request::Put { key, .. } | Request::Delete { key, .. }) => {
+                is_commit && key.starts_with(&[keys::SYSTEM_PREFIX, b'D'])
+            }
+            (Self::CommitOfRows, Request::Put { key, .. } | Request::Delete { key, .. }) => {
+                is_commit && of_rows(key)
+            }
+            (Self::ReadOfRows, Request::Get { key, .. }) => of_rows(key),
+            (Self::ReadOfRows, Request::Scan { span, .. }) => of_rows(&span.start),
             _ => false,
         })
     }
@@ -71,8 +77,10 @@ pub struct Link {
     cut: AtomicBool,
     /// Commits stay on the way.
     holds_commits: AtomicBool,
-    /// What becomes of the next such commit.
-    next_commit: Mutex<Option<(Commit, Fate)>>,
+    /// What becomes of the next such request.
+    next: Mutex<Option<(Sent, Fate)>>,
+    /// The node can't see whether anything has changed.
+    blind: AtomicBool,
     sent: AtomicU64,
     /// The node dies with the request of this number, which may or may not get through.
     dies_at: AtomicU64,
@@ -88,11 +96,15 @@ impl Link {
         self.holds_commits.store(hold, Ordering::Relaxed);
     }
 
-    pub fn disturb(&self, commit: Commit, fate: Fate) {
-        *self.next_commit.lock() = Some((commit, fate));
+    pub fn blind(&self, blind: bool) {
+        self.blind.store(blind, Ordering::Relaxed);
     }
 
-    async fn disturbed(&self, batch: BatchRequest, commit: Commit, fate: Fate) -> Result<BatchResponse> {
+    pub fn disturb(&self, sent: Sent, fate: Fate) {
+        *self.next.lock() = Some((sent, fate));
+    }
+
+    async fn disturbed(&self, batch: BatchRequest, sent: Sent, fate: Fate) -> Result<BatchResponse> {
         let (inner, executor) = (self.inner.clone(), self.executor.clone());
         let (sender, answer) = oneshot::channel();
         let delivery = async move {
@@ -112,7 +124,7 @@ impl Link {
         let answer = answer.await.expect("the delivery ends with an answer");
         if answer.is_err() {
             // Refused: the next attempt is the commit that was meant.
-            self.disturb(commit, fate);
+            self.disturb(sent, fate);
         }
         answer
     }
@@ -144,9 +156,13 @@ impl Sender for Link {
             while is_commit && self.holds_commits.load(Ordering::Relaxed) {
                 self.executor.sleep(Duration::from_millis(10)).await;
             }
-            let disturbed = self.next_commit.lock().take_if(|(commit, _)| is_commit && commit.is(&batch));
-            if let Some((commit, fate)) = disturbed {
-                return self.disturbed(batch, commit, fate).await;
+            let disturbed = self.next.lock().take_if(|(sent, _)| sent.is(&batch, is_commit));
+            if let Some((sent, fate)) = disturbed {
+                return self.disturbed(batch, sent, fate).await;
+            }
+            let looks = batch.header.consistency == ReadConsistency::Inconsistent;
+            if looks && self.blind.load(Ordering::Relaxed) {
+                return Err(Error::Unavailable("not to be seen".into()));
             }
             if self.cut.load(Ordering::Relaxed) && !is_commit {
                 self.executor.sleep(Duration::from_millis(500)).await;
@@ -194,7 +210,8 @@ impl World {
             executor: self.executor.clone(),
             cut: AtomicBool::default(),
             holds_commits: AtomicBool::default(),
-            next_commit: Mutex::default(),
+            next: Mutex::default(),
+            blind: AtomicBool::default(),
             sent: AtomicU64::default(),
             dies_at: AtomicU64::default(),
             group,
