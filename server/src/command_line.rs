@@ -96,6 +96,9 @@ pub struct StartFlags {
     /// For tests: a file with the microseconds by which this node's wall clock is off; read again and again
     #[arg(long, env = "BASALT_TEST_CLOCK_FILE", value_name = "FILE", hide = true)]
     pub test_clock_file: Option<PathBuf>,
+    /// Stop when standard input ends: when the process that started this one is gone
+    #[arg(long, env = "BASALT_STOP_WITH_STDIN", hide = true)]
+    pub stop_with_stdin: bool,
     /// Settings in TOML; keys are the flags' names with underscores
     #[arg(long, env = "BASALT_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,

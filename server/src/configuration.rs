@@ -74,6 +74,7 @@ pub struct Configuration {
     pub certs_dir: Option<PathBuf>,
     /// Says how far the wall clock is off, in tests.
     pub test_clock_file: Option<PathBuf>,
+    pub stop_with_stdin: bool,
     pub cache_bytes: u64,
     pub sql_memory_bytes: u64,
     pub range_bytes_max: u64,
@@ -149,6 +150,7 @@ impl Configuration {
             replicas,
             certs_dir,
             test_clock_file: flags.test_clock_file,
+            stop_with_stdin: flags.stop_with_stdin,
             cache_bytes: bytes("cache", flags.cache, file.cache, share, CACHE_BYTES_MIN)?,
             sql_memory_bytes: bytes(
                 "sql-memory",

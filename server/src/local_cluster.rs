@@ -1,14 +1,14 @@
 //! `basalt cluster`: several nodes on this machine, each a process with a store of its own.
 //!
 //! For trying out and developing: whoever ends one of the processes sees the others go on. The nodes outlive nothing: when
-//! this process is asked to stop, it asks them, and waits.
+//! this process is asked to stop, it asks them, and waits; asked again, it ends them at once. When it is killed, they see
+//! their standard input end, and stop.
 
 use std::{
     fs::{self, File},
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    thread,
     time::{Duration, Instant},
 };
 
@@ -62,9 +62,10 @@ pub fn run(flags: &ClusterFlags) -> Result<(), String> {
         .build()
         .map_err(|error| format!("the runtime could not be started: {error}"))?;
     fs::create_dir_all(&flags.store).map_err(|error| format!("{}: {error}", flags.store.display()))?;
+    let mut signals =
+        runtime.block_on(async { StopSignals::listen() }).map_err(|error| format!("signals: {error}"))?;
     let mut members = Vec::new();
     let ended = runtime.block_on(async {
-        let mut stop = StopSignals::listen().map_err(|error| format!("signals: {error}"))?;
         let has_begun = has_begun(flags);
         for number in 1..=flags.nodes {
             members.push(start(flags, number, has_begun)?);
@@ -73,7 +74,7 @@ pub fn run(flags: &ClusterFlags) -> Result<(), String> {
         loop {
             tokio::select! {
                 biased;
-                () = stop.received() => return Ok(()),
+                () = signals.received() => return Ok(()),
                 () = tokio::time::sleep(POLL) => {}
             }
             let ended = report_ends(&mut members);
@@ -85,7 +86,7 @@ pub fn run(flags: &ClusterFlags) -> Result<(), String> {
             }
         }
     });
-    stop(members);
+    runtime.block_on(stop(members, &mut signals));
     ended
 }
 
@@ -124,7 +125,8 @@ fn start(flags: &ClusterFlags, number: u16, has_begun: bool) -> Result<Member, S
     command.args(&flags.node_flags);
     // Ctrl-C reaches the group of this process alone: a node that is asked a second time stops at once.
     command.process_group(0);
-    command.stdin(Stdio::null()).stdout(output).stderr(errors);
+    command.arg("--stop-with-stdin");
+    command.stdin(Stdio::piped()).stdout(output).stderr(errors);
     let child = command.spawn().map_err(|error| format!("node {number}: {error}"))?;
     Ok(Member { number, child, log })
 }
@@ -174,18 +176,21 @@ fn last_line(log: &Path) -> String {
     text.lines().last().map_or_else(String::new, |line| format!("; {line}"))
 }
 
-fn stop(members: Vec<Member>) {
-    let mut members = members;
+async fn stop(mut members: Vec<Member>, signals: &mut StopSignals) {
     for member in &members {
         terminate(&member.child);
     }
     let deadline = Instant::now() + STOP_PATIENCE;
     while !members.is_empty() && Instant::now() < deadline {
         members.retain_mut(|member| matches!(member.child.try_wait(), Ok(None)));
-        thread::sleep(POLL);
+        tokio::select! {
+            biased;
+            () = signals.received() => break,
+            () = tokio::time::sleep(POLL) => {}
+        }
     }
     for member in &mut members {
-        eprintln!("node {} does not stop, and is killed", member.number);
+        eprintln!("node {} has not stopped yet, and is killed", member.number);
         // It may have ended just now.
         let _ = member.child.kill();
         let _ = member.child.wait();

@@ -7,7 +7,7 @@
 use std::{fs, io, sync::Arc, time::Duration};
 
 use basalt_base::NodeId;
-use basalt_env::{DiskLock, Env, os::os_env_with_clock_file};
+use basalt_env::{DiskLock, Env};
 use basalt_kv::{LocalSender, Network, Store, StoreConfig, StoreLog, peer::PeerConfig};
 use basalt_rpc::Wire;
 use basalt_sql::{SqlOptions, SqlServices, StoreInfo, exec::Vectorized};
@@ -41,7 +41,6 @@ const WRITE_BUFFER_BYTES_MAX: u64 = 256 << 20;
 const STATEMENT_SHARE: usize = 4;
 
 pub struct Node {
-    env: Env,
     services: Arc<SqlServices>,
     store: Arc<Store>,
     wire: Arc<Wire>,
@@ -51,9 +50,8 @@ pub struct Node {
 
 impl Node {
     /// Opens the store, or makes a new one, and starts what stands above it.
-    pub async fn open(configuration: &Configuration) -> Result<Self, String> {
+    pub async fn open(env: Env, configuration: &Configuration) -> Result<Self, String> {
         let folder = configuration.store.display();
-        let env = os_env_with_clock_file(&configuration.store, configuration.test_clock_file.clone());
         let lock = lock(&env, configuration)?;
         let engine =
             RocksEngine::open(&configuration.store.join(STATE_FOLDER), &rocks_options(configuration))
@@ -127,7 +125,7 @@ impl Node {
         };
         let garbage = basalt_sql::ddl::garbage::collect_forever(services.clone());
         env.spawner.spawn("sql garbage", Box::pin(garbage));
-        Ok(Self { env, services, store, wire, rpc_address, _lock: lock })
+        Ok(Self { services, store, wire, rpc_address, _lock: lock })
     }
 
     /// Tells the other nodes where clients reach this one.
@@ -147,10 +145,6 @@ impl Node {
     /// Tells the other nodes that this one is about to stop.
     pub fn begin_to_stop(&self) {
         self.wire.set_draining(true);
-    }
-
-    pub fn env(&self) -> &Env {
-        &self.env
     }
 
     pub fn services(&self) -> &Arc<SqlServices> {

@@ -2,7 +2,9 @@
 
 use std::{net::SocketAddr, sync::Arc, thread};
 
+use basalt_env::os::os_env_with_clock_file;
 use basalt_pgwire::{Authenticator, Limits, Server, listen};
+use tokio::sync::oneshot;
 
 use crate::{
     backend::SqlBackend, cluster, configuration::Configuration, logging, node::Node, signals::StopSignals,
@@ -31,23 +33,35 @@ pub fn start(configuration: &Configuration) -> Result<(), String> {
 
 async fn serve(configuration: &Configuration) -> Result<(), String> {
     let mut stop = StopSignals::listen().map_err(|error| format!("signals: {error}"))?;
-    let node = tokio::select! {
-        biased;
-        () = stop.received() => return Ok(()),
-        node = Node::open(configuration) => node?,
-    };
+    if configuration.stop_with_stdin {
+        stop.listen_to_input().map_err(|error| format!("standard input: {error}"))?;
+    }
     let listener = listen(configuration.sql_addr)
         .map_err(|error| format!("cannot listen on {}: {error}", configuration.sql_addr))?;
     let address = listener.local_addr().map_err(|error| format!("cannot listen: {error}"))?;
+    let env = os_env_with_clock_file(&configuration.store, configuration.test_clock_file.clone());
     let limits = Limits { connections_max: configuration.connections_max, ..Limits::default() };
-    let backend = Arc::new(SqlBackend::new(node.services().clone()));
-    let server = Server::new(node.env().clone(), backend, limits, Authenticator::Trust);
+    let backend = Arc::new(SqlBackend::default());
+    let server = Server::new(env.clone(), backend.clone(), limits, Authenticator::Trust);
+    let (stop_serving, asked) = oneshot::channel::<()>();
+    // From the beginning, so that clients of a node that waits for others hear that it does.
+    let serving = server.serve(listener, async { drop(asked.await) });
+    let mut serving = std::pin::pin!(serving);
+    let node = tokio::select! {
+        biased;
+        () = stop.received() => return Ok(()),
+        node = Node::open(env, configuration) => node?,
+        () = &mut serving => return Ok(()),
+    };
     node.serves_sql_at(&cluster::advertised(configuration, address));
+    backend.serve(node.services().clone());
     greet(configuration, address, &node);
     let asked = async {
         stop.received().await;
         node.begin_to_stop();
         tracing::info!("stopping: no new clients, open statements may end; ask again to stop at once");
+        drop(stop_serving);
+        std::future::pending::<()>().await
     };
     tokio::select! {
         biased;
@@ -56,7 +70,8 @@ async fn serve(configuration: &Configuration) -> Result<(), String> {
         cause = node.until_failed() => {
             return Err(format!("store {}: {cause}", configuration.store.display()));
         }
-        () = server.serve(listener, asked) => {}
+        () = asked => {}
+        () = &mut serving => {}
     }
     tokio::select! {
         biased;

@@ -2,6 +2,7 @@
 
 use std::{
     env, fs,
+    io::{self, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     path::PathBuf,
     process::{Child, Command, Stdio},
@@ -94,12 +95,40 @@ impl Node {
             if let Ok(Some(status)) = self.child.try_wait() {
                 return Err(format!("the node stopped at its start ({status})"));
             }
-            if TcpStream::connect_timeout(&address, Duration::from_millis(200)).is_ok() {
+            if is_ready(address) {
                 return Ok(());
             }
             thread::sleep(Duration::from_millis(50));
         }
         Err("the node did not start in time".to_owned())
+    }
+}
+
+/// Whether a client may ask: a node that starts lets it connect, only to tell it so.
+fn is_ready(address: SocketAddr) -> bool {
+    let timeout = Duration::from_millis(500);
+    let connected = TcpStream::connect_timeout(&address, timeout);
+    connected.and_then(|stream| begins_session(stream, timeout)).unwrap_or(false)
+}
+
+fn begins_session(mut stream: TcpStream, timeout: Duration) -> io::Result<bool> {
+    let parameters = b"user\0postgres\0\0";
+    let length = u32::try_from(8 + parameters.len()).expect("a constant");
+    stream.set_read_timeout(Some(timeout))?;
+    stream.write_all(&[&length.to_be_bytes()[..], &196_608_u32.to_be_bytes(), parameters].concat())?;
+    loop {
+        let mut header = [0; 5];
+        stream.read_exact(&mut header)?;
+        match header[0] {
+            // ReadyForQuery.
+            b'Z' => return Ok(true),
+            // ErrorResponse.
+            b'E' => return Ok(false),
+            _ => {
+                let length = u32::from_be_bytes([header[1], header[2], header[3], header[4]]);
+                io::copy(&mut (&stream).take(u64::from(length.saturating_sub(4))), &mut io::sink())?;
+            }
+        }
     }
 }
 

@@ -4,24 +4,26 @@ mod cancel;
 mod output;
 mod session;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use basalt_pgwire::{Backend, BackendSession, StartupInfo};
 use basalt_sql::{ConnectInfo, Session, SqlServices};
-use basalt_types::Result;
+use basalt_types::{Result, SqlError, SqlState};
 
 use cancel::ClientCancel;
 use session::ClientSession;
 
-/// Opens SQL sessions for clients.
+/// Opens SQL sessions for clients, once the node is ready; before, it says that it isn't (`57P03`).
+#[derive(Default)]
 pub struct SqlBackend {
-    services: Arc<SqlServices>,
+    services: OnceLock<Arc<SqlServices>>,
 }
 
 impl SqlBackend {
-    pub fn new(services: Arc<SqlServices>) -> Self {
-        Self { services }
+    /// From now on clients are served.
+    pub fn serve(&self, services: Arc<SqlServices>) {
+        let _already = self.services.set(services);
     }
 }
 
@@ -37,7 +39,10 @@ impl Backend for SqlBackend {
             pid: startup.process_id,
             cancel: Arc::new(ClientCancel(startup.cancel)),
         };
-        let session = Session::connect(self.services.clone(), info)?;
+        let services = self.services.get().ok_or_else(|| {
+            SqlError::new(SqlState::CANNOT_CONNECT_NOW, "the database system is starting up")
+        })?;
+        let session = Session::connect(services.clone(), info)?;
         Ok(Box::new(ClientSession::new(session)))
     }
 }
