@@ -226,6 +226,7 @@ fn is_hopeless(error: &SqlError) -> bool {
 async fn fail(services: &SqlServices, own: Identity, id: Oid, error: &SqlError) -> Result<bool> {
     let now = services.now_micros();
     let cause = JobError::of(error);
+    let is_gone = error.sqlstate() == SqlState::INVALID_CATALOG_NAME;
     let noted = services.client.run(TxnConfig::default(), |txn| {
         let cause = cause.clone();
         async move {
@@ -233,7 +234,12 @@ async fn fail(services: &SqlServices, own: Identity, id: Oid, error: &SqlError) 
             let stored = txn.get(&key, ReadOptions::locking(LockStrength::Exclusive)).await?;
             let Some(mut job) = stored.and_then(|bytes| Job::decode(&bytes).ok()) else { return Ok(false) };
             match job.state {
-                _ if job.executor != Some(own) => return Ok(false),
+                _ if job.executor != Some(own) || job.state.has_ended() => return Ok(false),
+                // Without its database there is nothing to undo.
+                JobState::Running | JobState::Reverting if is_gone => {
+                    job.state = JobState::Failed;
+                    job.finished = Some(now);
+                }
                 JobState::Pending => {
                     job.state = JobState::Failed;
                     job.finished = Some(now);

@@ -114,7 +114,7 @@ impl IndexBuild {
         let key = job_key(self.id);
         let options = ReadOptions::locking(LockStrength::Exclusive);
         let stored = open.txn.get(&key, options).await.map_err(sql_error)?;
-        if stored.as_ref() != Some(&before.encode()) {
+        if stored.map(|bytes| Job::decode(&bytes)).transpose()?.as_ref() != Some(before) {
             return Err(changed());
         }
         open.txn.put(key, after.encode()).map_err(sql_error)?;

@@ -5,6 +5,7 @@ mod memory_cap;
 mod node_counts;
 mod pgbench;
 mod postgres;
+mod psql;
 mod report;
 
 use std::ffi::OsString;

@@ -1,30 +1,15 @@
 //! The counters of a node, read over SQL: what a statement costs in gets, log bytes and the like.
 
-use std::{collections::BTreeMap, path::Path, process::Command};
+use std::{collections::BTreeMap, path::Path};
 
-use crate::process::{Result, output};
+use super::psql::psql;
+use crate::process::Result;
 
 pub type Counts = BTreeMap<String, f64>;
 
 /// All counters now.
 pub fn read(programs: &Path, port: u16) -> Result<Counts> {
-    let text = output(
-        Command::new(programs.join("psql"))
-            .args([
-                "-X",
-                "-A",
-                "-t",
-                "-F",
-                "\t",
-                "-h",
-                "127.0.0.1",
-                "-U",
-                "postgres",
-                "-p",
-                &port.to_string(),
-            ])
-            .args(["-c", "SHOW METRICS", "postgres"]),
-    )?;
+    let text = psql(programs, port, "SHOW METRICS")?;
     let line = |line: &str| {
         let (name, value) = line.split_once('\t')?;
         Some((name.to_owned(), value.parse().ok()?))

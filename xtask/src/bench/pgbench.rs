@@ -13,6 +13,7 @@ use std::{
 use super::{
     node_counts::{self, Counts},
     postgres::{Postgres, programs},
+    psql::psql,
     report::{Row, json, table},
 };
 use crate::{
@@ -138,24 +139,6 @@ fn nodes(options: &Options, programs: &Path) -> Result<Vec<Node>> {
     Ok(nodes)
 }
 
-fn psql(programs: &Path, port: u16, query: &str) -> Result<String> {
-    let mut command = Command::new(programs.join("psql"));
-    command.args([
-        "-X",
-        "-A",
-        "-t",
-        "-h",
-        "127.0.0.1",
-        "-U",
-        "postgres",
-        "-p",
-        &port.to_string(),
-        "-c",
-        query,
-    ]);
-    Ok(output(command.arg("postgres"))?.trim().to_owned())
-}
-
 fn pgbench(programs: &Path, port: u16) -> Command {
     let mut command = Command::new(programs.join("pgbench"));
     command.args(["-h", "127.0.0.1", "-U", "postgres", "-p", &port.to_string()]);
@@ -234,7 +217,7 @@ fn check_sums(programs: &Path, port: u16) -> Result<()> {
         port,
         "SELECT (SELECT sum(tbalance) FROM pgbench_tellers), (SELECT sum(bbalance) FROM pgbench_branches)",
     )?;
-    let sums: Vec<&str> = sums.split('|').collect();
+    let sums: Vec<&str> = sums.split('\t').collect();
     match sums[..] {
         [tellers, branches] if tellers == branches => Ok(()),
         _ => Err(format!("the sums of tellers and branches differ: {sums:?}")),
