@@ -40,8 +40,8 @@ impl LogStore {
 
     /// Whether old segments hold too little to be worth their space.
     pub fn has_reclaimable(&self) -> bool {
-        self.state.segments.first_key_value().is_some_and(|(segment, live)| {
-            *segment != self.tail.segment && live.bytes <= self.move_bytes_max()
+        self.state.segments.oldest().is_some_and(|(segment, live)| {
+            segment != self.tail.segment && live.bytes <= self.move_bytes_max()
         })
     }
 
@@ -54,13 +54,12 @@ impl LogStore {
         }
         self.move_oldest().await?;
         self.sync().await?;
-        while let Some((segment, live)) = self.state.segments.first_key_value() {
-            let segment = *segment;
+        while let Some((segment, live)) = self.state.segments.oldest() {
             if segment == self.tail.segment || live.records > 0 {
                 break;
             }
             self.retire(segment)?;
-            self.state.segments.remove(&segment);
+            self.state.segments.remove(segment);
             Counters::add(&self.counters.segments_removed, 1);
             // One at a time: a crash must not bring back an older segment without the newer one.
             self.disk.sync_dir(FOLDER).await.map_err(|error| Error::io(FOLDER, &error))?;
@@ -89,7 +88,7 @@ impl LogStore {
     }
 
     async fn move_oldest(&mut self) -> Result<()> {
-        let Some((&oldest, live)) = self.state.segments.first_key_value() else { return Ok(()) };
+        let Some((oldest, live)) = self.state.segments.oldest() else { return Ok(()) };
         if live.records == 0 {
             return Ok(());
         }

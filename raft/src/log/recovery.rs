@@ -12,7 +12,7 @@ use super::{
         segment_number, segment_path,
     },
     record::Record,
-    state::{Liveness, LogState, SegmentFiles, damaged},
+    state::{LogState, SegmentFiles, damaged},
     store::Tail,
 };
 use crate::{Error, Result};
@@ -49,7 +49,7 @@ pub(super) fn replay(disk: &dyn Disk, state: &mut LogState, files: &SegmentFiles
                 return Err(damaged(before.segment, before.offset));
             }
         }
-        state.segments.insert(segment, Liveness::default());
+        state.segments.add(segment);
         let mut next = Tail {
             segment,
             capacity: bytes.len() as u64,

@@ -82,10 +82,51 @@ pub(super) struct Liveness {
     pub bytes: u64,
 }
 
+/// The segments, and how much of all of them is needed: asked for every turn of the loop.
+#[derive(Default)]
+pub(super) struct Segments {
+    by_number: BTreeMap<u64, Liveness>,
+    all: Liveness,
+}
+
+impl Segments {
+    pub fn add(&mut self, segment: u64) {
+        self.by_number.entry(segment).or_default();
+    }
+
+    /// Takes out a segment of which nothing is needed.
+    pub fn remove(&mut self, segment: u64) {
+        self.by_number.remove(&segment);
+    }
+
+    pub fn oldest(&self) -> Option<(u64, Liveness)> {
+        self.by_number.first_key_value().map(|(segment, live)| (*segment, *live))
+    }
+
+    fn retain(&mut self, locations: &[Location]) {
+        for location in locations {
+            let segment = self.by_number.entry(location.segment).or_default();
+            for live in [segment, &mut self.all] {
+                live.records += 1;
+                live.bytes += u64::from(location.length);
+            }
+        }
+    }
+
+    fn release(&mut self, location: &Location) {
+        if let Some(segment) = self.by_number.get_mut(&location.segment) {
+            for live in [segment, &mut self.all] {
+                live.records -= 1;
+                live.bytes -= u64::from(location.length);
+            }
+        }
+    }
+}
+
 #[derive(Default)]
 pub(super) struct LogState {
     pub groups: BTreeMap<RangeId, Arc<Mutex<GroupLog>>>,
-    pub segments: BTreeMap<u64, Liveness>,
+    pub segments: Segments,
     pub clock_bound: Timestamp,
     /// The last bound was written by a clean stop.
     pub clock_exact: bool,
@@ -98,11 +139,11 @@ pub(super) struct LogState {
 
 impl LogState {
     pub fn live_bytes(&self) -> u64 {
-        self.segments.values().map(|segment| segment.bytes).sum()
+        self.segments.all.bytes
     }
 
     pub fn live_entries(&self) -> u64 {
-        self.segments.values().map(|segment| segment.records).sum()
+        self.segments.all.records
     }
 
     /// Adds a group, in the place of an older replica's, or moves the start of one that exists.
@@ -118,13 +159,13 @@ impl LogState {
         if let Some(group) = groups.get(&range_id).filter(|group| group.lock().replica_id >= replica_id) {
             let mut log = group.lock();
             log.hard_state = state;
-            log.truncate(index, term, |location| release(segments, location));
+            log.truncate(index, term, |location| segments.release(location));
             drop(log);
             return group.clone();
         }
         let new = Arc::new(Mutex::new(GroupLog::new(replica_id, index, term, state)));
         if let Some(older) = groups.insert(range_id, new.clone()) {
-            older.lock().release_all(|location| release(segments, location));
+            older.lock().release_all(|location| segments.release(location));
         }
         new
     }
@@ -135,13 +176,13 @@ impl LogState {
         match record {
             Record::Entries { range_id, first, locations } => {
                 let group = find(groups, range_id)?;
-                retain(segments, &locations);
-                group.lock().append(first, &locations, |location| release(segments, location));
+                segments.retain(&locations);
+                group.lock().append(first, &locations, |location| segments.release(location));
             }
             Record::Moved { range_id, first, locations } => {
                 let group = find(groups, range_id)?;
-                retain(segments, &locations);
-                group.lock().relocate(first, &locations, |location| release(segments, location));
+                segments.retain(&locations);
+                group.lock().relocate(first, &locations, |location| segments.release(location));
             }
             Record::HardState { range_id, state } => find(groups, range_id)?.lock().hard_state = state,
             Record::Group { range_id, replica_id, index, term, state } => {
@@ -149,22 +190,22 @@ impl LogState {
             }
             Record::Truncate { range_id, index, term } => {
                 let group = find(groups, range_id)?;
-                group.lock().truncate(index, term, |location| release(segments, location));
+                group.lock().truncate(index, term, |location| segments.release(location));
             }
             Record::SnapshotPending { range_id, snapshot, location } => {
                 let group = find(groups, range_id)?;
-                retain(segments, &[location]);
+                segments.retain(&[location]);
                 let mut group = group.lock();
                 let older = group.pending_snapshot.take();
-                group.restart(snapshot.index, snapshot.term, |location| release(segments, location));
+                group.restart(snapshot.index, snapshot.term, |location| segments.release(location));
                 if let Some((_, location)) = older {
-                    release(segments, &location);
+                    segments.release(&location);
                 }
                 group.pending_snapshot = Some((snapshot, location));
             }
             Record::SnapshotInstalled { range_id } => {
                 if let Some((_, location)) = find(groups, range_id)?.lock().pending_snapshot.take() {
-                    release(segments, &location);
+                    segments.release(&location);
                 }
             }
             Record::ClockBound { bound, exact } => {
@@ -177,7 +218,7 @@ impl LogState {
                 if groups.get(&range_id).is_some_and(|group| group.lock().replica_id < *next)
                     && let Some(group) = groups.remove(&range_id)
                 {
-                    group.lock().release_all(|location| release(segments, location));
+                    group.lock().release_all(|location| segments.release(location));
                 }
             }
             Record::Ident(ident) => self.ident = Some(ident),
@@ -194,19 +235,4 @@ fn find(
     groups.get(&range_id).ok_or_else(|| {
         Error::Corruption(format!("the log has a record of range {range_id}, which it never created"))
     })
-}
-
-fn retain(segments: &mut BTreeMap<u64, Liveness>, locations: &[Location]) {
-    for location in locations {
-        let segment = segments.entry(location.segment).or_default();
-        segment.records += 1;
-        segment.bytes += u64::from(location.length);
-    }
-}
-
-fn release(segments: &mut BTreeMap<u64, Liveness>, location: &Location) {
-    if let Some(segment) = segments.get_mut(&location.segment) {
-        segment.records -= 1;
-        segment.bytes -= u64::from(location.length);
-    }
 }

@@ -17,7 +17,7 @@ use super::{
     group::{GroupLog, HardState, cached_bytes},
     record::{Location, Record},
     recovery,
-    state::{Liveness, LogState, SegmentFiles},
+    state::{LogState, SegmentFiles},
 };
 use crate::{Error, LogIndex, Options, Result, StoreIdent, Term, counts::Counters};
 
@@ -80,7 +80,7 @@ impl LogStore {
                 let header = SegmentHeader { segment: 1, first_batch: 1, chain: 0 };
                 let tail = create_segment(&*disk, header, options.segment_bytes, None).await?;
                 files.files.write().insert(tail.segment, tail.file.clone());
-                state.segments.insert(tail.segment, Liveness::default());
+                state.segments.add(tail.segment);
                 tail
             }
         };
@@ -325,7 +325,7 @@ impl LogStore {
             Ok(tail) => {
                 Counters::add(&self.counters.fsyncs, 1);
                 self.files.files.write().insert(tail.segment, tail.file.clone());
-                self.state.segments.insert(tail.segment, Liveness::default());
+                self.state.segments.add(tail.segment);
                 self.tail = tail;
             }
             Err(Error::DiskFull) => return Err(Error::DiskFull),
