@@ -53,6 +53,32 @@ fn stored(log: &LogStore, range_id: RangeId) -> Vec<(LogIndex, Term, u8)> {
     entries.iter().map(|entry| (entry.index, entry.term, entry.data[0])).collect()
 }
 
+/// As the log is after a power cut.
+async fn reopen(log: LogStore, disk: &SimDisk) -> (LogStore, SimDisk) {
+    drop(log);
+    let disk = disk.crash(Tear::Lose);
+    (open(&disk).await.unwrap(), disk)
+}
+
+/// Appends entries of the range, one at a time, until the first segment is full. Returns the index of the next.
+async fn fill_segment(log: &mut LogStore) -> LogIndex {
+    let mut next = 11;
+    while log.tail.segment == 1 {
+        append(log, RANGE, entries(next..next + 1, 5, 500)).await;
+        next += 1;
+    }
+    next
+}
+
+/// Truncates the range's log up to an index, and removes segments that nobody needs.
+async fn truncate(log: &mut LogStore, index: LogIndex) {
+    let mut batch = LogBatch::default();
+    batch.truncate(RANGE, index, 5);
+    log.append(&mut batch).await.unwrap();
+    log.sync().await.unwrap();
+    log.reclaim().await.unwrap();
+}
+
 fn run<T>(future: impl Future<Output = T>) -> T {
     SimExecutor::new(1).run(future)
 }
@@ -85,15 +111,12 @@ fn an_unsynced_batch_may_be_torn_even_with_a_whole_one_behind_it() {
         log.tail.file.sync().await.unwrap();
         let path = "log/0000000000000001.seg";
         disk.corrupt(path, torn_at as usize + 50);
-        drop(log);
-        let disk = disk.crash(Tear::Lose);
-        let mut log = open(&disk).await.unwrap();
+        let (mut log, disk) = reopen(log, &disk).await;
         assert_eq!(stored(&log, RANGE), [(11, 5, 11)]);
         // What is written over the torn batch is followed by the old whole one, which must not come back.
         append(&mut log, RANGE, entries(12..13, 6, 100)).await;
         log.sync().await.unwrap();
-        drop(log);
-        let log = open(&disk.crash(Tear::Lose)).await.unwrap();
+        let (log, _) = reopen(log, &disk).await;
         assert_eq!(stored(&log, RANGE), [(11, 5, 11), (12, 6, 12)]);
     });
 }
@@ -136,20 +159,14 @@ fn an_idle_groups_entries_move_on_so_that_old_segments_go() {
                 // Replay will see these before the older ones, which move behind them.
                 append(&mut log, idle, entries(14..16, 5, 50)).await;
             }
-            let mut batch = LogBatch::default();
-            batch.truncate(RANGE, next - 1, 5);
-            log.append(&mut batch).await.unwrap();
-            log.sync().await.unwrap();
-            log.reclaim().await.unwrap();
+            truncate(&mut log, next - 1).await;
         }
         let segments = disk.list("log").unwrap().iter().filter(|name| name.ends_with(".seg")).count();
         assert!(segments <= 2, "{segments} segments left");
         assert!(log.counters.snapshot().segments_removed > 2);
         let expected = [(11, 5, 11), (12, 5, 12), (13, 5, 13), (14, 5, 14), (15, 5, 15)];
         assert_eq!(stored(&log, idle), expected);
-        drop(log);
-        let disk = disk.crash(Tear::Lose);
-        let log = open(&disk).await.unwrap();
+        let (log, _) = reopen(log, &disk).await;
         assert_eq!(stored(&log, idle), expected);
         assert_eq!(log.group(RANGE).unwrap().lock().first_index(), next);
     });
@@ -191,26 +208,15 @@ fn a_segment_whose_checkpoint_was_lost_gets_a_new_one() {
     run(async {
         let disk = SimDisk::new();
         let mut log = open(&disk).await.unwrap();
-        let mut next = 11;
-        while log.tail.segment == 1 {
-            append(&mut log, RANGE, entries(next..next + 1, 5, 500)).await;
-            next += 1;
-        }
+        let next = fill_segment(&mut log).await;
         // Segment 2 exists, its checkpoint and the entry behind it were not synced.
-        drop(log);
-        let disk = disk.crash(Tear::Lose);
-        let mut log = open(&disk).await.unwrap();
+        let (mut log, disk) = reopen(log, &disk).await;
         assert_eq!(log.tail.segment, 2);
         let last = log.group(RANGE).unwrap().lock().last_index();
         assert_eq!(last, next - 2);
-        let mut batch = LogBatch::default();
-        batch.truncate(RANGE, last, 5);
-        log.append(&mut batch).await.unwrap();
-        log.sync().await.unwrap();
-        log.reclaim().await.unwrap();
+        truncate(&mut log, last).await;
         assert_eq!(log.counters.snapshot().segments_removed, 1);
-        drop(log);
-        let log = open(&disk.crash(Tear::Lose)).await.unwrap();
+        let (log, _) = reopen(log, &disk).await;
         assert_eq!(log.group(RANGE).unwrap().lock().first_index(), next - 1);
     });
 }
@@ -221,20 +227,11 @@ fn moved_entries_take_their_place_before_newer_ones_in_replay() {
         let (disk, idle) = (SimDisk::new(), RangeId(2));
         let mut log = open(&disk).await.unwrap();
         append(&mut log, idle, entries(11..14, 5, 50)).await;
-        let mut next = 11;
-        while log.tail.segment == 1 {
-            append(&mut log, RANGE, entries(next..next + 1, 5, 500)).await;
-            next += 1;
-        }
+        let next = fill_segment(&mut log).await;
         append(&mut log, idle, entries(14..16, 5, 50)).await;
-        let mut batch = LogBatch::default();
-        batch.truncate(RANGE, next - 1, 5);
-        log.append(&mut batch).await.unwrap();
-        log.sync().await.unwrap();
-        log.reclaim().await.unwrap();
+        truncate(&mut log, next - 1).await;
         assert_eq!(log.counters.snapshot().segments_removed, 1);
-        drop(log);
-        let log = open(&disk.crash(Tear::Lose)).await.unwrap();
+        let (log, _) = reopen(log, &disk).await;
         let indexes: Vec<_> = stored(&log, idle).into_iter().map(|(index, _, _)| index).collect();
         assert_eq!(indexes, [11, 12, 13, 14, 15]);
     });
@@ -257,8 +254,7 @@ fn what_a_failed_sync_left_in_the_cache_only_is_written_again() {
         assert_eq!(stored(&log, RANGE).len(), 2);
         append(&mut log, RANGE, entries(13..14, 5, 100)).await;
         log.sync().await.unwrap();
-        drop(log);
-        let log = open(&disk.crash(Tear::Lose)).await.unwrap();
+        let (log, _) = reopen(log, &disk).await;
         assert_eq!(stored(&log, RANGE), [(11, 5, 11), (12, 5, 12), (13, 5, 13)]);
     });
 }
@@ -280,8 +276,7 @@ fn a_segment_whose_name_was_not_synced_keeps_it_when_the_process_begins_again() 
         let mut log = open(&disk).await.unwrap();
         append(&mut log, RANGE, entries(12..13, 5, 100)).await;
         log.sync().await.unwrap();
-        drop(log);
-        let log = open(&disk.crash(Tear::Lose)).await.unwrap();
+        let (log, _) = reopen(log, &disk).await;
         assert_eq!(stored(&log, RANGE), [(11, 5, 11), (12, 5, 12)]);
     });
 }

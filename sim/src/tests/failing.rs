@@ -70,13 +70,7 @@ fn small_steps_are_put_up_with() {
 #[test]
 fn a_leader_with_a_full_disk_hands_over_and_is_back_when_there_is_room() {
     with_cluster(6, 3, |fixture| async move {
-        for row in 1..6 {
-            fixture.split(row).await;
-        }
-        fixture.until_replicated(3).await;
-        for row in 0..6 {
-            fixture.put(1, row).await;
-        }
+        fixture.spread(6).await;
         fixture.node(1).set_disk_full(true);
         let begun = fixture.executor.now();
         for row in 0..6 {

@@ -109,6 +109,17 @@ impl Fixture {
         LocalSender::new(self.store(number)).send(batch).await.is_ok()
     }
 
+    /// So many ranges of a row each, every one replicated and served.
+    pub async fn spread(&self, rows: u64) {
+        for row in 1..rows {
+            self.split(row).await;
+        }
+        self.until_replicated(3).await;
+        for row in 0..rows {
+            self.put(1, row).await;
+        }
+    }
+
     pub async fn split(&self, row: u64) {
         self.send(1, Request::AdminSplit { key: key(row) }).await;
     }

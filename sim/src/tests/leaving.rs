@@ -12,13 +12,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[test]
 fn a_node_that_drains_serves_nothing_and_the_others_serve_on() {
     with_cluster(1, 3, |fixture| async move {
-        for row in 1..20 {
-            fixture.split(row).await;
-        }
-        fixture.until_replicated(3).await;
-        for row in 0..20 {
-            fixture.put(1, row).await;
-        }
+        fixture.spread(20).await;
         assert!(fixture.served()[0] > 5, "{:?}", fixture.served());
         let progress = fixture.store(1).drain(PATIENCE).await;
         assert!(progress.is_done(), "{progress:?}");
@@ -67,10 +61,7 @@ fn a_node_that_drains_serves_what_nobody_else_can() {
 #[test]
 fn a_decommissioned_node_gives_up_everything_and_never_comes_back() {
     with_cluster(4, 4, |fixture| async move {
-        for row in 1..6 {
-            fixture.split(row).await;
-        }
-        fixture.until_replicated(3).await;
+        fixture.spread(6).await;
         let store = fixture.store(2);
         let counts = store.replica_counts().await.unwrap();
         let (leaver, count) = counts.iter().find(|(_, count)| **count > 0).map(|(n, c)| (*n, *c)).unwrap();
