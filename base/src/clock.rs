@@ -162,6 +162,12 @@ impl HlcClock {
         Timestamp(self.generator.timestamp().as_u64())
     }
 
+    /// A timestamp that no reading given out so far exceeds, and that the durable bound covers. Readings that were refused
+    /// do not count.
+    pub fn given_out(&self) -> Timestamp {
+        self.latest().min(self.bound()).min(Timestamp(self.frozen_at.load(Ordering::SeqCst)))
+    }
+
     /// The bound to make durable next: [`BOUND_LEAD_MS`] ahead of the clock.
     pub fn next_bound(&self) -> Timestamp {
         let physical = Timestamp::from_unix_ms(self.physical_unix_ms());

@@ -55,6 +55,8 @@ pub struct StoreConfig {
     pub routing_patience: Duration,
     /// How long a request waits for the log of a range with several replicas, or for the latches of one that does.
     pub proposal_patience: Duration,
+    /// Checks the invariants that cost more than a comparison, too: for simulations.
+    pub verify: bool,
 }
 
 impl Default for StoreConfig {
@@ -83,6 +85,7 @@ impl Default for StoreConfig {
             dead_after: Duration::from_secs(30),
             routing_patience: Duration::from_secs(10),
             proposal_patience: Duration::from_secs(5),
+            verify: false,
         }
     }
 }

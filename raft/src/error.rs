@@ -47,6 +47,9 @@ pub enum Error {
     /// The state machine failed to apply or to read its state.
     #[error("state machine: {0}")]
     StateMachine(String),
+    /// Something that the design rules out. The node ends rather than go on from there.
+    #[error("broken invariant: {0}")]
+    Invariant(String),
 }
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -65,7 +68,7 @@ impl Error {
             | Self::Stopped => ErrorKind::Unavailable,
             Self::Invalid(_) | Self::ReplicaTooOld { .. } => ErrorKind::Invalid,
             Self::Corruption(_) => ErrorKind::Corruption,
-            Self::StateMachine(_) => ErrorKind::Internal,
+            Self::StateMachine(_) | Self::Invariant(_) => ErrorKind::Internal,
         }
     }
 

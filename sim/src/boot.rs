@@ -34,6 +34,7 @@ pub(crate) async fn boot(
         join,
         replicas_wanted: parameters.replicas,
         dead_after: parameters.dead_after,
+        verify: true,
         ..StoreConfig::default()
     };
     let store = Store::open(env.clone(), Arc::new(engine), options, network, config).await?;

@@ -49,7 +49,10 @@ pub fn evaluate(
             eval.written(key, outcome)?
         }
     };
-    eval.note_write_at(written);
+    // A write that comes again writes nothing.
+    if !batch.is_empty() {
+        eval.note_write_at(written);
+    }
     if let Some(txn) = &mut eval.txn {
         txn.write_ts = txn.write_ts.max(written);
     }

@@ -34,9 +34,11 @@ use super::{
     descriptor::{
         self, APPLIED, AppliedState, DESCRIPTOR, GC_THRESHOLD, LEASE, MEMBERSHIP, Place, state_key,
     },
+    invariants,
     range_set::RangeSet,
     snapshot::{self, Head},
     state::{Replica, ReplicaState},
+    verify,
 };
 
 /// Why a committed command had no effect.
@@ -75,10 +77,12 @@ pub struct RangeStates {
     durable: Mutex<BTreeMap<RangeId, LogIndex>>,
     /// Results of entries whose call failed later on: handed out when the loop repeats the call.
     undelivered: Mutex<BTreeMap<(RangeId, LogIndex), Applied>>,
+    /// Checks the invariants of what is stored, too: for simulations.
+    pub verify: bool,
 }
 
 impl RangeStates {
-    pub fn load(engine: Arc<dyn Engine>) -> basalt_storage::Result<Self> {
+    pub fn load(engine: Arc<dyn Engine>, verify: bool) -> basalt_storage::Result<Self> {
         let ranges = RangeSet::load(&*engine)?;
         // What a freshly opened engine shows has survived whatever came before.
         let durable =
@@ -89,6 +93,7 @@ impl RangeStates {
             observer: OnceLock::new(),
             durable: Mutex::new(durable),
             undelivered: Mutex::default(),
+            verify,
         })
     }
 
@@ -137,6 +142,7 @@ impl Run<'_> {
             let undelivered = &self.states.undelivered;
             return Ok(undelivered.lock().remove(&(self.replica.range_id, entry.index)).unwrap_or_default());
         }
+        invariants::follows(self.replica.range_id, &self.state.applied, entry)?;
         let command = match entry.command.is_empty() {
             true => None,
             false => Some(
@@ -149,7 +155,7 @@ impl Run<'_> {
                 Some(Trigger::Replicas(places)) => &places[..],
                 _ => &[],
             };
-            self.change_members(membership, added);
+            self.change_members(membership, added)?;
         }
         let Some(command) = command else {
             self.advance(entry);
@@ -177,9 +183,11 @@ impl Run<'_> {
     }
 
     /// Raft has changed the membership, whatever the lease: the descriptor follows.
-    fn change_members(&mut self, membership: &Membership, added: &[Place]) {
+    fn change_members(&mut self, membership: &Membership, added: &[Place]) -> Result<()> {
+        let changed = self.state.descriptor.with_members(membership, added);
+        invariants::members(&self.state.descriptor, &changed, membership)?;
         self.state.membership = membership.clone();
-        self.state.descriptor = Arc::new(self.state.descriptor.with_members(membership, added));
+        self.state.descriptor = Arc::new(changed);
         let range_id = self.replica.range_id;
         self.batch.put(
             Family::Local,
@@ -188,6 +196,7 @@ impl Run<'_> {
         );
         self.batch.put(Family::Local, state_key(range_id, DESCRIPTOR), self.state.descriptor.encode());
         self.changed = true;
+        Ok(())
     }
 
     fn advance(&mut self, entry: &LogEntry) {
@@ -244,6 +253,7 @@ impl Run<'_> {
         match command.trigger {
             Trigger::None => self.write(),
             Trigger::Lease(LeaseTrigger { lease, .. }) => {
+                invariants::succession(self.replica, &self.state.lease, &lease)?;
                 if lease.sequence != self.state.lease.sequence {
                     // Before anybody can serve under it.
                     if !planted(Bug::SkipLowWater) {
@@ -287,22 +297,29 @@ impl Run<'_> {
             ignored: &resolve.txn.ignored.0,
         };
         let reader = open.over(&*self.states.engine);
-        match &resolve.extent {
+        let bare = match &resolve.extent {
             ResolveExtent::Key(key) => {
                 let resolved = mvcc::resolve(&reader, batch, key, &resolution)?;
                 let bare = resolution.status == ResolveStatus::Committed
                     && resolved.released > 0
                     && resolved.committed == 0;
-                Ok(if bare { vec![key.clone()] } else { Vec::new() })
+                if bare { vec![key.clone()] } else { Vec::new() }
             }
             ResolveExtent::Span(span) => {
                 let resolved = mvcc::resolve_range(&reader, batch, span, &resolution, usize::MAX)?;
-                Ok(resolved.released_without_version)
+                resolved.released_without_version
             }
+        };
+        if self.states.verify
+            && let Some(what) = verify::resolved(&reader, batch, &resolution)?
+        {
+            return Err(invariants::broken(self.replica.range_id, what));
         }
+        Ok(bare)
     }
 
     fn split(&mut self, split: SplitTrigger, effects: &mut Vec<Effect>) -> Result<()> {
+        invariants::halves(&self.state.descriptor, &split.left, &split.right)?;
         let right = ReplicaState {
             replica_id: self.replica.replica_id,
             descriptor: Arc::new(split.right),

@@ -3,9 +3,11 @@
 pub mod apply;
 pub mod command;
 pub mod descriptor;
+mod invariants;
 pub mod range_set;
 mod snapshot;
 pub mod state;
+pub mod verify;
 
 pub use basalt_kv_api::wire;
 

@@ -167,12 +167,7 @@ impl Replica {
     ) -> Option<LeaseView> {
         let state = self.state.read();
         let lease = &state.lease;
-        let capped_at = Timestamp(self.capped_at.load(Ordering::SeqCst));
-        let serves = lease.is_of(node_id, incarnation)
-            && lease.covers(at, stasis_ms)
-            && (capped_at.is_zero() || at.add_ms(stasis_ms) < capped_at)
-            && self.revoked.load(Ordering::SeqCst) != lease.sequence;
-        serves.then(|| {
+        self.serves(&state, node_id, incarnation, at, stasis_ms).then(|| {
             if lease.expires() {
                 self.served.fetch_add(1, Ordering::Relaxed);
                 self.highest_served.fetch_max(at.0, Ordering::SeqCst);
@@ -184,6 +179,27 @@ impl Replica {
                 is_alone: !lease.expires() && state.membership.is_alone(self.replica_id),
             }
         })
+    }
+
+    /// Whether a request that depends on `at` would be served here, without noting that one was.
+    pub fn would_serve(&self, node_id: NodeId, incarnation: u64, at: Timestamp, stasis_ms: u64) -> bool {
+        self.serves(&self.state.read(), node_id, incarnation, at, stasis_ms)
+    }
+
+    fn serves(
+        &self,
+        state: &ReplicaState,
+        node_id: NodeId,
+        incarnation: u64,
+        at: Timestamp,
+        stasis_ms: u64,
+    ) -> bool {
+        let lease = &state.lease;
+        let capped_at = Timestamp(self.capped_at.load(Ordering::SeqCst));
+        lease.is_of(node_id, incarnation)
+            && lease.covers(at, stasis_ms)
+            && (capped_at.is_zero() || at.add_ms(stasis_ms) < capped_at)
+            && self.revoked.load(Ordering::SeqCst) != lease.sequence
     }
 
     /// Requests served under the lease since [`Replica::take_served`].

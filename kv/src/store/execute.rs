@@ -285,6 +285,9 @@ impl Store {
         if read_ts <= threshold && !eval.reads.is_empty() {
             return Err(Error::BelowGcThreshold { read_ts, threshold }.into());
         }
+        let batch = eval.open.take();
+        // Before this batch's own reads are noted, which may forget others.
+        self.check_writes(base, &batch, eval.txn_id(), eval.lowest_write, view.low_water)?;
         for read in &eval.reads {
             match read {
                 ReadSpan::Point(key) => self.reads.add_point(key, read_ts, eval.txn_id()),
@@ -293,7 +296,6 @@ impl Store {
             }
         }
         self.count(requests, &responses);
-        let batch = eval.open.take();
         let writes = !batch.is_empty() || !eval.resolves.is_empty();
         let command = writes.then(|| Command {
             header: Header {

@@ -77,7 +77,7 @@ impl Store {
         ))
     }
 
-    fn fence(&self, cause: String) {
+    pub(super) fn fence(&self, cause: String) {
         self.clock.fence();
         tracing::error!("{cause}");
         *self.fence.cause.lock() = Some(cause);

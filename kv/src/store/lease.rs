@@ -62,6 +62,16 @@ impl Store {
             && (!lease.expires() || self.now().is_ok_and(|now| lease.covers(now, self.stasis_ms())))
     }
 
+    /// The keys that this process would serve at `at`, a reading of its clock, which is not asked.
+    pub fn served_at(&self, at: Timestamp) -> Vec<basalt_base::Span> {
+        let stasis_ms = self.stasis_ms();
+        let serves = |replica: &Arc<Replica>| {
+            replica.would_serve(self.ident.node_id, self.incarnation, at.max(self.clock.latest()), stasis_ms)
+        };
+        let replicas = self.states.ranges.all().into_iter().filter(serves);
+        replicas.map(|replica| replica.descriptor().span.clone()).collect()
+    }
+
     fn stasis_ms(&self) -> u64 {
         u64::try_from(self.config.clock_offset_max.as_millis()).unwrap_or(u64::MAX)
     }

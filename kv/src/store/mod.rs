@@ -9,6 +9,7 @@ mod execute;
 mod fencing;
 mod fullness;
 mod garbage;
+mod invariants;
 mod janitor;
 mod latching;
 mod lease;

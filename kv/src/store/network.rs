@@ -235,7 +235,8 @@ fn encode_envelopes<'a>(
     envelopes: impl IntoIterator<Item = &'a Envelope, IntoIter: ExactSizeIterator>,
 ) -> Bytes {
     let envelopes = envelopes.into_iter();
-    let mut out = BytesMut::new();
+    // Most are heartbeats and single entries.
+    let mut out = BytesMut::with_capacity(4 + 128 * envelopes.len());
     out.put_u32(u32::try_from(envelopes.len()).expect("a turn of the loop is bounded"));
     for envelope in envelopes {
         out.put_u64(envelope.range_id.0);

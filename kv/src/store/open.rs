@@ -107,7 +107,7 @@ impl Store {
         }
         let StoreLog(mut log) = log;
         let engine = LockDirectory::open(engine).map_err(storage_error)?;
-        let states = Arc::new(RangeStates::load(Arc::new(engine)).map_err(storage_error)?);
+        let states = Arc::new(RangeStates::load(Arc::new(engine), config.verify).map_err(storage_error)?);
         let ident = match (log.ident(), config.join) {
             (Some(ident), _) => ident,
             // Its ranges come from others.

@@ -1,7 +1,7 @@
 //! Stores on the simulated environment: real log, real loop, memory engine.
 
 mod concurrency;
-mod fixture;
+pub mod fixture;
 mod large;
 mod maintenance;
 mod ranges;

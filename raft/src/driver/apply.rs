@@ -32,6 +32,13 @@ impl Driver {
                     entry.index
                 )));
             }
+            let committed = replica.node.raft.raft_log.committed;
+            if entry.index > committed {
+                return Err(Error::Invariant(format!(
+                    "range {range_id}: entry {} is to be applied, but only {committed} are committed",
+                    entry.index
+                )));
+            }
             let is_change = entry.get_entry_type() != EntryType::EntryNormal;
             let old = is_change.then(|| replica.membership.clone());
             let committed = understand(replica, entry)?;
