@@ -17,6 +17,9 @@ use std::{
 
 use crate::{Report, RunOptions, run};
 
+/// What a seed counts that was run twice.
+pub const RUN_TWICE: &str = "run twice, with the same hash";
+
 /// What to run.
 #[derive(Clone, Debug)]
 pub struct Campaign {
@@ -25,9 +28,10 @@ pub struct Campaign {
     pub first: u64,
     pub last: u64,
     pub threads: usize,
-    /// Begins no seed after this. Then `last` does not count.
+    /// Goes on behind `last` until so much time has passed.
     pub time: Option<Duration>,
-    pub check_determinism: bool,
+    /// So many of the first seeds are run twice, and must give the same hash.
+    pub twice: u64,
     /// Ends with the first seed that has a violation.
     pub stop_at_violation: bool,
 }
@@ -66,13 +70,14 @@ struct Line {
 }
 
 impl Line {
-    fn of(report: &Report, real: Duration) -> Self {
+    fn of(report: &Report, real: Duration, cpu: Duration) -> Self {
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let own = [
             ("nodes", report.parameters.nodes),
             ("virtual ms", millis(report.virtual_time)),
             ("ms with faults", millis(report.parameters.duration)),
             ("real ms", millis(real)),
+            ("cpu ms", millis(cpu)),
             ("events", report.events),
             ("commits", report.commits),
             ("crashes", report.crashes),
@@ -149,19 +154,15 @@ pub fn run_all(
     let work = || {
         while !stop.load(Ordering::SeqCst) {
             let seed = next.fetch_add(1, Ordering::SeqCst);
-            let is_over = match campaign.time {
-                Some(time) => started.elapsed() > time,
-                None => seed > campaign.last,
-            };
-            if is_over {
+            if seed > campaign.last && campaign.time.is_none_or(|time| started.elapsed() > time) {
                 return;
             }
             if done.contains(&seed) {
                 continue;
             }
-            let begun = Instant::now();
+            let (begun, cpu_before) = (Instant::now(), cpu_time());
             let report = run_one(campaign, seed);
-            let line = Line::of(&report, begun.elapsed());
+            let line = Line::of(&report, begun.elapsed(), cpu_time().saturating_sub(cpu_before));
             let mut state = state.lock().expect("no run panics");
             show(&report);
             state.sums.add(&line);
@@ -185,14 +186,23 @@ pub fn run_all(
     problem.map_or(Ok(sums), Err)
 }
 
+/// What this thread has had of a processor; a machine with other work gives it less than the time that passes. Zero where
+/// the system does not say.
+fn cpu_time() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    Duration::from_nanos(text.split(' ').next().and_then(|nanos| nanos.parse().ok()).unwrap_or(0))
+}
+
 fn run_one(campaign: &Campaign, seed: u64) -> Report {
     let options = RunOptions { seed, ..campaign.options.clone() };
     let mut report = run(&options);
-    if campaign.check_determinism {
+    if seed - campaign.first < campaign.twice {
         let again = run(&RunOptions { print: false, ..options });
         if again.hash != report.hash {
             let (one, two) = (report.hash, again.hash);
             report.violations.push(format!("two runs differ: {one:016x} and {two:016x}"));
+        } else {
+            report.reached.insert(RUN_TWICE, 1);
         }
     }
     report
@@ -204,15 +214,7 @@ mod tests {
 
     fn campaign(first: u64, last: u64, threads: usize) -> Campaign {
         let options = RunOptions::default();
-        Campaign {
-            options,
-            first,
-            last,
-            threads,
-            time: None,
-            check_determinism: false,
-            stop_at_violation: false,
-        }
+        Campaign { options, first, last, threads, time: None, twice: 0, stop_at_violation: false }
     }
 
     #[test]
@@ -232,6 +234,7 @@ mod tests {
         let mut whole = run_all(&campaign(1, 4, 1), None, |_| {}).unwrap();
         for sums in [&mut resumed, &mut whole] {
             sums.counts.remove("real ms");
+            sums.counts.remove("cpu ms");
         }
         assert_eq!(resumed, whole);
         let lines = std::fs::read_to_string(&path).unwrap();

@@ -123,6 +123,7 @@ impl Cluster {
 
     /// A node is off, and its disk with all that was on it is lost.
     pub fn lose(&self, node: &Node) {
+        node.give_up();
         let mut state = self.state.lock();
         state.nodes.retain(|other| other.number() != node.number());
         state.lost.push(node.clone());

@@ -22,10 +22,10 @@ pub mod trace;
 mod violation;
 pub mod workload;
 
-pub use campaign::{Campaign, Sums, run_all};
+pub use campaign::{Campaign, RUN_TWICE, Sums, run_all};
 pub use cost::{Cost, Shape, cost};
 pub use parameters::{Long, Mix, Parameters};
-pub use planted::{PLANTED_SEEDS_MAX, find_planted, options_for};
+pub use planted::{PLANTED_SEEDS_MAX, find_all_planted, find_planted, options_for};
 pub use reached::Reached;
 pub use run::{Report, RunOptions, run};
 pub use violation::Violations;

@@ -4,8 +4,8 @@ use std::{path::PathBuf, process::ExitCode, thread::available_parallelism, time:
 
 use basalt_env::Bug;
 use basalt_sim::{
-    Campaign, Mix, PLANTED_SEEDS_MAX, Reached, Report, RunOptions, Shape, Sums, cost, find_planted,
-    options_for, run_all,
+    Campaign, Mix, RUN_TWICE, Reached, Report, RunOptions, Shape, Sums, cost, find_all_planted, options_for,
+    run_all,
 };
 use clap::{Parser, ValueEnum};
 
@@ -23,10 +23,10 @@ struct Arguments {
     /// One seed.
     #[arg(long, conflicts_with = "seeds")]
     seed: Option<u64>,
-    /// A range of seeds, the last one included.
-    #[arg(long, value_name = "A..B", default_value = "1..100")]
-    seeds: String,
-    /// Goes on with further seeds until so many minutes have passed.
+    /// A range of seeds, the last one included; 1..100 if nothing is said.
+    #[arg(long, value_name = "A..B")]
+    seeds: Option<String>,
+    /// Goes on with further seeds until so many minutes have passed since the beginning.
     #[arg(long)]
     minutes: Option<f64>,
     /// How long faults go on in each run, in minutes of virtual time. Instead of what each seed draws.
@@ -44,15 +44,16 @@ struct Arguments {
     /// Clusters that are busy on few keys while their leases move.
     #[arg(long)]
     leases_only: bool,
-    /// Runs each seed twice and compares the hashes.
+    /// Runs each seed, or the first COUNT, twice and compares the hashes.
+    #[arg(long, value_name = "COUNT", num_args = 0..=1, default_missing_value = "18446744073709551615")]
+    check_determinism: Option<u64>,
+    /// Fails if anything that runs of the kind should come to has happened in none.
     #[arg(long)]
-    check_determinism: bool,
-    /// Switches on a deliberate bug (build with `--features planted`); a run without a violation then fails.
-    #[arg(long, value_name = "NAME")]
+    every_kind: bool,
+    /// Switches on a deliberate bug (build with `--features planted`); runs without a violation then fail. Without a name:
+    /// looks for every one, and prints which seed finds it.
+    #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "")]
     planted: Option<String>,
-    /// Looks for every deliberate bug and prints which seed finds it.
-    #[arg(long)]
-    planted_table: bool,
     /// Prints what transactions cost, and runs no seed.
     #[arg(long)]
     costs: bool,
@@ -79,21 +80,22 @@ fn main() -> ExitCode {
 }
 
 fn start(arguments: &Arguments) -> Result<bool, String> {
-    let (first, last) = match arguments.seed {
-        Some(seed) => (seed, seed),
-        None => parse_range(&arguments.seeds)?,
+    let (first, last) = match (arguments.seed, &arguments.seeds) {
+        (Some(seed), _) => (seed, seed),
+        (None, Some(seeds)) => parse_range(seeds)?,
+        (None, None) if arguments.minutes.is_some() => (1, 1),
+        (None, None) => (1, 100),
     };
-    let plants = arguments.planted.is_some() || arguments.planted_table;
+    let processors = available_parallelism().map_or(1, std::num::NonZero::get);
+    let threads = arguments.threads.unwrap_or(processors);
     let bug = match &arguments.planted {
-        _ if plants && !cfg!(feature = "planted") => {
+        Some(_) if !cfg!(feature = "planted") => {
             return Err("no bug can be planted: build with `--features planted`".to_owned());
         }
+        Some(name) if name.is_empty() => return Ok(print_planted_table(threads)),
         Some(name) => Some(Bug::from_name(name).ok_or(format!("no planted bug is named {name}"))?),
         None => None,
     };
-    if arguments.planted_table {
-        return Ok(print_planted_table());
-    }
     if arguments.costs {
         print_costs();
         return Ok(true);
@@ -105,7 +107,6 @@ fn start(arguments: &Arguments) -> Result<bool, String> {
     });
     let minutes = |minutes: f64| Duration::from_secs_f64(minutes.max(0.0) * 60.0);
     let single = first == last && arguments.minutes.is_none();
-    let processors = available_parallelism().map_or(1, std::num::NonZero::get);
     let campaign = Campaign {
         options: RunOptions {
             seed: first,
@@ -119,9 +120,9 @@ fn start(arguments: &Arguments) -> Result<bool, String> {
         },
         first,
         last,
-        threads: if arguments.trace || bug.is_some() { 1 } else { arguments.threads.unwrap_or(processors) },
+        threads: if arguments.trace || bug.is_some() { 1 } else { threads },
         time: arguments.minutes.map(minutes),
-        check_determinism: arguments.check_determinism,
+        twice: arguments.check_determinism.unwrap_or(0),
         stop_at_violation: bug.is_some(),
     };
     let started = std::time::Instant::now();
@@ -137,11 +138,16 @@ fn start(arguments: &Arguments) -> Result<bool, String> {
         }
         return Ok(!sums.failed.is_empty());
     }
-    print_sums(arguments, first, &sums, started.elapsed());
+    let missing = print_sums(arguments, first, &sums, started.elapsed());
+    if arguments.every_kind && !missing.is_empty() {
+        println!("never happened: {}", missing.join(", "));
+        return Ok(false);
+    }
     Ok(sums.failed.is_empty())
 }
 
-fn print_sums(arguments: &Arguments, first: u64, sums: &Sums, elapsed: Duration) {
+/// Returns what has never happened.
+fn print_sums(arguments: &Arguments, first: u64, sums: &Sums, elapsed: Duration) -> Vec<&'static str> {
     println!(
         "{} seeds from {first}, {} with violations {:?}; {} commits, {} crashes, {:.1} s",
         sums.runs,
@@ -152,20 +158,24 @@ fn print_sums(arguments: &Arguments, first: u64, sums: &Sums, elapsed: Duration)
         elapsed.as_secs_f64()
     );
     let seconds = |name| sums.get(name) as f64 / 1e3;
+    let busy = if sums.get("cpu ms") > 0 { "cpu ms" } else { "real ms" };
     println!(
         "{:.1} virtual hours, of these {:.1} with faults; {:.0} virtual seconds in one of a processor",
         seconds("virtual ms") / 3600.0,
         seconds("ms with faults") / 3600.0,
-        seconds("virtual ms") / seconds("real ms").max(1e-3)
+        seconds("virtual ms") / seconds(busy).max(1e-3)
     );
     let corners: Vec<&str> = match (arguments.nodes, arguments.length) {
         (0..2, _) => Vec::new(),
         (_, None) => Reached::of_clusters().collect(),
         (_, Some(_)) => Reached::of_long_runs().collect(),
     };
-    for what in Reached::ALL.into_iter().chain(corners) {
+    let twice = arguments.check_determinism.map(|_| RUN_TWICE);
+    let kinds: Vec<&'static str> = Reached::ALL.into_iter().chain(corners).chain(twice).collect();
+    for what in &kinds {
         println!("  {:>7} {what}", sums.get(what));
     }
+    kinds.into_iter().filter(|what| sums.get(what) == 0).collect()
 }
 
 fn print_costs() {
@@ -187,15 +197,14 @@ fn print_costs() {
 }
 
 /// Whether all are found.
-fn print_planted_table() -> bool {
+fn print_planted_table(threads: usize) -> bool {
     println!("{:<24} {:>5} {:>6} {:>5}  what is seen", "bug", "nodes", "kind", "seed");
     let mut all = true;
-    for bug in Bug::ALL {
-        let found = find_planted(bug, PLANTED_SEEDS_MAX);
+    for (bug, found) in find_all_planted(threads) {
         all &= found.is_some();
         let (seed, what) =
             found.map_or(("-".to_owned(), String::new()), |(seed, what)| (seed.to_string(), what));
-        let what: String = what.chars().take(100).collect();
+        let what: String = what.lines().next().unwrap_or_default().chars().take(100).collect();
         let options = options_for(bug);
         let kind = if options.leases_only { "leases" } else { "" };
         println!("{:<24} {:>5} {kind:>6} {seed:>5}  {what}", bug.name(), options.nodes);

@@ -79,6 +79,8 @@ pub struct Long {
     pub restart_every: Duration,
     pub loss_every: Duration,
     pub sync_error_every: Duration,
+    /// Writes of the log that get lost or land elsewhere.
+    pub misplace_every: Duration,
     /// No more ranges are made by splits from outside.
     pub ranges_max: usize,
     /// The run ends without a crash of everybody: what is left in memory counts.
@@ -234,6 +236,7 @@ impl Parameters {
             sync_error_every: seconds(2, 10),
             ranges_max: usize::try_from(between(8, 48)).expect("small"),
             ends_running: rng.coin(),
+            misplace_every: seconds(2, 10),
         });
         self
     }
@@ -275,6 +278,11 @@ impl Parameters {
     /// Whether all clocks are as close together as the nodes believe.
     pub fn clocks_hold(&self) -> bool {
         self.nodes == 1 || 2 * self.network.clock_offset <= self.clock_offset_max
+    }
+
+    /// Whether some clocks are set wrong, far beyond the bound, while the run goes on.
+    pub fn clocks_are_set(&self) -> bool {
+        self.network.clock_set_every.is_some()
     }
 
     /// What only several nodes have.

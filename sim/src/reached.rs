@@ -32,8 +32,7 @@ impl Reached {
         "free again at the answer",
     ];
 
-    /// What befalls clusters, besides [`Tally::WORK`], which is what they do. Not yet joint configurations: nobody asks for
-    /// several changes of a membership at once.
+    /// What befalls clusters, besides [`Tally::WORK`], which is what they do.
     const CLUSTER: [&'static str; 17] = [
         "partition: one node alone",
         "partition: two halves",
@@ -55,7 +54,7 @@ impl Reached {
     ];
 
     /// What befalls them in long runs only.
-    const LONG: [&'static str; 9] = [
+    const LONG: [&'static str; 11] = [
         "clock beyond the bound",
         "failed sync",
         "off until it counts as dead",
@@ -65,6 +64,8 @@ impl Reached {
         "disk lost",
         "lost node replaced",
         "damage found",
+        "write misplaced",
+        "misplaced write found",
     ];
 
     /// Everything that some seeds of a cluster must come to.

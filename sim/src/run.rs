@@ -18,7 +18,7 @@ use basalt_txn::TxnConfig;
 
 use crate::{
     Mix, Parameters, Violations,
-    check::{quiescent, replicas, survey::Survey},
+    check::{quiescent, replicas, serving::Serving, survey::Survey},
     cluster::Cluster,
     nemesis::{Nemesis, split_somewhere},
     reached::Reached,
@@ -80,10 +80,6 @@ pub fn run(options: &RunOptions) -> Report {
     }
     let executor = SimExecutor::new(options.seed);
     let trace = Trace::new(options.print);
-    let observer = trace.clone();
-    executor.observe(move |now, task, name| {
-        observer.step(u64::try_from(now.as_micros()).unwrap_or(u64::MAX), task, name);
-    });
     let violations = Violations::default();
     let mut report = Report {
         seed: options.seed,
@@ -99,6 +95,15 @@ pub fn run(options: &RunOptions) -> Report {
     };
     let parameters = Arc::new(parameters);
     let cluster = Cluster::new(executor.clone(), &parameters, &trace, &violations);
+    let observer = trace.clone();
+    let watched = parameters.nodes > 1 && parameters.clocks_hold() && !parameters.clocks_are_set();
+    let mut serving = watched.then(|| Serving::new(&cluster, &violations));
+    executor.observe(move |now, task, name| {
+        observer.step(u64::try_from(now.as_micros()).unwrap_or(u64::MAX), task, name);
+        if let Some(serving) = &mut serving {
+            serving.look(now);
+        }
+    });
     let context = Context {
         cluster: cluster.clone(),
         parameters,
@@ -126,6 +131,8 @@ pub fn run(options: &RunOptions) -> Report {
     report.reached = reached.take();
     // Everything that still runs is dropped in a fixed order.
     cluster.stop();
+    // It holds the cluster, which holds the executor.
+    executor.observe(|_, _, _| {});
     executor.clear();
     report.hash = trace.hash();
     report.events = trace.events();

@@ -9,7 +9,7 @@ pub(crate) struct Tally([u64; Tally::WORK.len()]);
 
 impl Tally {
     /// In the order of the sums.
-    pub const WORK: [&'static str; 26] = [
+    pub const WORK: [&'static str; 27] = [
         "split",
         "lease transfer",
         "lease of another node taken over",
@@ -17,6 +17,7 @@ impl Tally {
         "snapshot installed",
         "learner added",
         "learner promoted",
+        "joint change of members",
         "replica added",
         "replica removed",
         "replica destroyed",
@@ -50,6 +51,7 @@ impl Tally {
             raft.snapshots_installed,
             raft.learners_added,
             raft.promotions,
+            raft.joint_changes,
             kv.replicas_added,
             kv.replicas_removed,
             kv.replicas_destroyed,

@@ -107,9 +107,9 @@ fn a_seed_fixes_the_run_of_a_cluster() {
 #[cfg(feature = "planted")]
 #[test]
 fn planted_bugs_are_found() {
-    use basalt_sim::{PLANTED_SEEDS_MAX, find_planted};
-    for bug in basalt_env::Bug::ALL {
-        let found = find_planted(bug, PLANTED_SEEDS_MAX);
+    use basalt_sim::{PLANTED_SEEDS_MAX, find_all_planted};
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    for (bug, found) in find_all_planted(threads) {
         assert!(found.is_some(), "{} is not found within {PLANTED_SEEDS_MAX} seeds", bug.name());
     }
 }

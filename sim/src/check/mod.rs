@@ -1,6 +1,6 @@
 //! What must be true of a run.
 //!
-//! All but [`quiescent`], [`replicas`] and [`survey`] are functions of a recorded history. They know nothing of the store,
+//! All but [`quiescent`], [`replicas`], [`serving`] and [`survey`] are functions of a recorded history. They know nothing of the store,
 //! do no I/O, and say the same of the same history every time.
 
 pub mod anomaly;
@@ -21,6 +21,7 @@ pub mod quiescent;
 mod real_time;
 pub mod replicas;
 pub mod rw_register;
+pub mod serving;
 pub mod sets;
 pub mod survey;
 mod version_order;

@@ -6,6 +6,7 @@
 
 mod clocks;
 mod disks;
+mod losses;
 mod network;
 mod nodes;
 mod operator;
@@ -37,12 +38,14 @@ pub struct Nemesis {
     executor: SimExecutor,
     stopped: Arc<AtomicBool>,
     weather: Weather,
+    /// A node is being lost and replaced.
+    losing: Arc<AtomicBool>,
 }
 
 impl Nemesis {
     pub fn new(context: Context, executor: SimExecutor) -> Self {
         let weather = Weather::new(context.parameters.long.is_some());
-        Self { context, executor, stopped: Arc::default(), weather }
+        Self { context, executor, stopped: Arc::default(), weather, losing: Arc::default() }
     }
 
     /// All kinds of faults that the parameters ask for.
@@ -95,6 +98,9 @@ impl Nemesis {
             add(Some(long.loss_every), |nemesis, every| Box::pin(async move { nemesis.lose(every).await }));
             add(Some(long.sync_error_every), |nemesis, every| {
                 Box::pin(async move { nemesis.fail_syncs(every).await })
+            });
+            add(Some(long.misplace_every), |nemesis, every| {
+                Box::pin(async move { nemesis.misplace_writes(every).await })
             });
         }
         tasks

@@ -1,9 +1,8 @@
-//! Nodes that crash, stand still, are off for long, or never come back.
+//! Nodes that crash, stand still, or are off for long.
 
 use std::time::Duration;
 
 use super::{Nemesis, weather::Kind};
-use crate::{check::survey::Survey, node::Node};
 
 /// Scheduling steps between the moment a crash is due and the crash: so it hits any await point.
 const CRASH_STEPS_MAX: u64 = 400;
@@ -85,58 +84,5 @@ impl Nemesis {
             self.context.cluster.grow();
             self.context.reached.count("joined later");
         }
-    }
-
-    /// A node loses its disk, or damages it so that it must not start. Another one joins in its place, and the lost one
-    /// is taken from the directory when nobody needs it any more.
-    pub(super) async fn lose(&self, every: Duration) {
-        while self.due(Kind::Loss, every).await {
-            let node = self.context.cluster.any();
-            let Some(_claim) = node.claim() else { continue };
-            if !self.can_lose(&node) {
-                continue;
-            }
-            node.crash(&self.context);
-            if self.context.coin() && !self.is_damaged(&node).await {
-                continue;
-            }
-            self.context.cluster.lose(&node);
-            self.context.reached.count("disk lost");
-            self.wait(Duration::from_secs(5)).await;
-            self.context.cluster.grow();
-            while !self.is_replaced(&node) && self.rest(Duration::from_secs(2)).await {}
-            if !self.is_stopped() {
-                self.context.cluster.members().remove(node.number());
-                self.context.reached.count("lost node replaced");
-            }
-        }
-    }
-
-    /// Damages what the disk holds, and starts the node: it must find that out, and not start.
-    async fn is_damaged(&self, node: &Node) -> bool {
-        match node.damage(&self.context) {
-            Some(what) => {
-                self.context.trace.line(|| format!("disk of node {} is damaged: {what}", node.number()));
-                node.start();
-                node.until_up_or_refused().await;
-            }
-            None => node.start(),
-        }
-        let refused = node.is_refused();
-        if refused {
-            self.context.reached.count("damage found");
-        }
-        refused
-    }
-
-    fn is_replaced(&self, node: &Node) -> bool {
-        let survey = Survey::take(&self.context.cluster);
-        survey.is_ok_and(|survey| {
-            let named = |copy: &crate::check::survey::Copy| {
-                let descriptor = copy.replica.descriptor();
-                descriptor.replicas.iter().any(|place| place.node_id.0 == node.number())
-            };
-            survey.down.is_empty() && !survey.newest().any(named)
-        })
     }
 }

@@ -19,12 +19,13 @@ pub(super) enum Kind {
     Restart,
     Loss,
     SyncError,
+    Misplaced,
     Links,
     Drain,
     Decommission,
 }
 
-const KINDS: [Kind; 14] = [
+const KINDS: [Kind; 15] = [
     Kind::Crash,
     Kind::Split,
     Kind::DiskFull,
@@ -36,6 +37,7 @@ const KINDS: [Kind; 14] = [
     Kind::Restart,
     Kind::Loss,
     Kind::SyncError,
+    Kind::Misplaced,
     Kind::Links,
     Kind::Drain,
     Kind::Decommission,

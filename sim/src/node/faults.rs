@@ -15,8 +15,16 @@ use super::{Claim, DISK_CAPACITY, Node};
 use crate::workload::Context;
 
 impl Node {
-    /// For a fault that turns the node off and on; `None` while there is another one.
+    /// It never comes back.
+    pub fn give_up(&self) {
+        self.state.lock().lost = true;
+    }
+
+    /// For a fault that turns the node off and on; `None` while there is another one, and of a lost node.
     pub fn claim(&self) -> Option<Claim> {
+        if self.state.lock().lost {
+            return None;
+        }
         let taken = self.claimed.swap(true, Ordering::Relaxed);
         (!taken).then(|| Claim(self.claimed.clone()))
     }
@@ -56,6 +64,26 @@ impl Node {
         };
         state.damaged = true;
         Some(format!("{} {what} at {}", place.0, place.1))
+    }
+
+    /// The next write of the log is lost on its way to the medium, or lands elsewhere; the disk says that all is well. From
+    /// now on the store may find that out.
+    pub fn misplace_write(&self, context: &Context) -> InjectedFault {
+        let fault = if context.coin() { DiskFault::lost_write() } else { DiskFault::misdirected_write() };
+        let fault = fault.on(|path| path.ends_with(".seg")).times(1).seed(context.rng.next_u64());
+        let mut state = self.state.lock();
+        state.damaged = true;
+        state.disk.inject(fault)
+    }
+
+    /// Nothing of what the disk holds is damaged.
+    pub fn trust_disk(&self) {
+        self.state.lock().damaged = false;
+    }
+
+    /// Completed syncs of the disk.
+    pub fn syncs(&self) -> u64 {
+        self.state.lock().disk.syncs()
     }
 
     /// Whether the store has said that what it has is damaged.

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use basalt_base::{Key, NodeId, StoreId};
+use basalt_base::{Key, NodeId, StoreId, Timestamp};
 use basalt_env::{
     BoxFuture,
     sim::{InjectedFault, SimDisk, SimExecutor, SimNetwork, SimNodeClock, Tear},
@@ -37,6 +37,8 @@ pub(crate) const PAUSE: Duration = Duration::from_millis(100);
 /// Groups of tasks that one node may have, one after the other.
 const GROUPS_A_NODE: u64 = 1 << 32;
 const DISK_CAPACITY: u64 = 1 << 40;
+/// What a node says that finds itself in a state that the design rules out.
+const BROKEN: &str = "broken invariant";
 
 pub(crate) struct Running {
     pub(crate) store: Arc<Store>,
@@ -69,6 +71,10 @@ struct State {
     damaged: bool,
     /// It did.
     refused: bool,
+    /// The node never comes back.
+    lost: bool,
+    /// No reading of the clock that earlier incarnations have given exceeds it.
+    latest_reading: Timestamp,
 }
 
 /// Cheap to clone.
@@ -124,6 +130,8 @@ impl Node {
             failing: None,
             damaged: false,
             refused: false,
+            lost: false,
+            latest_reading: Timestamp::ZERO,
         };
         let clock = SimNodeClock::new(&executor);
         let state = Arc::new(Mutex::new(state));
@@ -187,6 +195,7 @@ impl Node {
                 Ok(running) => {
                     let ranges = running.store.ranges().len();
                     node.trace.line(|| format!("node {} is up, {ranges} ranges", node.number));
+                    node.check_clock(running.store.latest_reading());
                     let store = Arc::clone(&running.store);
                     node.state.lock().running = Some(running);
                     let cause = store.until_failed().await;
@@ -199,9 +208,23 @@ impl Node {
         spawner.spawn("boot", Box::pin(task));
     }
 
+    /// Readings of the clock increase over restarts, too.
+    fn check_clock(&self, reading: Timestamp) {
+        let before = self.state.lock().latest_reading;
+        if reading < before {
+            let number = self.number;
+            self.violations.report(format!(
+                "the clock of node {number} begins at {reading}, but {before} was given out"
+            ));
+        }
+    }
+
     /// The store has failed for good, and its process ends with it.
     fn end(&self, cause: &str) {
         self.trace.line(|| format!("node {} ends: {cause}", self.number));
+        if cause.contains(BROKEN) {
+            self.violations.report(format!("node {}: {cause}", self.number));
+        }
         if cause.contains("clock") {
             self.state.lock().fenced += 1;
         }
@@ -221,10 +244,11 @@ impl Node {
         // Its clock was set meanwhile.
         let fenced = error.to_string().contains("not to be trusted");
         state.fenced += u64::from(fenced);
-        if !fenced
-            && !starved
-            && !state.was_full
-            && state.failing.as_ref().is_none_or(|fault| fault.bites() == 0)
+        if error.to_string().contains(BROKEN)
+            || !fenced
+                && !starved
+                && !state.was_full
+                && state.failing.as_ref().is_none_or(|fault| fault.bites() == 0)
         {
             self.violations.report(format!("the store of node {} does not open: {error}", self.number));
         }
@@ -262,6 +286,7 @@ impl Node {
             if let Some(running) = &running {
                 state.commits += running.client.counts().commits;
                 state.tally.add(running);
+                state.latest_reading = state.latest_reading.max(running.store.latest_reading());
             }
             (killed, running)
         };
