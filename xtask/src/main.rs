@@ -92,7 +92,16 @@ fn chaos(arguments: &[OsString]) -> Result<()> {
     exec(chaos.args(arguments).arg("--binary").arg(node::binary("basalt")))
 }
 
+/// Deliberate bugs are compiled into a program of their own: nothing else must have them.
 fn sim(flags: &[OsString]) -> Result<()> {
+    if flags.iter().any(|flag| flag == "--planted") {
+        let target = node::target().join("planted");
+        run(cargo()
+            .args(["build", "--release", "--package", "basalt-sim", "--features", "planted"])
+            .arg("--target-dir")
+            .arg(&target))?;
+        return exec(Command::new(target.join("release/basalt-sim")).args(flags));
+    }
     build()?;
     exec(Command::new(node::binary("basalt-sim")).args(flags))
 }

@@ -17,10 +17,14 @@ const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// From the request to stop until the process is killed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Where cargo leaves what it makes.
+pub fn target() -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
 /// A program that `build` has made.
 pub fn binary(name: &str) -> PathBuf {
-    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    target.join("release").join(name)
+    target().join("release").join(name)
 }
 
 /// A port of loopback that was free a moment ago.

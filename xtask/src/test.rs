@@ -8,8 +8,22 @@ use crate::{
     stages::Stages,
 };
 
-/// Seeds of the slice that the continuous integration simulates.
-const CI_SEEDS: &str = "1..30";
+/// The slice of simulations that the continuous integration runs: never fewer than sixty seeds of five nodes with ten
+/// virtual minutes of faults each, and more of them until four minutes are over; ten of them twice. Everything that such
+/// runs are for must happen in some.
+const CI_SIMULATIONS: [&str; 11] = [
+    "--nodes",
+    "5",
+    "--length",
+    "10",
+    "--seeds",
+    "7001..7060",
+    "--minutes",
+    "4",
+    "--check-determinism",
+    "10",
+    "--every-kind",
+];
 
 /// Formatting, all tests and the lints. The layering is a test of this crate. Doc tests are off: examples live in tests.
 pub fn test(filter: &[OsString]) -> Result<()> {
@@ -17,11 +31,11 @@ pub fn test(filter: &[OsString]) -> Result<()> {
     checks(&mut stages, filter)
 }
 
-/// What the continuous integration runs: the tests, and simulated seeds beyond those of the tests.
+/// What the continuous integration runs: the tests, and long simulations beyond those of the tests.
 pub fn ci() -> Result<()> {
     let mut stages = Stages::default();
     checks(&mut stages, &[])?;
-    let simulate = || run(Command::new(node::binary("basalt-sim")).args(["--seeds", CI_SEEDS]));
+    let simulate = || run(Command::new(node::binary("basalt-sim")).args(CI_SIMULATIONS));
     stages.run("simulations", simulate)
 }
 
