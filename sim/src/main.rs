@@ -166,7 +166,7 @@ fn print_sums(arguments: &Arguments, first: u64, sums: &Sums, elapsed: Duration)
         seconds("virtual ms") / seconds(busy).max(1e-3)
     );
     let corners: Vec<&str> = match (arguments.nodes, arguments.length) {
-        (0..2, _) => Vec::new(),
+        (0..2, _) => Reached::of_one_node().skip(Reached::ALL.len()).collect(),
         (_, None) => Reached::of_clusters().collect(),
         (_, Some(_)) => Reached::of_long_runs().collect(),
     };

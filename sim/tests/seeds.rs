@@ -36,7 +36,7 @@ fn every_corner_is_reached() {
             *reached.entry(what).or_insert(0) += count;
         }
     }
-    let missed: Vec<_> = Reached::ALL.into_iter().filter(|what| !reached.contains_key(what)).collect();
+    let missed: Vec<_> = Reached::of_one_node().filter(|what| !reached.contains_key(what)).collect();
     assert!(missed.is_empty(), "{missed:?} of {reached:?}");
 }
 
