@@ -239,8 +239,46 @@ impl CatalogStore {
         txn.put(key, Bytes::copy_from_slice(&id.0.to_be_bytes())).map_err(sql_error)
     }
 
-    pub fn remove_name(&self, txn: &Txn, parent: Oid, kind: NameKind, name: &str) -> Result<()> {
-        txn.delete(name_key(parent, kind, name)).map_err(sql_error)
+    /// Gives the name of `id` back. One that names something else by now stays.
+    pub async fn remove_name(
+        &self,
+        txn: &Txn,
+        parent: Oid,
+        kind: NameKind,
+        name: &str,
+        id: Oid,
+    ) -> Result<()> {
+        let key = name_key(parent, kind, name);
+        let named = txn.get(&key, ReadOptions::LATEST).await.map_err(sql_error)?;
+        if named.is_some_and(|named| named == id.0.to_be_bytes()[..]) {
+            txn.delete(key).map_err(sql_error)?;
+        }
+        Ok(())
+    }
+
+    /// The ids of all names in `parent`, as `txn` sees them.
+    pub async fn named_in(&self, txn: &Txn, parent: Oid, kind: NameKind) -> Result<Vec<Oid>> {
+        let mut ids = Vec::new();
+        let mut span = Some(Span::prefix(name_prefix(parent, kind).freeze()));
+        while let Some(next) = span {
+            let mut request = ScanRequest::new(next);
+            request.rows_max = PAGE_ROWS;
+            request.read = ReadOptions::LATEST;
+            let page = txn.scan(request).await.map_err(sql_error)?;
+            if let ScanBatch::Rows(rows) = page.batch {
+                let named = rows.iter().filter_map(|(_, value)| <[u8; 4]>::try_from(&value[..]).ok());
+                ids.extend(named.map(|id| Oid(u32::from_be_bytes(id))));
+            }
+            span = page.resume;
+        }
+        Ok(ids)
+    }
+
+    /// Locks a schema or database until `txn` ends; false when there is none. The read counts, too: should the lock be
+    /// lost, the commit fails if the descriptor has changed.
+    pub async fn lock_parent(&self, txn: &Txn, id: Oid, strength: LockStrength) -> Result<bool> {
+        let options = ReadOptions { lock: Some(strength), ..ReadOptions::LATEST };
+        Ok(txn.get(&descriptor_key(id), options).await.map_err(sql_error)?.is_some())
     }
 
     pub fn write(&self, txn: &Txn, descriptor: &Descriptor) -> Result<()> {
@@ -295,11 +333,16 @@ fn descriptor_key(id: Oid) -> Key {
     key.freeze()
 }
 
-fn name_key(parent: Oid, kind: NameKind, name: &str) -> Key {
-    let mut key = BytesMut::with_capacity(name.len() + 10);
+fn name_prefix(parent: Oid, kind: NameKind) -> BytesMut {
+    let mut key = BytesMut::with_capacity(48);
     key.put_slice(&[keys::SYSTEM_PREFIX, b'N']);
     codec::encode_u32(&mut key, parent.0);
     key.put_u8(kind as u8);
+    key
+}
+
+fn name_key(parent: Oid, kind: NameKind, name: &str) -> Key {
+    let mut key = name_prefix(parent, kind);
     codec::encode_bytes(&mut key, name.as_bytes());
     key.freeze()
 }

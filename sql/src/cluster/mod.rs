@@ -25,7 +25,8 @@
 //!   safe, a node that finds exactly one other serving before it begins waits until that one has acknowledged it, which it
 //!   does when no such change is in flight any more. Where two serve already, they know of each other.
 //!
-//! Caveat: changes of schemas and databases themselves take no lock; names are kept unique by the store.
+//! Schemas and databases have no such locks: the transactions themselves hold them in the store while something is made in
+//! them or they are dropped (`ddl::parent`), and names are kept unique by the store.
 //!
 //! | key | value |
 //! |---|---|

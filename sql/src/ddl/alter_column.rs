@@ -201,7 +201,7 @@ pub(super) async fn drop_column(
         super::drop::remove(session, &owned).await?;
     }
     for index in &dropped {
-        session.release_relation_name(table.schema_id, &index.name)?;
+        session.release_relation_name(table.schema_id, &index.name, index.oid).await?;
     }
     if loses_key {
         definition::add_row_id(&mut changed);

@@ -248,11 +248,11 @@ async fn drop_key(session: &mut Session, table: &Arc<Table>, position: usize) ->
     let index = changed.indexes.remove(position);
     if !index.primary {
         session.write_table(changed)?;
-        session.release_relation_name(table.schema_id, &index.name)?;
+        session.release_relation_name(table.schema_id, &index.name, index.oid).await?;
         return session.discard_index(table.id, index.id);
     }
     definition::add_row_id(&mut changed);
-    session.release_relation_name(table.schema_id, &index.name)?;
+    session.release_relation_name(table.schema_id, &index.name, index.oid).await?;
     rewrite::rewrite(session, table, changed, &[], &[]).await?;
     Ok(())
 }

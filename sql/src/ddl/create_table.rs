@@ -169,6 +169,7 @@ pub(super) fn key_name(session: &Session, table: &Table, key: &KeyConstraint) ->
 /// Claims the names of a new table and its indexes, and writes it.
 pub(super) async fn store_new(session: &mut Session, table: Table) -> Result<Arc<Table>> {
     let schema = table.schema_id;
+    session.hold_schema(schema, &table.schema).await?;
     session.claim_relation_name(schema, &table.name, table.id).await?;
     let indexes: Vec<(String, Oid)> = table
         .indexes

@@ -61,6 +61,14 @@ pub(super) async fn drop(session: &mut Session, names: &[ObjectName], if_exists:
             )
             .with_detail(format!("There are {others} other sessions using the database.")));
         }
+        if !session.close_database(database.id).await? {
+            // Somebody else was faster.
+            return Err(SqlError::new(
+                SqlState::INVALID_CATALOG_NAME,
+                format!("database \"{name}\" does not exist"),
+            ));
+        }
+        let snapshot = session.catalog_snapshot();
         let tables: Vec<_> =
             snapshot.tables.values().filter(|t| t.database == database.id).cloned().collect();
         for table in &tables {
@@ -71,11 +79,13 @@ pub(super) async fn drop(session: &mut Session, names: &[ObjectName], if_exists:
         let schemas: Vec<_> =
             snapshot.schemas.values().filter(|s| s.database == database.id).cloned().collect();
         for schema in schemas {
-            services.catalog.remove_name(&txn, database.id, NameKind::Schema, &schema.name)?;
+            let (id, name) = (schema.id, &schema.name);
+            services.catalog.remove_name(&txn, database.id, NameKind::Schema, name, id).await?;
             services.catalog.delete(&txn, schema.id)?;
             session.change_schema(schema.id, None)?;
         }
-        services.catalog.remove_name(&txn, basalt_types::Oid(0), NameKind::Database, &database.name)?;
+        let (id, name) = (database.id, &database.name);
+        services.catalog.remove_name(&txn, basalt_types::Oid(0), NameKind::Database, name, id).await?;
         services.catalog.delete(&txn, database.id)?;
         session.change_schema(database.id, None)?;
     }

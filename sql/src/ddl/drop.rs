@@ -176,10 +176,10 @@ pub(super) async fn remove(session: &mut Session, table: &Arc<Table>) -> Result<
     for owned in owned_by(session, table.id, None) {
         Box::pin(remove(session, &owned)).await?;
     }
-    session.release_relation_name(table.schema_id, &table.name)?;
+    session.release_relation_name(table.schema_id, &table.name, table.id).await?;
     for index in &table.indexes {
         if !index.name.is_empty() {
-            session.release_relation_name(table.schema_id, &index.name)?;
+            session.release_relation_name(table.schema_id, &index.name, index.oid).await?;
         }
         session.discard_index(table.id, index.id)?;
     }
@@ -221,7 +221,7 @@ async fn drop_index(session: &mut Session, name: &ObjectName, if_exists: bool, c
     let mut changed = Table::clone(&table);
     let index = changed.indexes.remove(position);
     session.write_table(changed)?;
-    session.release_relation_name(table.schema_id, &index.name)?;
+    session.release_relation_name(table.schema_id, &index.name, index.oid).await?;
     session.discard_index(table.id, index.id)
 }
 

@@ -20,6 +20,7 @@ pub mod lock_table;
 pub mod materialized;
 pub mod names;
 pub mod new_relation;
+pub mod parent;
 pub mod relation;
 pub mod rewrite;
 pub(crate) mod row_count;
@@ -190,9 +191,14 @@ impl Session {
     }
 
     /// Gives a relation's name back.
-    pub(crate) fn release_relation_name(&mut self, schema: basalt_types::Oid, name: &str) -> Result<()> {
+    pub(crate) async fn release_relation_name(
+        &mut self,
+        schema: basalt_types::Oid,
+        name: &str,
+        id: basalt_types::Oid,
+    ) -> Result<()> {
         let open = self.open.as_ref().expect("schema changes run in a transaction");
-        self.services.catalog.remove_name(&open.txn, schema, NameKind::Relation, name)
+        self.services.catalog.remove_name(&open.txn, schema, NameKind::Relation, name, id).await
     }
 
     /// Has an index's entries removed once the transaction has committed.

@@ -80,7 +80,7 @@ fn check_kind(kind: RelationKind, table: &Table) -> Result<()> {
 pub(super) async fn rename(session: &mut Session, table: &Arc<Table>, name: &str) -> Result<()> {
     let table = session.lock_for_change(table).await?;
     session.claim_relation_name(table.schema_id, name, table.id).await?;
-    session.release_relation_name(table.schema_id, &table.name)?;
+    session.release_relation_name(table.schema_id, &table.name, table.id).await?;
     let mut changed = Table::clone(&table);
     changed.name = name.to_owned();
     session.write_table(changed)?;
@@ -117,7 +117,7 @@ pub(super) async fn rename_index(
     let position = table.indexes.iter().position(|known| known.name == index);
     let position = position.ok_or_else(|| SqlError::internal("the index vanished"))?;
     session.claim_relation_name(table.schema_id, new, table.indexes[position].oid).await?;
-    session.release_relation_name(table.schema_id, index)?;
+    session.release_relation_name(table.schema_id, index, table.indexes[position].oid).await?;
     let mut changed = Table::clone(&table);
     changed.indexes[position].name = new.to_owned();
     session.write_table(changed)?;
@@ -143,11 +143,12 @@ async fn set_schema(session: &mut Session, table: &Arc<Table>, schema: &str) -> 
     moved.extend(sequence::owned_by(session, table.id, None));
     for table in moved {
         let table = session.lock_for_change(&table).await?;
+        session.hold_schema(target, schema).await?;
         session.claim_relation_name(target, &table.name, table.id).await?;
-        session.release_relation_name(table.schema_id, &table.name)?;
+        session.release_relation_name(table.schema_id, &table.name, table.id).await?;
         for index in table.indexes.iter().filter(|index| !index.name.is_empty()) {
             session.claim_relation_name(target, &index.name, index.oid).await?;
-            session.release_relation_name(table.schema_id, &index.name)?;
+            session.release_relation_name(table.schema_id, &index.name, index.oid).await?;
         }
         let mut changed = Table::clone(&table);
         changed.schema_id = target;

@@ -32,6 +32,7 @@ pub(super) async fn create(session: &mut Session, name: &SchemaName, if_not_exis
     let services = session.services.clone();
     let id = services.catalog.allocate_oid().await?;
     let schema = Arc::new(Schema { id, database: session.database.id, name });
+    session.hold_database().await?;
     let txn = session.open.as_ref().expect("schema changes run in a transaction").txn.clone();
     services.catalog.insert_name(&txn, schema.database, NameKind::Schema, &schema.name, id).await?;
     let descriptor = Descriptor::Schema(schema);
@@ -50,7 +51,12 @@ pub(super) async fn drop(
     for name in names {
         let name = names::last_part(name)?;
         let view = session.catalog_view();
-        let Some(schema) = view.snapshot.schema_named(session.database.id, &name).cloned() else {
+        let known = view.snapshot.schema_named(session.database.id, &name).cloned();
+        let known = match known {
+            Some(schema) if session.close_schema(schema.id).await? => Some(schema),
+            _ => None,
+        };
+        let Some(schema) = known else {
             let message = format!("schema \"{name}\" does not exist");
             if if_exists {
                 session.notice(NoticeLevel::Notice, SqlState::SUCCESSFUL_COMPLETION, message + ", skipping");
@@ -58,7 +64,8 @@ pub(super) async fn drop(
             }
             return Err(SqlError::new(SqlState::INVALID_SCHEMA_NAME, message));
         };
-        let tables: Vec<_> = view.snapshot.tables_in_schema(schema.id).cloned().collect();
+        // With what others have made until now.
+        let tables: Vec<_> = session.catalog_snapshot().tables_in_schema(schema.id).cloned().collect();
         if !tables.is_empty() && !cascade {
             let detail: Vec<String> = tables
                 .iter()
@@ -79,8 +86,9 @@ pub(super) async fn drop(
         }
         let services = session.services.clone();
         let txn = session.open.as_ref().expect("schema changes run in a transaction").txn.clone();
-        services.catalog.remove_name(&txn, schema.database, NameKind::Schema, &schema.name)?;
-        services.catalog.delete(&txn, schema.id)?;
+        let catalog = &services.catalog;
+        catalog.remove_name(&txn, schema.database, NameKind::Schema, &schema.name, schema.id).await?;
+        catalog.delete(&txn, schema.id)?;
         session.change_schema(schema.id, None)?;
         session.forget_view();
     }

@@ -123,19 +123,20 @@ pub(crate) async fn clear(services: &SqlServices, name: &str) -> Result<()> {
         snapshot.schemas.values().filter(|known| known.name == name).cloned().collect();
     for schema in schemas {
         let txn = services.client.begin(TxnConfig::default()).map_err(sql_error)?;
+        let remove_name = |parent, kind, name, id| services.catalog.remove_name(&txn, parent, kind, name, id);
         let mut changes = Vec::new();
         for table in snapshot.tables_in_schema(schema.id) {
-            services.catalog.remove_name(&txn, schema.id, NameKind::Relation, &table.name)?;
+            remove_name(schema.id, NameKind::Relation, &table.name, table.id).await?;
             for index in &table.indexes {
                 if !index.name.is_empty() {
-                    services.catalog.remove_name(&txn, schema.id, NameKind::Relation, &index.name)?;
+                    remove_name(schema.id, NameKind::Relation, &index.name, index.oid).await?;
                 }
                 services.catalog.discard_index(&txn, table.id, index.id)?;
             }
             services.catalog.delete(&txn, table.id)?;
             changes.push((table.id, None));
         }
-        services.catalog.remove_name(&txn, schema.database, NameKind::Schema, &schema.name)?;
+        remove_name(schema.database, NameKind::Schema, &schema.name, schema.id).await?;
         services.catalog.delete(&txn, schema.id)?;
         changes.push((schema.id, None));
         let commit = txn.commit().await.map_err(sql_error)?;

@@ -272,7 +272,7 @@ impl IndexBuild {
             let mut changed = Table::clone(&table);
             let index = changed.indexes.remove(position);
             session.write_table(changed)?;
-            session.release_relation_name(table.schema_id, &index.name)?;
+            session.release_relation_name(table.schema_id, &index.name, index.oid).await?;
             session.discard_index(table.id, index.id)?;
         }
         let after = Self::ended(session, &job, state);

@@ -7,5 +7,6 @@ mod harness;
 mod jobs;
 mod local;
 mod outcomes;
+mod schemas;
 mod sessions;
 mod world;
