@@ -49,6 +49,10 @@ pub struct StoreConfig {
     pub replicas_wanted: usize,
     /// How often ranges are looked at for replicas to add or remove.
     pub replicate_interval: Duration,
+    /// Whether leases and replicas move so that nodes have equal parts of the work, and busy ranges split.
+    pub balances: bool,
+    /// A range that is asked for more in a second splits, so that nodes can share it.
+    pub split_requests: u64,
     /// A node that was silent for so long is taken for dead: its replicas are replaced.
     pub dead_after: Duration,
     /// How long a request looks for somebody who serves its range.
@@ -82,6 +86,8 @@ impl Default for StoreConfig {
             lease_duration: Duration::from_secs(2),
             replicas_wanted: 3,
             replicate_interval: Duration::from_secs(1),
+            balances: true,
+            split_requests: 2_500,
             dead_after: Duration::from_secs(30),
             routing_patience: Duration::from_secs(10),
             proposal_patience: Duration::from_secs(5),

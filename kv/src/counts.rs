@@ -52,6 +52,8 @@ counts! {
     /// Evaluations repeated in place at a higher timestamp.
     forwarded,
     splits,
+    /// Of these, those of ranges that were busy.
+    splits_by_load,
     gc_runs,
     /// Batches that crossed a range boundary, and those whose routing was stale.
     batches_divided,
@@ -63,6 +65,9 @@ counts! {
     lease_proposals,
     lease_takeovers,
     lease_transfers,
+    /// Leases and replicas that moved so that nodes have equal parts of the work.
+    leases_balanced,
+    replicas_balanced,
     /// Replicas added to ranges served here, and removed from them.
     replicas_added,
     replicas_removed,

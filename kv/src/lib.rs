@@ -20,5 +20,6 @@ pub use counts::KvCounts;
 pub use peer::PeerConfig;
 pub use routing::LocalSender;
 pub use store::{
-    ClusterRange, DrainProgress, LeaveProgress, Network, NodeState, RangeInfo, ReplicaInfo, Store, StoreLog,
+    ClusterRange, DrainProgress, LeaveProgress, Network, NodeLoad, NodeState, RangeInfo, ReplicaInfo, Store,
+    StoreLog,
 };

@@ -33,6 +33,8 @@ pub(crate) async fn boot(
         clock_offset_max: parameters.clock_offset_max,
         join,
         replicas_wanted: parameters.replicas,
+        balances: parameters.balances,
+        split_requests: parameters.split_requests,
         dead_after: parameters.dead_after,
         verify: true,
         ..StoreConfig::default()

@@ -157,7 +157,7 @@ async fn place_ranges(executor: &SimExecutor, cluster: &Cluster) {
     ask(executor, cluster, Request::AdminTransferLease { key: row_key(LEFT, 0), to: NodeId(1) }).await;
 }
 
-async fn ask(executor: &SimExecutor, cluster: &Cluster, request: Request) {
+pub(crate) async fn ask(executor: &SimExecutor, cluster: &Cluster, request: Request) {
     for _ in 0..100 {
         let request = request.clone();
         let asked = on_first_node(cluster, move |client| async move {

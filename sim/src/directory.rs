@@ -6,15 +6,26 @@ use basalt_base::NodeId;
 use basalt_kv_api::{Directory, NodeInfo};
 use parking_lot::Mutex;
 
-/// Who belongs to the cluster, and whether they drain. Clones share it.
+/// Who belongs to the cluster, whether they drain, and where they stand. Clones share it.
 #[derive(Clone, Default)]
 pub struct Members {
-    numbers: Arc<Mutex<BTreeMap<u64, bool>>>,
+    numbers: Arc<Mutex<BTreeMap<u64, Member>>>,
+}
+
+#[derive(Default)]
+struct Member {
+    draining: bool,
+    zone: Option<u64>,
 }
 
 impl Members {
     pub fn add(&self, node: u64) {
-        self.numbers.lock().insert(node, false);
+        self.numbers.lock().entry(node).or_default();
+    }
+
+    /// The node stands in a zone.
+    pub fn set_zone(&self, node: u64, zone: u64) {
+        self.numbers.lock().entry(node).or_default().zone = Some(zone);
     }
 
     /// The node has left for ever.
@@ -35,17 +46,17 @@ pub struct Seen {
 
 impl Directory for Seen {
     fn nodes(&self) -> Vec<NodeInfo> {
-        let info = |(node, draining): (&u64, &bool)| NodeInfo {
+        let info = |(node, member): (&u64, &Member)| NodeInfo {
             node_id: NodeId(*node),
-            locality: Vec::new(),
-            draining: *draining,
+            locality: member.zone.iter().map(|zone| ("zone".to_owned(), zone.to_string())).collect(),
+            draining: member.draining,
         };
         self.members.numbers.lock().iter().map(info).collect()
     }
 
     fn set_draining(&self, is_draining: bool) {
-        if let Some(draining) = self.members.numbers.lock().get_mut(&self.node) {
-            *draining = is_draining;
+        if let Some(member) = self.members.numbers.lock().get_mut(&self.node) {
+            member.draining = is_draining;
         }
     }
 }

@@ -10,6 +10,7 @@ pub mod check;
 pub mod cluster;
 mod cost;
 mod directory;
+mod idle;
 mod link;
 pub mod nemesis;
 pub mod node;
@@ -24,6 +25,7 @@ pub mod workload;
 
 pub use campaign::{Campaign, RUN_TWICE, Sums, run_all};
 pub use cost::{Cost, Shape, cost};
+pub use idle::{Idle, idle};
 pub use parameters::{Long, Mix, Parameters};
 pub use planted::{PLANTED_SEEDS_MAX, find_all_planted, find_planted, options_for};
 pub use reached::Reached;

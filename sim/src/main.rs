@@ -4,8 +4,8 @@ use std::{path::PathBuf, process::ExitCode, thread::available_parallelism, time:
 
 use basalt_env::Bug;
 use basalt_sim::{
-    Campaign, Mix, RUN_TWICE, Reached, Report, RunOptions, Shape, Sums, cost, find_all_planted, options_for,
-    run_all,
+    Campaign, Mix, RUN_TWICE, Reached, Report, RunOptions, Shape, Sums, cost, find_all_planted, idle,
+    options_for, run_all,
 };
 use clap::{Parser, ValueEnum};
 
@@ -57,6 +57,9 @@ struct Arguments {
     /// Prints what transactions cost, and runs no seed.
     #[arg(long)]
     costs: bool,
+    /// Prints what so many ranges cost three nodes that nobody uses, and runs no seed.
+    #[arg(long, value_name = "RANGES")]
+    idle: Option<u64>,
     /// Prints the events of clients and faults.
     #[arg(long)]
     trace: bool,
@@ -98,6 +101,10 @@ fn start(arguments: &Arguments) -> Result<bool, String> {
     };
     if arguments.costs {
         print_costs();
+        return Ok(true);
+    }
+    if let Some(ranges) = arguments.idle {
+        print_idle(ranges);
         return Ok(true);
     }
     let mix = arguments.workload.map(|choice| match choice {
@@ -192,6 +199,27 @@ fn print_costs() {
             cost.requests,
             cost.messages,
             cost.syncs
+        );
+    }
+}
+
+fn print_idle(ranges: u64) {
+    println!("{ranges} idle ranges on three nodes, in a minute of the cluster:");
+    println!(
+        "| leases and replicas | messages | of these, Raft | KiB | processor | moves until then | led by one node |"
+    );
+    println!("|---|---|---|---|---|---|---|");
+    for (name, balances) in [("left as they are", false), ("balanced", true)] {
+        let idle = idle(ranges, balances);
+        println!(
+            "| {name} | {} | {} | {} | {:.0} ms | {} | {} to {} |",
+            idle.messages,
+            idle.raft_messages,
+            idle.bytes >> 10,
+            idle.busy.as_secs_f64() * 1e3,
+            idle.moves,
+            idle.led_least,
+            idle.led_most
         );
     }
 }

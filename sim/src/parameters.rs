@@ -19,6 +19,10 @@ pub struct Parameters {
     /// Replicas wanted of each range.
     pub replicas: usize,
     pub clock_offset_max: Duration,
+    /// Whether leases and replicas move by themselves.
+    pub balances: bool,
+    /// Requests a second above which a range splits.
+    pub split_requests: u64,
     /// Silence after which a node's replicas are replaced.
     pub dead_after: Duration,
     pub mix: Mix,
@@ -124,6 +128,8 @@ impl Parameters {
         let mut parameters = Self {
             nodes,
             replicas: 3,
+            balances: true,
+            split_requests: 2_500,
             clock_offset_max: Duration::from_millis(250),
             dead_after: Duration::from_secs(30),
             network: NetworkFaults::default(),
@@ -161,6 +167,7 @@ impl Parameters {
         if nodes > 1 {
             parameters.draw_cluster(&rng);
             parameters.draw_commits(&SimRng::new(seed ^ 0x51a6_ed00_c0de_0001));
+            parameters.split_requests = [5, 30, 2_500][SimRng::new(seed ^ 0x0b5e_55ed_10ad_0003).below(3)];
         }
         parameters
     }
@@ -195,6 +202,8 @@ impl Parameters {
             together_ranges_max: 16,
             log_segment_bytes: 256 << 10,
             log_bytes_max: 1 << 20,
+            balances: false,
+            split_requests: 2_500,
             dead_after: Duration::from_secs(30),
             txn_expiry: Duration::from_secs(5),
             staged_commits: true,

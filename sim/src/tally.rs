@@ -9,10 +9,13 @@ pub(crate) struct Tally([u64; Tally::WORK.len()]);
 
 impl Tally {
     /// In the order of the sums.
-    pub const WORK: [&'static str; 27] = [
+    pub const WORK: [&'static str; 30] = [
         "split",
+        "split by load",
         "lease transfer",
         "lease of another node taken over",
+        "lease moved for balance",
+        "replica moved for balance",
         "leader elected",
         "snapshot installed",
         "learner added",
@@ -45,8 +48,11 @@ impl Tally {
         let txn = running.client.counts();
         let counts = [
             kv.splits,
+            kv.splits_by_load,
             kv.lease_transfers,
             kv.lease_takeovers,
+            kv.leases_balanced,
+            kv.replicas_balanced,
             raft.leader_changes,
             raft.snapshots_installed,
             raft.learners_added,

@@ -1,6 +1,6 @@
 //! What transactions cost, in numbers that do not depend on the machine. `docs/benchmarks.md` has the table.
 
-use basalt_sim::{Cost, Shape, cost};
+use basalt_sim::{Cost, Shape, cost, idle};
 
 /// Messages of Raft and syncs also depend on how what is sent meets; a tenth of them may come and go.
 fn is_about(found: u64, expected: u64) -> bool {
@@ -29,4 +29,14 @@ fn transactions_cost_what_the_documentation_says() {
         (found.messages, found.syncs) = (expected.messages, expected.syncs);
         assert_eq!(found, expected, "{shape:?}");
     }
+}
+
+#[test]
+fn balance_wakes_no_idle_range() {
+    let (left, balanced) = (idle(150, false), idle(150, true));
+    assert!(left.moves == 0 && left.led_least == 0, "{left:?}");
+    assert!(balanced.moves > 80 && balanced.led_least * 4 >= 150, "{balanced:?}");
+    // A question and an answer for each other node, each time it is a node's turn.
+    assert!(balanced.messages <= left.messages + 100, "{balanced:?}, {left:?}");
+    assert!(balanced.raft_messages <= left.raft_messages + 20, "{balanced:?}, {left:?}");
 }

@@ -105,6 +105,8 @@ pub struct Replica {
     capped_at: AtomicU64,
     /// Requests served under the lease since it was last extended.
     served: AtomicU64,
+    /// Requests served in all.
+    requests: AtomicU64,
     /// The highest timestamp that anything served depended on.
     highest_served: AtomicU64,
     /// The generation of the descriptor that meta is known to have.
@@ -130,6 +132,7 @@ impl Replica {
             revoked: AtomicU64::new(0),
             capped_at: AtomicU64::new(0),
             served: AtomicU64::new(0),
+            requests: AtomicU64::new(0),
             highest_served: AtomicU64::new(0),
             told_meta: AtomicU64::new(0),
             state: RwLock::new(state),
@@ -205,6 +208,16 @@ impl Replica {
     /// Requests served under the lease since [`Replica::take_served`].
     pub fn served(&self) -> u64 {
         self.served.load(Ordering::Relaxed)
+    }
+
+    /// Counts a request that is served.
+    pub fn note_request(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Requests served by this process.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
     }
 
     pub fn take_served(&self) -> u64 {

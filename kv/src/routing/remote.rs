@@ -33,6 +33,8 @@ pub enum PeerRequest {
     Snapshot(Bytes),
     /// Something was decided about a node.
     NodesChanged,
+    /// What the node has to do.
+    Load,
 }
 
 impl PeerRequest {
@@ -54,6 +56,7 @@ impl PeerRequest {
                 put_bytes(&mut out, bytes);
             }
             Self::NodesChanged => out.put_u8(4),
+            Self::Load => out.put_u8(5),
         }
         out.freeze()
     }
@@ -65,6 +68,7 @@ impl PeerRequest {
             2 => Self::Find { key: input.bytes()?, before: input.u8()? != 0 },
             3 => Self::Snapshot(input.bytes()?),
             4 => Self::NodesChanged,
+            5 => Self::Load,
             _ => return Err(input.error()),
         };
         input.end()?;
@@ -137,6 +141,7 @@ impl Store {
                 }
                 PeerReply { hints: Vec::new(), result: Ok(BatchResponse::default()) }
             }
+            PeerRequest::Load => return self.node_load().encode(),
             PeerRequest::Snapshot(_) => return Bytes::new(),
         };
         reply.encode()
@@ -184,6 +189,7 @@ mod tests {
             PeerRequest::Batch { range_id: RangeId(7), batch: Bytes::from_static(b"batch") },
             PeerRequest::Snapshot(Bytes::from_static(b"copy")),
             PeerRequest::NodesChanged,
+            PeerRequest::Load,
         ];
         for request in requests {
             let bytes = request.encode();

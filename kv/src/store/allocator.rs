@@ -9,7 +9,7 @@
 use basalt_base::{NodeId, ReplicaId};
 use basalt_raft::{LogIndex, Membership};
 
-use crate::replica::RangeDescriptor;
+use crate::replica::{Place, RangeDescriptor, ReplicaState};
 
 /// A node as the allocator sees it.
 #[derive(Clone, Debug)]
@@ -20,6 +20,12 @@ pub struct Candidate {
     pub locality: Vec<(String, String)>,
     /// Replicas that it has, as far as is known here.
     pub replicas: usize,
+}
+
+impl Candidate {
+    pub fn is_live(&self) -> bool {
+        self.health == Health::Live
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,6 +126,44 @@ pub fn next_step(
     (!surplus.is_empty()).then_some(Step::Remove(surplus))
 }
 
+/// Whether a replica of the range, which has as many as it should, may move from one live node to another: without being in
+/// closer company there, and so that the next steps take exactly the one that is meant.
+pub fn can_swap(
+    state: &ReplicaState,
+    nodes: &[Candidate],
+    me: NodeId,
+    from: NodeId,
+    to: NodeId,
+    wanted: usize,
+) -> bool {
+    let (descriptor, membership) = (&state.descriptor, &state.membership);
+    let find = |node_id: NodeId| nodes.iter().find(|node| node.node_id == node_id && node.is_live());
+    let (Some(leaves), Some(comes)) = (find(from), find(to)) else { return false };
+    let Some(leaving) = descriptor.replica_on(from) else { return false };
+    let own = descriptor.replica_on(me);
+    let is_settled = !membership.is_joint()
+        && membership.learners.is_empty()
+        && membership.voters.len() == target(nodes, wanted)
+        && membership.voters.len() == descriptor.replicas.len();
+    let others = descriptor.replicas.iter().filter(|place| place.node_id != from);
+    let others: Vec<&Candidate> = others.filter_map(|place| find(place.node_id)).collect();
+    let closeness = |node: &Candidate| {
+        others.iter().map(|other| shared_tiers(&node.locality, &other.locality)).sum::<usize>()
+    };
+    let goes = |replica: &ReplicaId| descriptor.node_of(*replica).and_then(find).is_none();
+    // Who goes when the new one has come.
+    let (mut with_both, mut members) = (RangeDescriptor::clone(descriptor), membership.clone());
+    with_both.replicas.push(Place { node_id: to, replica_id: descriptor.next_replica_id });
+    members.learners.push(descriptor.next_replica_id);
+    let first = least_useful_first(&with_both, &members, nodes, own, &goes).first().copied();
+    from != me
+        && descriptor.replica_on(to).is_none()
+        && is_settled
+        && others.len() + 1 == membership.voters.len()
+        && closeness(comes) <= closeness(leaves)
+        && first == Some(leaving)
+}
+
 /// How many voters a range should have.
 ///
 /// The dead count until they are removed from the cluster: that others have died is no reason to give up replicas. Those who
@@ -188,7 +232,6 @@ mod tests {
     use basalt_base::{Key, RangeId, Span};
 
     use super::*;
-    use crate::replica::Place;
 
     fn descriptor(nodes: &[u64]) -> RangeDescriptor {
         let place = |node: &u64| Place { node_id: NodeId(*node), replica_id: ReplicaId(10 * node) };

@@ -150,6 +150,11 @@ impl Store {
 
     /// The voters that could serve the range instead of this node.
     pub(super) fn successors(&self, replica: &Replica) -> Vec<Successor> {
+        self.successors_within(replica, LAG_MAX)
+    }
+
+    /// Those that lag by no more than so many entries.
+    pub(super) fn successors_within(&self, replica: &Replica, lag_max: u64) -> Vec<Successor> {
         let (descriptor, membership) = (replica.descriptor(), replica.membership());
         let last = self.raft().status(replica.range_id).map_or(0, |status| status.last_index);
         let progress = self.raft().progress(replica.range_id);
@@ -157,7 +162,7 @@ impl Store {
             let Some(progress) = &progress else { return true };
             progress.iter().any(|member| {
                 member.replica_id == replica_id
-                    && member.matched + LAG_MAX >= last
+                    && member.matched + lag_max >= last
                     && member.pending_snapshot.is_none()
             })
         };

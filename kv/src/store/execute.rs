@@ -92,6 +92,8 @@ impl Store {
             let guard = self.patiently(replica, turn, "the range's log does not answer").await??;
             let Turns { header, waits, .. } = &turns;
             let mut view = self.lease_view(replica, highest_timestamp(header, &batch.requests))?;
+            replica.note_request();
+            self.note_for_split(replica, &batch.requests);
             // A transaction that began elsewhere has another clock's readings.
             view.is_alone &= origin == Origin::Here;
             let addressed = |request| is_addressed_to(&view.descriptor, header, request);

@@ -1,6 +1,8 @@
 //! One store: its ranges, the concurrency control over them, and the background work.
 
 mod allocator;
+mod balance;
+mod balance_plan;
 mod clock_keeper;
 mod cluster_ranges;
 mod detach;
@@ -25,6 +27,7 @@ mod replicate;
 mod resolving;
 mod split;
 mod split_key;
+mod split_load;
 mod together;
 mod verdict;
 mod waiting;
@@ -51,6 +54,7 @@ use crate::{
     routing::{Breakers, RangeCache},
 };
 
+pub use balance::NodeLoad;
 pub use cluster_ranges::ClusterRange;
 pub use drain::DrainProgress;
 pub(crate) use execute::decides;
@@ -88,6 +92,8 @@ pub struct Store {
     directory: Arc<dyn Directory>,
     wires: Arc<network::RaftWires>,
     suspects: removal::Suspects,
+    balance: balance::Balance,
+    load_splits: split_load::LoadSplits,
     fence: fencing::Fence,
     fullness: fullness::Fullness,
     draining: drain::Draining,

@@ -24,6 +24,7 @@ use basalt_storage::{
 
 use super::{
     Network, Store,
+    balance::Balance,
     drain::Draining,
     fencing::Fence,
     fullness::Fullness,
@@ -38,6 +39,7 @@ use super::{
     replicate::LAG_SHARE,
     resolving::Resolving,
     split::Splitter,
+    split_load::LoadSplits,
     watcher::Watcher,
 };
 use crate::{
@@ -185,6 +187,8 @@ impl Store {
             directory,
             wires: Arc::clone(&wires),
             suspects: Suspects::default(),
+            balance: Balance::default(),
+            load_splits: LoadSplits::default(),
             fence: Fence::default(),
             fullness: Fullness::default(),
             draining: Draining::default(),
@@ -261,6 +265,7 @@ impl Store {
         let replicate = Self::run_replicate(Arc::downgrade(self), self.env.clone());
         spawner.spawn("kv replicate", Box::pin(replicate));
         spawner.spawn("kv clock watch", Box::pin(Self::watch_clock(Arc::downgrade(self), self.env.clone())));
+        spawner.spawn("kv balance", Box::pin(Self::run_balance(Arc::downgrade(self), self.env.clone())));
         spawner.spawn("kv removal", Box::pin(Self::run_removal(Arc::downgrade(self), self.env.clone())));
         spawner.spawn("kv leases", Box::pin(Self::keep_leases(Arc::downgrade(self), self.env.clone())));
         for replica in self.states.ranges.all() {

@@ -71,7 +71,7 @@ impl Store {
     }
 
     /// All nodes and how they are.
-    fn candidates(&self) -> Vec<Candidate> {
+    pub(super) fn candidates(&self) -> Vec<Candidate> {
         let mut replicas: BTreeMap<NodeId, usize> = BTreeMap::new();
         for replica in self.states.ranges.all() {
             for place in &replica.descriptor().replicas {
@@ -81,7 +81,9 @@ impl Store {
         let candidate = |node: basalt_kv_api::NodeInfo| {
             let is_up = node.node_id == self.ident.node_id || self.peers.is_up(node.node_id);
             let state = self.state_of(node.node_id);
-            let is_draining = node.draining || node.node_id == self.ident.node_id && self.is_draining();
+            let is_draining = node.draining
+                || self.is_told_closed(node.node_id)
+                || node.node_id == self.ident.node_id && self.is_draining();
             let health = if state == NodeState::Decommissioning {
                 Health::Leaving
             } else if is_up {
@@ -91,7 +93,8 @@ impl Store {
             } else {
                 Health::Silent
             };
-            let replicas = replicas.get(&node.node_id).copied().unwrap_or(0);
+            let known = replicas.get(&node.node_id).copied().unwrap_or(0);
+            let replicas = self.replicas_told(node.node_id).unwrap_or(known);
             Candidate { node_id: node.node_id, health, locality: node.locality, replicas }
         };
         let nodes = self.directory.nodes().into_iter();
@@ -116,7 +119,6 @@ impl Store {
     }
 
     async fn replicate(self: &Arc<Self>, replica: &Arc<Replica>, nodes: &[Candidate]) -> Result<()> {
-        // Of one moment: the next id of a replica goes with the members.
         let state = replica.state();
         let (descriptor, membership) = (state.descriptor, state.membership);
         let Some(status) = self.raft().status(replica.range_id) else { return Ok(()) };
@@ -145,14 +147,7 @@ impl Store {
                 self.note_growth(replica);
                 Ok(())
             }
-            Some(Step::AddLearner(node_id)) => {
-                // Somebody else could lead, so somebody else must be able to get the lease.
-                self.limit_lease(replica).await?;
-                let place = Place { node_id, replica_id: descriptor.next_replica_id };
-                self.wires.note(replica.range_id, place.replica_id, node_id);
-                let change = vec![MembershipChange::AddLearner(place.replica_id)];
-                self.change_members(replica, membership, change, vec![place]).await
-            }
+            Some(Step::AddLearner(node_id)) => self.add_learner(replica, node_id).await,
             Some(Step::Promote { learners, instead_of }) => {
                 self.limit_lease(replica).await?;
                 let (added, removed) = (learners.len(), instead_of.len());
@@ -171,6 +166,22 @@ impl Store {
                 Ok(())
             }
         }
+    }
+
+    /// Adds a replica without a vote; the next steps give it one.
+    pub(super) async fn add_learner(self: &Arc<Self>, replica: &Arc<Replica>, node_id: NodeId) -> Result<()> {
+        self.ensure_lease(replica).await?;
+        // Somebody else could lead, so somebody else must be able to get the lease.
+        self.limit_lease(replica).await?;
+        // Of one moment: the next id of a replica goes with the members.
+        let state = replica.state();
+        if state.descriptor.replica_on(node_id).is_some() {
+            return Ok(());
+        }
+        let place = Place { node_id, replica_id: state.descriptor.next_replica_id };
+        self.wires.note(replica.range_id, place.replica_id, node_id);
+        let change = vec![MembershipChange::AddLearner(place.replica_id)];
+        self.change_members(replica, state.membership, change, vec![place]).await
     }
 
     /// Changes the members of the group from what they were when that was decided. Whatever becomes of the lease meanwhile,

@@ -153,7 +153,7 @@ impl Store {
     }
 
     /// `sizes`: bytes of the two halves, if somebody has counted.
-    async fn split_at(
+    pub(super) async fn split_at(
         self: &Arc<Self>,
         replica: &Arc<Replica>,
         key: &Key,

@@ -32,6 +32,7 @@ pub fn calm(seed: u64, nodes: u64) -> Parameters {
     parameters.sync_delay_max = Duration::from_micros(200);
     parameters.range_bytes_max = 512 << 20;
     parameters.replicas = 3;
+    parameters.split_requests = u64::MAX;
     parameters
 }
 

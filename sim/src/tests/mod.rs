@@ -1,5 +1,6 @@
 //! What an operator does to a cluster without faults, step by step.
 
+mod balancing;
 mod failing;
 mod fixture;
 mod leaving;
