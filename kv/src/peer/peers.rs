@@ -161,14 +161,18 @@ impl Peers {
         measured.filter_map(|(node, offset)| Some((node, offset?))).collect()
     }
 
-    /// Whether this node's clock is certainly further than `limit` from those of most other nodes of the cluster. Of the
-    /// two that are left of three nobody can say who is wrong.
+    /// Whether this node's clock is certainly further than `limit` from those of most other nodes of the cluster, all to the
+    /// same side: some ahead and some behind contradict each other. Of the two that are left of three nobody can say who is
+    /// wrong.
     pub fn offset_exceeds(&self, limit: Duration) -> bool {
         let others = self.directory.nodes().into_iter().map(|node| node.node_id);
         let others: Vec<NodeId> = others.filter(|node| *node != self.me).collect();
         let offsets = self.offsets();
-        let exceeds = |node: &&NodeId| offsets.get(node).is_some_and(|offset| offset.exceeds(limit));
-        others.iter().filter(exceeds).count() * 2 > others.len()
+        let on_side = |ahead: bool| {
+            let known = others.iter().filter_map(|node| offsets.get(node));
+            known.filter(|offset| offset.exceeds(limit) && (offset.micros > 0) == ahead).count()
+        };
+        on_side(true).max(on_side(false)) * 2 > others.len()
     }
 
     pub fn counts(&self) -> PeerCounts {
