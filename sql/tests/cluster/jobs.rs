@@ -292,7 +292,7 @@ fn another_node_goes_on_with_a_build() {
                 done.set(true);
             };
             let (_, (committed, _)) = join(build, load(&world, c.client(), 1, requests, &done)).await;
-            assert!(committed > 5, "{committed}");
+            assert!(committed > 0, "the load did nothing");
             // The row of the job may be seen a moment before the catalog is.
             let invalid = "SELECT count(*) FROM pg_index WHERE NOT indisvalid";
             until(&world, &mut on_b, invalid, "0", Duration::from_secs(1)).await;
