@@ -59,10 +59,16 @@ pub enum Bug {
     IgnoreClockStep,
     /// A lease is taken before the one in force has ended.
     TakeLeaseEarly,
+    /// Writes take effect where their range was closed to them.
+    WriteBelowClosed,
+    /// A replica answers reads above its closed timestamp.
+    ReadAboveClosed,
+    /// A replica passes over the locks that it meets, whatever became of their transactions.
+    FollowPastLocks,
 }
 
 impl Bug {
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 29] = [
         Self::AckBeforeSync,
         Self::ForgetClockBound,
         Self::ForgetReadsOnSplit,
@@ -89,6 +95,9 @@ impl Bug {
         Self::RecoverMovedWrites,
         Self::IgnoreClockStep,
         Self::TakeLeaseEarly,
+        Self::WriteBelowClosed,
+        Self::ReadAboveClosed,
+        Self::FollowPastLocks,
     ];
 
     pub fn name(self) -> &'static str {
@@ -119,6 +128,9 @@ impl Bug {
             Self::RecoverMovedWrites => "recover-moved-writes",
             Self::IgnoreClockStep => "ignore-clock-step",
             Self::TakeLeaseEarly => "take-lease-early",
+            Self::WriteBelowClosed => "write-below-closed",
+            Self::ReadAboveClosed => "read-above-closed",
+            Self::FollowPastLocks => "follow-past-locks",
         }
     }
 

@@ -47,6 +47,8 @@ pub struct StoreConfig {
     pub lease_duration: Duration,
     /// Replicas of each range: 1, 3 or 5. Fewer while there are fewer nodes.
     pub replicas_wanted: usize,
+    /// How far behind the clock of its leaseholder a range with several replicas is closed to writes.
+    pub closed_lag: Duration,
     /// How often ranges are looked at for replicas to add or remove.
     pub replicate_interval: Duration,
     /// Whether leases and replicas move so that nodes have equal parts of the work, and busy ranges split.
@@ -85,6 +87,7 @@ impl Default for StoreConfig {
             join: None,
             lease_duration: Duration::from_secs(2),
             replicas_wanted: 3,
+            closed_lag: Duration::from_secs(3),
             replicate_interval: Duration::from_secs(1),
             balances: true,
             split_requests: 2_500,

@@ -61,6 +61,9 @@ counts! {
     /// Batches sent to other nodes, and taken from them.
     batches_sent,
     batches_taken,
+    /// Batches answered by a replica for which no lease was needed, and those that it had to leave to the leaseholder.
+    follower_reads,
+    follower_refusals,
     /// Leases proposed, of these those that follow another node's, and leases given to other nodes.
     lease_proposals,
     lease_takeovers,

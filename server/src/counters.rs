@@ -79,6 +79,8 @@ impl Counters {
             gc_runs,
             batches_divided,
             routing_refreshes,
+            follower_reads,
+            follower_refusals,
         ));
         all.extend(named!(
             "txn",

@@ -37,6 +37,7 @@ pub(crate) async fn boot(
         split_requests: parameters.split_requests,
         dead_after: parameters.dead_after,
         verify: true,
+        closed_lag: parameters.closed_lag,
         ..StoreConfig::default()
     };
     let store = Store::open(env.clone(), Arc::new(engine), options, network, config).await?;

@@ -56,6 +56,8 @@ pub struct Parameters {
     pub txn_markers_max: usize,
     /// Without a sign of life for so long a transaction may be aborted by others.
     pub txn_expiry: Duration,
+    /// How far behind the clock ranges are closed to writes: the closer, the more writers are pushed.
+    pub closed_lag: Duration,
     /// Whether commits over several ranges are staged.
     pub staged_commits: bool,
     /// Ranges of a one-phase commit.
@@ -161,6 +163,7 @@ impl Parameters {
             corners: corners.unwrap_or(rng.coin()),
             long: None,
             txn_expiry: Duration::from_secs(5),
+            closed_lag: Duration::from_secs(3),
             staged_commits: true,
             leases_only: false,
         };
@@ -168,6 +171,8 @@ impl Parameters {
             parameters.draw_cluster(&rng);
             parameters.draw_commits(&SimRng::new(seed ^ 0x51a6_ed00_c0de_0001));
             parameters.split_requests = [5, 30, 2_500][SimRng::new(seed ^ 0x0b5e_55ed_10ad_0003).below(3)];
+            let lag = SimRng::new(seed ^ 0xc105_ed00_7135_0002).below(3);
+            parameters.closed_lag = Duration::from_millis([200, 1_000, 3_000][lag]);
         }
         parameters
     }
@@ -206,6 +211,7 @@ impl Parameters {
             split_requests: 2_500,
             dead_after: Duration::from_secs(30),
             txn_expiry: Duration::from_secs(5),
+            closed_lag: Duration::from_secs(3),
             staged_commits: true,
             network: NetworkFaults::default(),
             ..Self::from_seed(1, nodes, None, Some(false))

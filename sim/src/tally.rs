@@ -9,7 +9,7 @@ pub(crate) struct Tally([u64; Tally::WORK.len()]);
 
 impl Tally {
     /// In the order of the sums.
-    pub const WORK: [&'static str; 30] = [
+    pub const WORK: [&'static str; 32] = [
         "split",
         "split by load",
         "lease transfer",
@@ -40,6 +40,8 @@ impl Tally {
         "staged transaction found committed",
         "staged transaction found aborted",
         "commit decided after a lost answer",
+        "read answered by any replica",
+        "read left to the leaseholder",
     ];
 
     /// Adds what one incarnation has done until now.
@@ -77,6 +79,8 @@ impl Tally {
             kv.recovered_commits,
             kv.recovered_aborts,
             txn.found_committed + txn.found_aborted,
+            kv.follower_reads,
+            kv.follower_refusals,
         ];
         self.0.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
     }

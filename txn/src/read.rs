@@ -166,6 +166,7 @@ impl Inner {
         let at = ReadAt { timestamp: meta.read_ts, epoch: meta.epoch, incarnation: state.incarnation };
         let header = BatchHeader {
             can_forward_read_ts: state.can_forward() && !self.config.read_only,
+            from_any_replica: self.config.as_of.is_some(),
             txn: Some(meta),
             lock_wait: match batch.options.wait {
                 LockWait::Block => state.lock_wait,

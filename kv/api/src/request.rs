@@ -58,6 +58,8 @@ pub struct BatchHeader {
     pub rows_max: u64,
     /// The batch stops after this many bytes of scan output; 0 = no limit. At least one row is returned.
     pub bytes_max: u64,
+    /// Any replica that has come as far may answer: the batch only reads, at a timestamp that is past and does not move.
+    pub from_any_replica: bool,
     /// The server may forward the read timestamp: the transaction has read nothing outside this batch.
     pub can_forward_read_ts: bool,
 }

@@ -107,12 +107,21 @@ pub struct Shared<'a> {
     pub gc_threshold: Timestamp,
     /// Of the range's lease: what was read, pushed or aborted under an earlier one is at or below it.
     pub low_water: Timestamp,
+    /// The range is closed to writes, or about to be, up to here.
+    pub promised: Timestamp,
+    /// This node's clock.
+    pub now: Timestamp,
 }
 
 impl Shared<'_> {
     /// The lowest timestamp ≥ `write_ts` at which `txn` may write `key`.
     pub fn forward(&self, key: &[u8], write_ts: Timestamp, txn: Option<TxnId>) -> Timestamp {
-        self.reads.forward(key, write_ts, txn).max(self.low_water.next())
+        let forwarded = self.reads.forward(key, write_ts, txn).max(self.low_water.next());
+        if forwarded > self.promised || planted(Bug::WriteBelowClosed) {
+            return forwarded;
+        }
+        // Just above it would be closed again soon.
+        self.promised.next().max(self.now)
     }
 
     /// The lowest timestamp at which the transaction may commit.

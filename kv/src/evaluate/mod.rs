@@ -27,6 +27,7 @@ pub use get::holder_of;
 pub use passing_reader::PassingReader;
 pub use resolve::{Survey, survey};
 pub use scan::CONFLICTS_MAX;
+pub use unlocked_reader::UnlockedReader;
 
 use basalt_kv_api::{Error, Request, Response};
 

@@ -8,6 +8,10 @@
 //!   trigger) gets a batch of its own, so that what it reads includes everything before it;
 //! * the applied index is in the batch of the effects.
 //!
+//! Commands carry closed timestamps. The range is closed up to the highest one so far, and a command that writes there is
+//! rejected, by every replica alike: so whatever leaseholders, their clocks and the order of the log do, a replica that is
+//! closed up to T holds what a read at T sees, for ever: locks there may still be resolved, and old versions collected.
+//!
 //! The in-memory state follows each batch after it was written. Of a call that fails because the disk is full nothing
 //! is repeated: entries at or below the applied index are skipped.
 
@@ -16,7 +20,7 @@ use std::{
     sync::{Arc, OnceLock, Weak},
 };
 
-use basalt_base::{Key, RangeId, ReplicaId};
+use basalt_base::{Key, RangeId, ReplicaId, Timestamp};
 use basalt_env::{Bug, planted};
 use basalt_kv_api::TxnStatus;
 use basalt_raft::{
@@ -50,6 +54,8 @@ pub enum Rejection {
     Generation,
     /// It writes at or below the garbage-collection threshold.
     Threshold,
+    /// It writes where the range was closed to writes meanwhile.
+    Closed,
 }
 
 /// What the proposer learns.
@@ -172,9 +178,11 @@ impl Run<'_> {
         } else if command.must_cut_batch() {
             self.write()?;
             self.advance(entry);
+            self.close(command.header.closed_ts);
             self.execute(command, &mut outcome, &mut applied.effects)?;
         } else {
             self.advance(entry);
+            self.close(command.header.closed_ts);
             self.count(&command);
             self.batch.append(command.batch);
         }
@@ -205,6 +213,11 @@ impl Run<'_> {
         self.dirty = true;
     }
 
+    fn close(&mut self, closed_ts: Timestamp) {
+        let closed = &mut self.state.applied.closed_ts;
+        *closed = closed_ts.max(*closed);
+    }
+
     fn count(&mut self, command: &Command) {
         self.state.applied.bytes += command.stats.bytes;
         self.state.applied.garbage += command.stats.garbage;
@@ -225,8 +238,15 @@ impl Run<'_> {
         if command.header.generation != state.descriptor.generation && !planted(Bug::IgnoreGeneration) {
             return Some(Rejection::Generation);
         }
-        let below = !command.header.write_ts.is_zero() && command.header.write_ts <= state.gc_threshold;
-        below.then_some(Rejection::Threshold)
+        let write_ts = command.header.write_ts;
+        if write_ts.is_zero() {
+            None
+        } else if write_ts <= state.gc_threshold {
+            Some(Rejection::Threshold)
+        } else {
+            let closed = write_ts <= state.applied.closed_ts && !planted(Bug::WriteBelowClosed);
+            closed.then_some(Rejection::Closed)
+        }
     }
 
     /// Applies a command that needs a batch of its own. The caller has written what came before.
@@ -258,6 +278,8 @@ impl Run<'_> {
                     // Before anybody can serve under it.
                     if !planted(Bug::SkipLowWater) {
                         self.replica.raise_low_water(lease.start);
+                        // Whoever holds it writes above its start.
+                        self.close(lease.start);
                     }
                     (self.changed, self.new_lease) = (true, true);
                 }
@@ -330,6 +352,7 @@ impl Run<'_> {
                 term: basalt_raft::INITIAL_LOG_TERM,
                 bytes: split.right_bytes,
                 garbage: split.right_garbage,
+                closed_ts: self.state.applied.closed_ts,
             },
             membership: self.state.membership.clone(),
         };

@@ -28,7 +28,7 @@ pub struct Header {
     pub generation: u64,
     /// The lowest timestamp that it writes at; zero if it writes no version.
     pub write_ts: Timestamp,
-    /// Promise that nothing is written at or below it any more. Carried for follower reads to come.
+    /// Once this command is applied, none that follows takes effect if it writes at or below.
     pub closed_ts: Timestamp,
 }
 

@@ -4,7 +4,7 @@
 //!
 //! | suffix | record |
 //! |---|---|
-//! | `a` | applied index and term, size and garbage estimates: written with every batch |
+//! | `a` | applied index and term, size and garbage estimates, closed timestamp: written with every batch |
 //! | `d` | descriptor |
 //! | `l` | lease |
 //! | `g` | garbage-collection threshold |
@@ -222,23 +222,38 @@ pub struct AppliedState {
     pub bytes: i64,
     /// The part of it that newer versions or deletions hide, estimated.
     pub garbage: i64,
+    /// No later command writes at or below it: what is read here at such a timestamp is read for ever.
+    pub closed_ts: Timestamp,
 }
 
 impl AppliedState {
     pub fn encode(&self) -> Bytes {
-        let mut out = BytesMut::with_capacity(33);
-        out.put_u8(FORMAT);
+        let mut out = BytesMut::with_capacity(41);
+        out.put_u8(FORMAT_2);
         out.put_u64(self.index);
         out.put_u64(self.term);
         out.put_i64(self.bytes);
         out.put_i64(self.garbage);
+        out.put_u64(self.closed_ts.0);
         out.freeze()
     }
 
     pub fn decode(bytes: Bytes) -> Result<Self, WireError> {
-        let mut input = open(bytes, "applied state")?;
-        let state =
-            Self { index: input.u64()?, term: input.u64()?, bytes: input.i64()?, garbage: input.i64()? };
+        let mut input = Input::new(bytes, "applied state");
+        let format = input.u8()?;
+        let mut state = Self {
+            index: input.u64()?,
+            term: input.u64()?,
+            bytes: input.i64()?,
+            garbage: input.i64()?,
+            closed_ts: Timestamp::ZERO,
+        };
+        match format {
+            // Of stores whose ranges were never closed.
+            FORMAT => {}
+            FORMAT_2 => state.closed_ts = input.timestamp()?,
+            _ => return Err(input.error()),
+        }
         input.end()?;
         Ok(state)
     }
@@ -336,7 +351,7 @@ mod tests {
             expiration: Timestamp(99),
         };
         assert_eq!(Lease::decode(lease.encode()), Ok(lease));
-        let applied = AppliedState { index: 12, term: 5, bytes: -3, garbage: 9 };
+        let applied = AppliedState { index: 12, term: 5, bytes: -3, garbage: 9, closed_ts: Timestamp(8) };
         assert_eq!(AppliedState::decode(applied.encode()), Ok(applied));
         let membership = Membership::voters([ReplicaId(1), ReplicaId(2)]);
         assert_eq!(decode_membership(encode_membership(&membership)), Ok(membership));
@@ -354,6 +369,13 @@ mod tests {
         let descriptor = RangeDescriptor::decode(out.freeze()).unwrap();
         assert_eq!(descriptor.replicas, [Place { node_id: NodeId(1), replica_id: ReplicaId(1) }]);
         assert_eq!((descriptor.generation, descriptor.next_replica_id), (3, ReplicaId(2)));
+        let mut out = BytesMut::new();
+        out.put_u8(1);
+        for number in [12_u64, 5, 3, 9] {
+            out.put_u64(number);
+        }
+        let applied = AppliedState::decode(out.freeze()).unwrap();
+        assert_eq!((applied.index, applied.garbage, applied.closed_ts), (12, 9, Timestamp::ZERO));
         let mut out = BytesMut::new();
         out.put_u8(1);
         for number in [4, 1, 9, 77] {

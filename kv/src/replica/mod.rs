@@ -1,6 +1,8 @@
 //! Replicas: the replicated state of a range, commands, and how commands are applied.
 
 pub mod apply;
+#[cfg(test)]
+mod closed_tests;
 pub mod command;
 pub mod descriptor;
 mod invariants;

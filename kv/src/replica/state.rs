@@ -69,6 +69,30 @@ impl ReplicaState {
     }
 }
 
+/// What a read of the past must know of a range, as of the view of the engine that it reads.
+pub struct Past {
+    pub descriptor: RangeDescriptor,
+    pub closed_ts: Timestamp,
+    pub gc_threshold: Timestamp,
+}
+
+impl Past {
+    /// `None` if the view has no such range.
+    pub fn load(reader: &dyn Reader, range_id: RangeId) -> Result<Option<Self>, LoadError> {
+        let record = |suffix| reader.get(Family::Local, &state_key(range_id, suffix));
+        let (Some(descriptor), Some(applied), Some(threshold)) =
+            (record(DESCRIPTOR)?, record(APPLIED)?, record(GC_THRESHOLD)?)
+        else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            descriptor: RangeDescriptor::decode(descriptor)?,
+            closed_ts: AppliedState::decode(applied)?.closed_ts,
+            gc_threshold: descriptor::decode_threshold(threshold)?,
+        }))
+    }
+}
+
 /// Why the state of a range can't be read.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LoadError {
@@ -103,6 +127,8 @@ pub struct Replica {
     revoked: AtomicU64,
     /// A tighter expiration than that of the lease in force, once it was proposed. Zero for none.
     capped_at: AtomicU64,
+    /// Writers go above it: what is closed, or will be once commands that are under way are applied.
+    promised: AtomicU64,
     /// Requests served under the lease since it was last extended.
     served: AtomicU64,
     /// Requests served in all.
@@ -119,6 +145,8 @@ pub struct LeaseView {
     pub descriptor: Arc<RangeDescriptor>,
     pub sequence: u64,
     pub low_water: Timestamp,
+    /// See [`Replica::promised`].
+    pub promised: Timestamp,
     /// Nobody else has a replica, and the lease is not going to expire.
     pub is_alone: bool,
 }
@@ -131,6 +159,7 @@ impl Replica {
             low_water: AtomicU64::new(state.lease.start.0),
             revoked: AtomicU64::new(0),
             capped_at: AtomicU64::new(0),
+            promised: AtomicU64::new(state.applied.closed_ts.0),
             served: AtomicU64::new(0),
             requests: AtomicU64::new(0),
             highest_served: AtomicU64::new(0),
@@ -179,6 +208,7 @@ impl Replica {
                 descriptor: Arc::clone(&state.descriptor),
                 sequence: lease.sequence,
                 low_water: self.low_water(),
+                promised: self.promised(),
                 is_alone: !lease.expires() && state.membership.is_alone(self.replica_id),
             }
         })
@@ -246,6 +276,17 @@ impl Replica {
         self.low_water.fetch_max(to.0, Ordering::SeqCst);
     }
 
+    /// What writers evaluated here go above. It is at least what is closed; above that only a courtesy, which saves their
+    /// commands from being turned down.
+    pub fn promised(&self) -> Timestamp {
+        Timestamp(self.promised.load(Ordering::SeqCst))
+    }
+
+    /// A command that closes the range up to `to` is about to be proposed.
+    pub fn promise(&self, to: Timestamp) {
+        self.promised.fetch_max(to.0, Ordering::SeqCst);
+    }
+
     /// From now on this process serves nothing under the lease of this sequence number.
     pub fn revoke(&self, sequence: u64) {
         self.revoked.store(sequence, Ordering::SeqCst);
@@ -284,12 +325,14 @@ impl Replica {
             // The lease in force says it itself now.
             self.capped_at.store(0, Ordering::SeqCst);
         }
+        self.promise(state.applied.closed_ts);
         *self.state.write() = state;
     }
 
     /// What the right half of a split takes over from `left`.
     pub(super) fn inherit(&self, left: &Self) {
         self.raise_low_water(left.low_water());
+        self.promise(left.promised());
         let marks = [
             (&self.revoked, &left.revoked),
             (&self.capped_at, &left.capped_at),

@@ -160,6 +160,8 @@ impl Store {
                 self.cache.evict(&located.descriptor.span.start);
                 Attempt::Again
             }
+            // Any replica may have answered: that says nothing about who serves.
+            result if batch.header.from_any_replica => Attempt::Answered(result),
             result => {
                 self.cache.set_holder(&located.descriptor, Some(target));
                 if !matches!(result, Err(Error::Unavailable(_))) {

@@ -153,6 +153,12 @@ impl Store {
         batch: &BatchRequest,
     ) -> Result<BatchResponse> {
         let replica = self.states.ranges.by_id(range_id).ok_or(Error::RangeNotFound)?;
+        if batch.header.from_any_replica {
+            match self.follow(&replica, batch) {
+                Err(Error::NotLeaseholder) => {}
+                answer => return answer,
+            }
+        }
         self.ensure_lease(&replica).await?;
         self.execute(&replica, batch, super::Origin::Peer).await
     }

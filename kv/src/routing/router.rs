@@ -40,6 +40,11 @@ impl Store {
         once: bool,
     ) -> Result<BatchResponse> {
         anchor(&mut batch);
+        if batch.header.from_any_replica
+            && let Some(answer) = self.follow_here(&batch)
+        {
+            return answer;
+        }
         let mut attempts = Attempts::begin(self);
         attempts.once = once;
         loop {
@@ -67,6 +72,19 @@ impl Store {
                 // The right half of a split appears a moment after the left one has shrunk.
                 Attempt::Again => attempts.pause(self, "no replica of the range serves it").await?,
             }
+        }
+    }
+
+    /// The answer of this node's own replica, if it has one that can tell.
+    fn follow_here(self: &Arc<Self>, batch: &BatchRequest) -> Option<Result<BatchResponse>> {
+        let key = divide::first_key(&batch.header, &batch.requests)?;
+        let replica = self.states.ranges.by_key(&key)?;
+        if !divide::fits(&replica.descriptor(), &batch.header, &batch.requests) {
+            return None;
+        }
+        match self.follow(&replica, batch) {
+            Err(Error::NotLeaseholder | Error::RangeNotFound | Error::RangeMismatch) => None,
+            answer => Some(answer),
         }
     }
 

@@ -248,6 +248,7 @@ impl Store {
         // The latches keep away everything that could change what this batch reads, so no snapshot is needed.
         let base: &dyn Reader = &*self.states.engine;
         let passing = PassingReader { base, passed: &waits.passed };
+        let now = self.now()?;
         let visible = if waits.passed.is_empty() { base } else { &passing };
         let mut eval = Evaluation {
             shared: Shared {
@@ -259,6 +260,8 @@ impl Store {
                 txn_expiry_ms: u64::try_from(self.config.txn_expiry.as_millis()).unwrap_or(u64::MAX),
                 gc_threshold: replica.gc_threshold(),
                 low_water: view.low_water,
+                promised: view.promised,
+                now,
             },
             descriptor: &view.descriptor,
             header,
@@ -267,7 +270,7 @@ impl Store {
             finished: &waits.finished,
             txn: header.txn.clone(),
             order: waits.order(),
-            now: self.now()?,
+            now,
             rows_left: header.rows_max,
             bytes_left: header.bytes_max,
             exhausted: false,
@@ -304,7 +307,7 @@ impl Store {
                 lease_sequence: view.sequence,
                 generation: view.descriptor.generation,
                 write_ts: eval.lowest_write,
-                closed_ts: Timestamp::ZERO,
+                closed_ts: self.close(replica),
             },
             stats: eval.stats,
             batch,

@@ -139,6 +139,7 @@ impl Store {
             let header = Header {
                 lease_sequence: view.sequence,
                 generation: view.descriptor.generation,
+                closed_ts: self.close(replica),
                 ..Header::default()
             };
             let command = Command { header, stats, trigger: trigger.clone(), ..Command::default() };

@@ -232,6 +232,7 @@ impl Store {
             let header = Header {
                 lease_sequence: view.sequence,
                 generation: view.descriptor.generation,
+                closed_ts: self.close(&replica),
                 ..Header::default()
             };
             let command = Command { header, batch, ..Command::default() };

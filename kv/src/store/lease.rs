@@ -173,7 +173,9 @@ impl Store {
             if !old.expires() && trigger.lease.expires() {
                 replica.cap_at(trigger.lease.expiration);
             }
-            let proposal = self.raft().propose(replica.range_id, lease_command(replica, trigger).encode());
+            let mut command = lease_command(replica, trigger);
+            command.header.closed_ts = self.close(replica);
+            let proposal = self.raft().propose(replica.range_id, command.encode());
             let (store, replica, done) = (Arc::clone(self), Arc::clone(replica), Arc::clone(&done));
             // Goes on when nobody waits any more: its outcome is what the next proposal depends on.
             let task = async move {

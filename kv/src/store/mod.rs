@@ -9,6 +9,7 @@ mod detach;
 mod drain;
 mod execute;
 mod fencing;
+mod following;
 mod fullness;
 mod garbage;
 mod invariants;

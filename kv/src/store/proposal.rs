@@ -55,7 +55,7 @@ impl Tail {
         if let Some(rejection) = outcome.rejected {
             Counters::increment(&self.store.counters.rejections);
             return match rejection {
-                Rejection::Generation => Ok(Proposed::Again),
+                Rejection::Generation | Rejection::Closed => Ok(Proposed::Again),
                 Rejection::Lease => Err(Error::NotLeaseholder),
                 Rejection::Threshold => {
                     let threshold = self.replica.gc_threshold();

@@ -185,18 +185,20 @@ impl Store {
             let split = self.plan(replica, &descriptor, key, id, sizes)?;
             let (left, right) = (split.left.clone(), split.right.clone());
             let mut batch = WriteBatch::new();
+            let mut header = Header {
+                lease_sequence: view.sequence,
+                generation: descriptor.generation,
+                closed_ts: self.close(replica),
+                ..Header::default()
+            };
             if replica.range_id == FIRST_RANGE {
                 let now = self.now()?;
+                header.write_ts = now;
                 for half in [&left, &right] {
                     let value = encode_value(Some(&half.encode()), now, now);
                     batch.put(Family::Data, encode_key(&keys::meta_key(&half.span.end), now), value);
                 }
             }
-            let header = Header {
-                lease_sequence: view.sequence,
-                generation: descriptor.generation,
-                ..Header::default()
-            };
             let command = Command { header, batch, trigger: Trigger::Split(split), ..Command::default() };
             let tail = Tail {
                 store: Arc::clone(self),

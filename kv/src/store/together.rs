@@ -12,7 +12,8 @@
 //! * the generation changes with a split, which latches its whole range, transaction records included, and so waits for
 //!   ours, even where all that we change of a range is the record of a transaction that locked there and wrote elsewhere;
 //! * the garbage-collection threshold is compared after the evaluation has read. Versions go only after the threshold
-//!   was raised, so what was read then is all there was, and a threshold raised later has nothing to say.
+//!   was raised, so what was read then is all there was, and a threshold raised later has nothing to say;
+//! * a range whose lease has no end is not closed to writes any further, and what was closed before is evaluated above.
 //!
 //! Until all commands are applied the latches stay, so nobody sees a part.
 //!
@@ -47,6 +48,7 @@ struct Share {
     descriptor: Arc<RangeDescriptor>,
     lease_sequence: u64,
     low_water: Timestamp,
+    promised: Timestamp,
     batch: WriteBatch,
 }
 
@@ -92,6 +94,7 @@ impl Store {
                 descriptor: everything(),
                 sequence: 0,
                 low_water: shares.iter().map(|share| share.low_water).max().unwrap_or_default(),
+                promised: shares.iter().map(|share| share.promised).max().unwrap_or_default(),
                 is_alone: true,
             };
             let anchor = &shares.first().ok_or(Error::RangeMismatch)?.replica;
@@ -143,6 +146,7 @@ impl Store {
                 descriptor: view.descriptor,
                 lease_sequence: view.sequence,
                 low_water: view.low_water,
+                promised: view.promised,
                 batch: WriteBatch::new(),
             });
         }

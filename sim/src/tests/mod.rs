@@ -4,3 +4,4 @@ mod balancing;
 mod failing;
 mod fixture;
 mod leaving;
+mod past;

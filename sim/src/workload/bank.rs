@@ -170,7 +170,14 @@ impl Bank {
         };
         let accounts = self.accounts();
         let config = TxnConfig { as_of: Some(past.0), ..TxnConfig::default() };
-        let body = move |txn: Txn| async move { get_accounts(&txn, accounts).await };
+        let (by_scan, reverse, rows_max) = (context.rng.coin(), context.rng.coin(), context.below(4));
+        let body = move |txn: Txn| async move {
+            if by_scan {
+                scan_accounts(&txn, accounts, reverse, rows_max).await
+            } else {
+                get_accounts(&txn, accounts).await
+            }
+        };
         let ended = transact(&context.cluster, &context.violations, config, body).await;
         if let Ended::Committed(balances, _) = &ended
             && *balances != past.1

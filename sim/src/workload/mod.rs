@@ -123,6 +123,9 @@ impl Workloads {
         if context.parameters.leases_only {
             return self.step_at_home(context, client).await;
         }
+        if context.parameters.nodes > 1 && context.one_in(5) {
+            return self.registers.read_past(client).await;
+        }
         if context.parameters.nodes > 1 && context.rng.coin() {
             return match context.below(5) {
                 0 => self.lists.step(client).await,

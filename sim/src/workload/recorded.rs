@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use basalt_base::Timestamp;
 use basalt_txn::{Result, Txn, TxnConfig};
 use parking_lot::Mutex;
 
@@ -19,11 +20,13 @@ pub struct Recorded {
     name: &'static str,
     /// With the commit timestamps that clients were told.
     history: Arc<Mutex<Vec<(Transaction, Option<u64>)>>>,
+    /// Reads of the past: no part of any order of events, but each has a timestamp.
+    past: Arc<Mutex<Vec<mvcc::Recorded>>>,
 }
 
 impl Recorded {
     pub fn new(context: Context, name: &'static str) -> Self {
-        Self { context, name, history: Arc::default() }
+        Self { context, name, history: Arc::default(), past: Arc::default() }
     }
 
     /// The same history for a client that has a connection to one node only.
@@ -63,6 +66,37 @@ impl Recorded {
         ended
     }
 
+    /// The latest commit timestamp that a client was told lately.
+    pub fn latest_commit(&self) -> u64 {
+        let history = self.history.lock();
+        history.iter().rev().take(50).filter_map(|(_, commit)| *commit).max().unwrap_or(0)
+    }
+
+    /// Reads the state of a moment that is past. The answer is held against the versions that the nodes hold at the end:
+    /// those up to the moment, and no others.
+    pub async fn read_past<F>(
+        &self,
+        client: usize,
+        at: Timestamp,
+        body: impl Fn(Txn) -> F + Send + Sync + 'static,
+    ) where
+        F: Future<Output = Result<Vec<Operation>>> + Send + 'static,
+    {
+        let context = &self.context;
+        let id = context.event();
+        let config = TxnConfig { as_of: Some(at), ..TxnConfig::default() };
+        let ended = transact(&context.cluster, &context.violations, config, body).await;
+        context.trace.line(|| format!("{} client {client} read past {at}: {ended:?}", self.name));
+        let Ended::Committed(operations, _) = ended else { return };
+        let steps = operations.into_iter().filter_map(|operation| match operation {
+            Operation::Read { key, value } => Some(mvcc::Step::Read { key, value, at: Some(at.0) }),
+            _ => None,
+        });
+        let (outcome, commit) = (Outcome::Committed, Some(at.0));
+        let steps = steps.collect();
+        self.past.lock().push(mvcc::Recorded { id, process: client, outcome, commit, steps });
+    }
+
     /// Adds a read of everything at the end of a run, and judges the history. The read is not kept: there may be another
     /// one.
     pub fn judge(
@@ -89,7 +123,8 @@ impl Recorded {
 
     /// Judges the versions that the nodes hold, of lists or registers. Not while there are locks.
     pub fn judge_versions(&self, dump: &mvcc::Dump) {
-        let recorded = versions::recorded(&self.history.lock());
+        let mut recorded = versions::recorded(&self.history.lock());
+        recorded.extend(self.past.lock().iter().cloned());
         self.report(mvcc::check(dump, &recorded, Level::Serializable));
     }
 

@@ -1,7 +1,9 @@
 //! Reads and writes of several registers in a transaction, some of the writes blind; see
 //! [`crate::check::rw_register`]. Each register alone is linearizable too.
 
-use basalt_base::Key;
+use std::time::Duration;
+
+use basalt_base::{Key, Timestamp, timestamp::LOGICAL_BITS};
 use basalt_txn::{ReadOptions, Result, Txn};
 use bytes::Bytes;
 
@@ -10,6 +12,7 @@ use super::{
     recorded::{Recorded, Rotation},
     row_key, row_number, row_value, versions,
 };
+use crate::Parameters;
 use crate::check::{
     Level,
     history::{Operation, Transaction},
@@ -20,6 +23,10 @@ use crate::check::{
 const REGISTERS: u8 = b'v';
 const SLOTS: u64 = 4;
 const USES_MAX: u64 = 200;
+/// How far back reads of the past go, at most: farther than ranges are closed late.
+const PAST_MS: u64 = 6_000;
+/// Keys that they read, the newest.
+const PAST_KEYS: usize = 6;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -64,24 +71,61 @@ impl RwRegister {
         self.run_plan(client, vec![self.draw_read()]).await;
     }
 
+    /// A state of the past, recent or not, from whichever node.
+    pub async fn read_past(&self, client: usize) {
+        let lag = u64::try_from(self.context.parameters.closed_lag.as_millis()).unwrap_or(u64::MAX);
+        // Most at what was closed a moment ago.
+        let back =
+            if self.context.one_in(4) { self.context.below(PAST_MS) } else { lag + self.context.below(300) };
+        let back = back << LOGICAL_BITS | self.context.below(1 << LOGICAL_BITS);
+        let at = Timestamp(self.recorded.latest_commit().saturating_sub(back).max(1));
+        let mut keys = self.keys.keys();
+        let older = keys.len().saturating_sub(PAST_KEYS);
+        let step = Step::Read { keys: keys.split_off(older), together: self.context.rng.coin() };
+        let body = move |txn: Txn| {
+            let step = step.clone();
+            async move {
+                let mut done = Vec::new();
+                run(&txn, &step, &mut done).await?;
+                Ok(done)
+            }
+        };
+        self.recorded.read_past(client, at, body).await;
+    }
+
     async fn run_plan(&self, client: usize, plan: Vec<Step>) {
         let intended = plan.iter().filter_map(|step| match step {
             Step::Write { key, value, .. } => Some(Operation::Write { key: *key, value: *value }),
             Step::Read { .. } => None,
         });
         let intended = intended.collect();
+        let executor = self.context.cluster.executor().clone();
+        let pause = self.draw_pause();
         let body = move |txn: Txn| {
-            let plan = plan.clone();
+            let (plan, executor) = (plan.clone(), executor.clone());
             async move {
                 let mut done = Vec::new();
                 for step in &plan {
                     run(&txn, step, &mut done).await?;
                     txn.flush_if_needed().await?;
                 }
+                if let Some(pause) = pause {
+                    executor.sleep(pause).await;
+                }
                 Ok(done)
             }
         };
         self.recorded.transact(client, intended, body).await;
+    }
+
+    /// Some transactions dawdle until their ranges are closed to writes where they write.
+    fn draw_pause(&self) -> Option<Duration> {
+        let Parameters { leases_only, closed_lag, .. } = &*self.context.parameters;
+        if *leases_only || !self.context.one_in(8) {
+            return None;
+        }
+        let more = u64::try_from(closed_lag.as_micros()).unwrap_or(u64::MAX);
+        Some(*closed_lag + Duration::from_micros(self.context.below(more)))
     }
 
     fn draw(&self) -> Step {

@@ -13,6 +13,7 @@ wire_struct!(BatchHeader {
     rows_max,
     bytes_max,
     can_forward_read_ts,
+    from_any_replica,
 });
 
 wire_enum!(LockStrength {

@@ -209,6 +209,7 @@ fn request() -> BatchRequest {
         rows_max: 2,
         bytes_max: 3,
         can_forward_read_ts: true,
+        from_any_replica: true,
     };
     let mut requests = requests();
     requests.retain(|request| !matches!(request, Request::Put { .. }));
@@ -383,10 +384,10 @@ fn programs_stay_where_they_are() {
 }
 
 /// Format; the transaction; the rest of the header; a get and a put.
-const REQUEST: &str = "02 \
+const REQUEST: &str = "03 \
     01 00000102000000000000000000000000 00000006 616e63686f72 00000002 0000000000000003 0000000000000004 \
     0000000000000005 ffffffffffffffff 00000006 00000007 00000002 00000001 00000003 00000007 ffffffff \
-    0000000000000000 01 01 0000000000000001 0000000000000000 00 \
+    0000000000000000 01 01 0000000000000001 0000000000000000 00 00 \
     00000002 01 00000001 6b 01 01 03 00000001 6b 00000001 76 00000009 00";
 
 /// What is on the wire today. If this fails, nodes of two versions misread each other: see the module's documentation.
@@ -408,8 +409,8 @@ fn the_format_is_the_agreed_one() {
     };
     assert_eq!(
         hex(&encode_result(&Ok(response))),
-        "02 01 00000002 01 01 00000001 76 03 00 0000000000000102".replace(' ', "")
+        "03 01 00000002 01 01 00000001 76 03 00 0000000000000102".replace(' ', "")
     );
     let error = Error::TxnAborted { reason: "pushed".into() };
-    assert_eq!(hex(&encode_result(&Err(error))), "02 02 05 00000006 707573686564".replace(' ', ""));
+    assert_eq!(hex(&encode_result(&Err(error))), "03 02 05 00000006 707573686564".replace(' ', ""));
 }
