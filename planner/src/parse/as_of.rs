@@ -9,6 +9,12 @@ use sqlparser::tokenizer::{Token, TokenWithSpan};
 use super::{position::Source, syntax_error};
 
 const WORDS: [&str; 4] = ["as", "of", "system", "time"];
+/// The only function that may stand for the moment: the latest one that the nearest replica can nearly always answer.
+const CALL: &str = "follower_read_timestamp";
+const CALL_TOKENS: usize = 3;
+/// Ranges are closed to writes three seconds late, by the extension of their lease each second at the latest; and the news
+/// must have arrived.
+const FOLLOWER_READ: &str = "-4.8s";
 
 /// Takes the clause out of a statement: the moment as it was written, an interval back from now or a timestamp.
 pub(super) fn take(tokens: &mut Vec<TokenWithSpan>, source: &Source) -> Result<Option<Arc<str>>> {
@@ -31,13 +37,22 @@ pub(super) fn take(tokens: &mut Vec<TokenWithSpan>, source: &Source) -> Result<O
         }
     }
     let Some(at) = found else { return Ok(None) };
-    let moment = match tokens.get(at + WORDS.len()).map(|token| &token.token) {
-        Some(Token::SingleQuotedString(text)) => text.as_str().into(),
+    let (moment, length) = match tokens.get(at + WORDS.len()).map(|token| &token.token) {
+        Some(Token::SingleQuotedString(text)) => (text.as_str(), 1),
+        Some(Token::Word(_)) if is_call(&tokens[at + WORDS.len()..]) => (FOLLOWER_READ, CALL_TOKENS),
         Some(_) => return Err(syntax_error::near(&tokens[at + WORDS.len()], source)),
         None => return Err(syntax_error::at_end(source)),
     };
-    tokens.drain(at..=at + WORDS.len());
+    let moment = moment.into();
+    tokens.drain(at..at + WORDS.len() + length);
     Ok(Some(moment))
+}
+
+/// `follower_read_timestamp()`
+fn is_call(tokens: &[TokenWithSpan]) -> bool {
+    let [name, open, close, ..] = tokens else { return false };
+    matches!(&name.token, Token::Word(found) if found.quote_style.is_none() && found.value.eq_ignore_ascii_case(CALL))
+        && (&open.token, &close.token) == (&Token::LParen, &Token::RParen)
 }
 
 fn is_clause(tokens: &[TokenWithSpan]) -> bool {

@@ -64,6 +64,10 @@ fn the_moment_of_a_read_is_taken_out() {
         moment("BEGIN AS OF SYSTEM TIME '2026-01-02 03:04:05'").unwrap().as_deref(),
         Some("2026-01-02 03:04:05")
     );
+    for call in ["follower_read_timestamp()", "FOLLOWER_READ_TIMESTAMP ( )"] {
+        let at = moment(&format!("select a from t as of system time {call} where b = 1")).unwrap();
+        assert_eq!(at.as_deref(), Some("-4.8s"));
+    }
     assert_eq!(moment("select 1 as of").unwrap_or_default(), None);
     assert_eq!(moment("select system as of").unwrap_or_default(), None);
     for (wrong, state) in [
