@@ -275,12 +275,22 @@ impl Store {
 }
 
 /// Until the clock has reached what an earlier process may have read from it. A node without peers moves its clock forward
-/// instead; the readings of one with peers must not differ from theirs. A clock that was set back by more than an earlier
-/// process can have been ahead is not waited for.
+/// instead; the readings of one with peers must not differ from theirs, however far ahead the clock was once: what the node
+/// would write above it, the others would not see for as long.
 async fn wait_for_clock(env: &Env, earlier: Timestamp) {
-    for _ in 0..CLOCK_WAITS {
-        if Timestamp::from_unix_ms(env.clock.wall_micros() / 1_000) >= earlier {
+    for waits in 0_u64.. {
+        let now = Timestamp::from_unix_ms(env.clock.wall_micros() / 1_000);
+        if now >= earlier {
             return;
+        }
+        // Nothing is said of the moment that every restart takes.
+        if waits % CLOCK_WAITS == CLOCK_WAITS - 1 {
+            let ahead = Duration::from_millis(earlier.physical_ms().saturating_sub(now.physical_ms()));
+            tracing::warn!(
+                ?ahead,
+                "the clock of this node was ahead of what it is now; the node starts when it has come as far again. If that \
+                 takes too long, remove the node and let it join with an empty store"
+            );
         }
         env.spawner.sleep(CLOCK_WAIT).await;
     }
