@@ -69,6 +69,12 @@ fn seeds_that_found_bugs_of_clusters_stay_clean() {
     });
 }
 
+/// Of five nodes: a node whose clock had been far ahead did not wait for its bound.
+#[test]
+fn seeds_that_found_bugs_of_five_nodes_stay_clean() {
+    hash_with(of_cluster(5, 35));
+}
+
 /// Each has found a bug in ten virtual minutes of faults: a segment of the log without a durable name.
 const LONG_REGRESSIONS: [(u64, u64); 1] = [(5, 62)];
 
