@@ -25,16 +25,10 @@ const CI_SIMULATIONS: [&str; 11] = [
     "--every-kind",
 ];
 
-/// Formatting, all tests and the lints. The layering is a test of this crate. Doc tests are off: examples live in tests.
-pub fn test(filter: &[OsString]) -> Result<()> {
-    let mut stages = Stages::default();
-    checks(&mut stages, filter)
-}
-
-/// What the continuous integration runs: the tests, and long simulations beyond those of the tests.
+/// The long simulations that the continuous integration adds to the tests.
 pub fn ci() -> Result<()> {
     let mut stages = Stages::default();
-    checks(&mut stages, &[])?;
+    stages.run("build of the programs", build)?;
     let simulate = || run(Command::new(node::binary("basalt-sim")).args(CI_SIMULATIONS));
     stages.run("simulations", simulate)
 }
@@ -46,7 +40,9 @@ pub fn clippy() -> Command {
     command
 }
 
-fn checks(stages: &mut Stages, filter: &[OsString]) -> Result<()> {
+/// Formatting, all tests and the lints. The layering is a test of this crate. Doc tests are off: examples live in tests.
+pub fn test(filter: &[OsString]) -> Result<()> {
+    let mut stages = Stages::default();
     stages.run("formatting", || run(cargo().args(["fmt", "--all", "--check"])))?;
     stages.run("build of the programs", build)?;
     // Apart from the run, so that the table tells compiling from testing.
