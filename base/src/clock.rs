@@ -162,6 +162,12 @@ impl HlcClock {
         Timestamp(self.generator.timestamp().as_u64())
     }
 
+    /// How far readings are ahead of the wall clock.
+    pub fn lead(&self) -> Duration {
+        let physical = Timestamp::from_unix_ms(self.physical_unix_ms());
+        Duration::from_millis(self.latest().physical_ms().saturating_sub(physical.physical_ms()))
+    }
+
     /// A timestamp that no reading given out so far exceeds, and that the durable bound covers. Readings that were refused
     /// do not count.
     pub fn given_out(&self) -> Timestamp {
@@ -372,9 +378,13 @@ mod tests {
         let source = Arc::new(TestClock::default());
         source.wall_micros.store((EPOCH_UNIX_MS + 1_000) * 1_000, Ordering::SeqCst);
         let start = Timestamp::from_parts(4_000, 0);
-        let clock = HlcClock::new(source, start, Duration::from_millis(250));
+        let clock = HlcClock::new(source.clone(), start, Duration::from_millis(250));
         clock.set_bound(clock.next_bound());
         assert!(clock.now().unwrap() > start);
+        assert_eq!(clock.lead(), Duration::from_secs(3));
+        source.wall_micros.fetch_add(4_000_000, Ordering::SeqCst);
+        clock.now().unwrap();
+        assert_eq!(clock.lead(), Duration::ZERO);
     }
 
     #[test]

@@ -139,6 +139,11 @@ pub fn joiner_key(joiner: u128) -> Key {
     key.freeze()
 }
 
+/// The ids of all that asked for one.
+pub fn joiners_span() -> Span {
+    Span::prefix(Bytes::from_static(&[SYSTEM_PREFIX, b'j']))
+}
+
 /// `05 ‖ n ‖ node id ‖ d`: whether the node is to give up its replicas.
 pub fn node_leaving_key(node_id: NodeId) -> Key {
     node_key(node_id, b'd')

@@ -9,6 +9,7 @@ pub mod error;
 pub mod ids;
 pub mod keys;
 pub mod limits;
+pub mod process_id;
 pub mod timestamp;
 
 pub use clock::{ClockError, HlcClock};

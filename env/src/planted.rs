@@ -65,10 +65,16 @@ pub enum Bug {
     ReadAboveClosed,
     /// A replica passes over the locks that it meets, whatever became of their transactions.
     FollowPastLocks,
+    /// A lease is used until its last moment, as if all clocks showed the same.
+    IgnoreStasis,
+    /// A lease that is being given away is used until it is gone.
+    UseGivenLease,
+    /// What a node's clock showed counts for values that another node wrote before it got the lease, too.
+    ObserveMovedLease,
 }
 
 impl Bug {
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 32] = [
         Self::AckBeforeSync,
         Self::ForgetClockBound,
         Self::ForgetReadsOnSplit,
@@ -98,6 +104,9 @@ impl Bug {
         Self::WriteBelowClosed,
         Self::ReadAboveClosed,
         Self::FollowPastLocks,
+        Self::IgnoreStasis,
+        Self::UseGivenLease,
+        Self::ObserveMovedLease,
     ];
 
     pub fn name(self) -> &'static str {
@@ -131,6 +140,9 @@ impl Bug {
             Self::WriteBelowClosed => "write-below-closed",
             Self::ReadAboveClosed => "read-above-closed",
             Self::FollowPastLocks => "follow-past-locks",
+            Self::IgnoreStasis => "ignore-stasis",
+            Self::UseGivenLease => "use-given-lease",
+            Self::ObserveMovedLease => "observe-moved-lease",
         }
     }
 

@@ -332,6 +332,7 @@ impl Function {
             "jsonb_set" => vec![Datum::Bool(true)],
             "jsonb_insert" => vec![Datum::Bool(false)],
             "jsonb_set_lax" => vec![Datum::Bool(true), Datum::text("use_json_null")],
+            "pg_terminate_backend" => vec![Datum::Int8(0)],
             "make_interval" => {
                 let mut values = vec![Datum::Int4(0); self.defaults.saturating_sub(1)];
                 values.push(Datum::Float8(0.0));

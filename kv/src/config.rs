@@ -27,7 +27,8 @@ pub struct StoreConfig {
     pub txn_expiry: Duration,
     /// How long a reader waits for a lock before it pushes the holder.
     pub read_push_delay: Duration,
-    /// How long a writer waits for a lock before it looks whether the holder is alive; doubles up to a second.
+    /// How long a writer waits for a lock before it looks whether the holder is alive; doubles up to a
+    /// quarter of a second.
     pub write_push_delay: Duration,
     /// Unreplicated locks of one transaction.
     pub txn_locks_max: usize,
@@ -75,7 +76,7 @@ impl Default for StoreConfig {
             version_ttl: Duration::from_secs(600),
             garbage_bytes_min: 1 << 20,
             gc_interval: Duration::from_secs(10),
-            txn_expiry: Duration::from_secs(5),
+            txn_expiry: Duration::from_secs(2),
             read_push_delay: Duration::from_millis(5),
             write_push_delay: Duration::from_millis(100),
             txn_locks_max: 100_000,

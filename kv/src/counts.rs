@@ -49,6 +49,8 @@ counts! {
     lock_waits,
     deadlocks,
     write_too_old,
+    /// Reads that met a value of which it was not certain that it was written later than they began.
+    uncertain_reads,
     /// Evaluations repeated in place at a higher timestamp.
     forwarded,
     splits,
@@ -61,6 +63,8 @@ counts! {
     /// Batches sent to other nodes, and taken from them.
     batches_sent,
     batches_taken,
+    /// Passed on between two nodes that can't reach each other.
+    batches_relayed,
     /// Batches answered by a replica for which no lease was needed, and those that it had to leave to the leaseholder.
     follower_reads,
     follower_refusals,

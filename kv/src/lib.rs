@@ -20,6 +20,6 @@ pub use counts::KvCounts;
 pub use peer::PeerConfig;
 pub use routing::LocalSender;
 pub use store::{
-    ClusterRange, DrainProgress, LeaveProgress, Network, NodeLoad, NodeState, RangeInfo, ReplicaInfo, Store,
-    StoreLog,
+    Above, ClusterRange, DrainProgress, LeaveProgress, Network, NodeLoad, NodeState, RangeInfo, ReplicaInfo,
+    Store, StoreLog,
 };

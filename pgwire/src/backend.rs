@@ -22,9 +22,15 @@ pub trait Backend: Send + Sync + 'static {
     /// Opens a session for an authenticated user. An error ends the connection (`3D000` for an unknown database).
     async fn connect(&self, startup: StartupInfo) -> Result<Box<dyn BackendSession>>;
 
-    /// A cancel request for a key that no connection of this server holds: it may belong to another node.
-    /// Nothing is ever answered.
-    fn cancel(&self, process_id: i32, secret: &[u8]) {
+    /// The process id of a session by its number. The server counts, over the end of the numbers, and passes over ids that
+    /// are taken or not positive: few may be that.
+    fn process_id(&self, number: u32) -> i32 {
+        (number & i32::MAX.cast_unsigned()).cast_signed()
+    }
+
+    /// A cancel request for a process id that no connection of this server has: it may belong to another node.
+    /// Nothing is ever answered, but the client may wait for the end of the connection, which comes after this.
+    async fn cancel(&self, process_id: i32, secret: &[u8]) {
         let _ = (process_id, secret);
     }
 }

@@ -107,6 +107,12 @@ impl CancelHandle {
         }
     }
 
+    /// Ends the connection, whatever it does.
+    pub fn terminate(&self) {
+        self.drain();
+        self.cancel(CancelReason::Shutdown);
+    }
+
     /// Asks the connection to end once it is idle.
     pub(crate) fn drain(&self) {
         self.0.draining.store(true, Ordering::Release);

@@ -76,7 +76,7 @@ where
             }
             StartupPacket::Cancel { process_id, secret } => {
                 if !server.registry.cancel(process_id, &secret) {
-                    server.backend.cancel(process_id, &secret);
+                    server.backend.cancel(process_id, &secret).await;
                 }
                 return Err(NotStarted::Closed);
             }
@@ -161,9 +161,15 @@ where
 {
     let (_, minor_of_long_keys) = ProtocolVersion::PROTOCOL3_2.version_number();
     let key_bytes = if request.minor >= minor_of_long_keys { LONG_KEY_BYTES } else { SHORT_KEY_BYTES };
-    let registration = server.registry.register(&*server.env.rng, key_bytes).ok_or_else(|| {
-        NotStarted::Refused(SqlError::new(SqlState::TOO_MANY_CONNECTIONS, "sorry, too many clients already"))
-    })?;
+    let registration = server
+        .registry
+        .register(&*server.env.rng, key_bytes, |number| server.backend.process_id(number))
+        .ok_or_else(|| {
+            NotStarted::Refused(SqlError::new(
+                SqlState::TOO_MANY_CONNECTIONS,
+                "sorry, too many clients already",
+            ))
+        })?;
     if server.is_shutting_down() {
         let error = SqlError::new(SqlState::CANNOT_CONNECT_NOW, "the database system is shutting down");
         return Err(NotStarted::Refused(error));

@@ -28,7 +28,8 @@ pub(crate) struct Registry {
 
 #[derive(Default)]
 struct Sessions {
-    last_process_id: i32,
+    /// The next session's. Counts from anywhere, so that a process does not use the ids of the one before it again.
+    next_number: Option<u32>,
     by_process_id: HashMap<i32, Session>,
 }
 
@@ -60,8 +61,13 @@ impl Registry {
         })
     }
 
-    /// A place among the sessions with a fresh process id and key, when there is one.
-    pub fn register(self: &Arc<Self>, rng: &dyn Rng, key_bytes: usize) -> Option<Registration> {
+    /// A place among the sessions with a fresh process id and key, when there is one. `process_id` makes the id of a number.
+    pub fn register(
+        self: &Arc<Self>,
+        rng: &dyn Rng,
+        key_bytes: usize,
+        process_id: impl Fn(u32) -> i32,
+    ) -> Option<Registration> {
         let slot = self.session_slots.clone().try_acquire_owned().ok()?;
         let mut secret = vec![0; key_bytes];
         rng.fill_secret(&mut secret);
@@ -69,9 +75,11 @@ impl Registry {
         let mut sessions = self.sessions.lock();
         // There are far fewer sessions than process ids.
         let process_id = loop {
-            sessions.last_process_id = sessions.last_process_id.checked_add(1).unwrap_or(1);
-            if !sessions.by_process_id.contains_key(&sessions.last_process_id) {
-                break sessions.last_process_id;
+            let number = sessions.next_number.unwrap_or_else(|| rng.next_u64() as u32);
+            sessions.next_number = Some(number.wrapping_add(1));
+            let process_id = process_id(number);
+            if process_id > 0 && !sessions.by_process_id.contains_key(&process_id) {
+                break process_id;
             }
         };
         let session = Session { secret: secret.clone(), cancel: cancel.clone() };
@@ -84,19 +92,6 @@ impl Registry {
         let sessions = self.sessions.lock();
         let Some(session) = sessions.by_process_id.get(&process_id) else { return false };
         if equal_in_constant_time(&session.secret, secret) {
-            session.cancel.cancel(CancelReason::Requested);
-        }
-        true
-    }
-
-    /// Sets one session's flag for an authorized caller; `false` when there is no such session.
-    pub fn signal(&self, process_id: i32, terminate: bool) -> bool {
-        let sessions = self.sessions.lock();
-        let Some(session) = sessions.by_process_id.get(&process_id) else { return false };
-        if terminate {
-            session.cancel.drain();
-            session.cancel.cancel(CancelReason::Shutdown);
-        } else {
             session.cancel.cancel(CancelReason::Requested);
         }
         true
@@ -165,11 +160,28 @@ mod tests {
 
     use super::*;
 
+    fn any(number: u32) -> i32 {
+        (number >> 1).cast_signed()
+    }
+
+    #[test]
+    fn process_ids_are_positive_and_used_once_at_a_time() {
+        let registry = Registry::new(&Limits::default());
+        let of_four = |number: u32| (number % 5).cast_signed();
+        let register = || registry.register(&OsRng::default(), SHORT_KEY_BYTES, of_four).unwrap();
+        let mut sessions: Vec<Registration> = (0..4).map(|_| register()).collect();
+        let mut ids: Vec<i32> = sessions.iter().map(|session| session.process_id).collect();
+        ids.sort_unstable();
+        assert_eq!(ids, [1, 2, 3, 4]);
+        let freed = sessions.swap_remove(1).process_id;
+        assert_eq!(register().process_id, freed);
+    }
+
     #[test]
     fn only_the_right_key_cancels() {
         let registry = Registry::new(&Limits { connections_max: 1, ..Limits::default() });
-        let session = registry.register(&OsRng::default(), LONG_KEY_BYTES).unwrap();
-        assert!(registry.register(&OsRng::default(), SHORT_KEY_BYTES).is_none(), "one slot");
+        let session = registry.register(&OsRng::default(), LONG_KEY_BYTES, any).unwrap();
+        assert!(registry.register(&OsRng::default(), SHORT_KEY_BYTES, any).is_none(), "one slot");
         let mut wrong = session.secret.clone();
         wrong[31] ^= 1;
         for secret in [&wrong[..], &session.secret[..31], b""] {
@@ -181,6 +193,6 @@ mod tests {
         assert_eq!(session.cancel.reason(), Some(CancelReason::Requested));
         drop(session);
         assert_eq!(registry.session_count(), 0);
-        assert!(registry.register(&OsRng::default(), SHORT_KEY_BYTES).is_some());
+        assert!(registry.register(&OsRng::default(), SHORT_KEY_BYTES, any).is_some());
     }
 }

@@ -79,14 +79,10 @@ impl Server {
         self.registry.session_count()
     }
 
-    /// `pg_cancel_backend`: `false` when there is no such session. The caller has checked the privilege.
-    pub fn cancel_backend(&self, process_id: i32) -> bool {
-        self.registry.signal(process_id, false)
-    }
-
-    /// `pg_terminate_backend`: `false` when there is no such session. The caller has checked the privilege.
-    pub fn terminate_backend(&self, process_id: i32) -> bool {
-        self.registry.signal(process_id, true)
+    /// Acts on a cancel request that came to another server, which has passed it on. Says whether the session is one of
+    /// this server's, not whether the key was right.
+    pub fn cancel(&self, process_id: i32, secret: &[u8]) -> bool {
+        self.registry.cancel(process_id, secret)
     }
 
     fn spawn(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) {

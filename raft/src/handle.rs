@@ -193,6 +193,12 @@ impl RaftHandle {
         self.shared.status.read().clone()
     }
 
+    /// The node of `peer` has been silent for longer than an election timeout: if it leads the group, and the replica here
+    /// sleeps, the next leader is elected without waiting as long again.
+    pub fn doubt_leader(&self, range_id: RangeId, peer: ReplicaId) {
+        let _ = self.shared.inbox.control(Control::DoubtLeader(range_id, peer));
+    }
+
     /// Starts an election, if the replica may vote.
     pub fn campaign(&self, range_id: RangeId) -> Result<()> {
         self.shared.inbox.control(Control::Campaign(range_id))

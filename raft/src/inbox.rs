@@ -42,6 +42,7 @@ pub(crate) enum Control {
     /// And no replica of the range with a lower id may come back.
     RemoveGroup(RangeId, ReplicaId, Reply<()>),
     Wake(RangeId),
+    DoubtLeader(RangeId, ReplicaId),
     SetReluctant(bool),
     HasRoom(Reply<bool>),
     Campaign(RangeId),

@@ -29,6 +29,7 @@ pub use error::{Error, Result};
 pub use handle::{ProposalFuture, RaftHandle};
 pub use ident::StoreIdent;
 pub use inbox::Outcome;
+pub use log::proven_batches;
 pub use membership::{Membership, MembershipChange};
 pub use options::Options;
 pub use state_machine::{

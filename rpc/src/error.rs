@@ -83,6 +83,11 @@ pub enum RpcError {
     /// This node refuses the other one, which has answered.
     #[error("{address}: {refusal}")]
     Distrusted { address: String, refusal: Refusal },
+    #[error(
+        "{address}, which --join names, belongs to another cluster than this store: {refusal}; start the node without this \
+         address, or with an empty store"
+    )]
+    OtherCluster { address: String, refusal: Refusal },
     #[error("address book {path}: {cause}")]
     AddressBook { path: String, cause: String },
     #[error("no node could be joined: {0}")]

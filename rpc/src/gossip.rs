@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use basalt_kv_api::Class;
 
-use crate::{address_book, core::Core, join, options::class_index, wire::peer_of};
+use crate::{address_book, core::Core, options::class_index, wire::peer_of};
 
 /// Tells the others of this node until the wire is closed. The first `saved` changes are in the book already.
 pub(crate) async fn gossip(core: Arc<Core>, mut saved: u64) {
@@ -52,29 +52,6 @@ fn tell(core: &Arc<Core>) {
             let records = if everybody || at == chosen { all.clone() } else { vec![own.clone()] };
             peer.outboxes[class_index(Class::Raft)].put_records(records);
         }
-    }
-}
-
-/// A node that hears nobody asks the addresses it was started with: all others may have moved.
-pub(crate) async fn find_others(core: Arc<Core>, seeds: Vec<String>) {
-    let own = core.nodes.own_record().rpc_address;
-    let seeds: Vec<_> = seeds.into_iter().filter(|seed| *seed != own).collect();
-    let asking = async {
-        while !seeds.is_empty() {
-            let silent_for = core.nodes.last_heard().map(|heard| core.now().saturating_sub(heard));
-            if silent_for.is_none_or(|silent_for| silent_for > core.options.silence_max) {
-                let seed = &seeds[core.env.rng.next_u64() as usize % seeds.len()];
-                if let Err(error) = join::introduce(&core, seed).await {
-                    core.note_failure(&error);
-                }
-            }
-            core.env.spawner.sleep(core.options.gossip_interval).await;
-        }
-    };
-    tokio::select! {
-        biased;
-        () = core.closed() => {}
-        () = asking => {}
     }
 }
 

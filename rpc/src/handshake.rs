@@ -248,7 +248,17 @@ impl Identity {
         check_refusal(answer, address)?;
         let peer = NodeId(answer.node_id);
         if cluster_id(&answer.cluster_id) != Some(self.cluster_id) {
-            return refused(RefusalKind::Cluster, format!("node {peer} belongs to another cluster"));
+            let own = self.cluster_id;
+            return refused(
+                RefusalKind::Cluster,
+                match cluster_id(&answer.cluster_id) {
+                    Some(theirs) => format!(
+                        "node {peer} belongs to cluster {theirs:032x}, and node {} to cluster {own:032x}",
+                        self.node_id
+                    ),
+                    None => format!("the cluster id of node {peer} is not 16 bytes long"),
+                },
+            );
         }
         if peer == self.node_id || expected.is_some_and(|expected| expected != peer) {
             return refused(RefusalKind::NodeId, format!("node {peer} is there, and another was looked for"));

@@ -32,6 +32,7 @@ mod options;
 mod outbox;
 mod pacing;
 mod security;
+mod seeds;
 mod socket;
 mod traffic;
 mod wire;

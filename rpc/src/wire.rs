@@ -15,13 +15,14 @@ use crate::{
     assembly::Budget,
     core::{Complaints, Core, Peer},
     dialer::Dialer,
-    gossip::{find_others, gossip, keep_book},
+    gossip::{gossip, keep_book},
     handshake::Identity,
     lives::Lives,
     message::Record,
     nodes::{Nodes, is_proper},
     options::class_index,
     pacing::Throttle,
+    seeds,
 };
 
 /// What a wire is started with.
@@ -36,7 +37,7 @@ pub struct WireConfig {
     pub local: LocalNode,
     /// What a node that has just joined was told.
     pub known: KnownNodes,
-    /// Addresses to ask when nobody is heard of: `--join`.
+    /// Addresses to ask when nobody is heard of: `--join`. None may belong to another cluster.
     pub seeds: Vec<String>,
     pub options: WireOptions,
 }
@@ -48,7 +49,7 @@ pub struct Wire {
 
 impl Wire {
     /// Reads the address book, and begins to listen and to tell the others. Messages are delivered from the moment on at
-    /// which [`Link::deliver_to`] names a receiver.
+    /// which [`Link::deliver_to`] names a receiver. Fails if a seed belongs to another cluster.
     pub async fn start(env: Env, listener: Listener, config: WireConfig) -> Result<Self, RpcError> {
         let book = address_book::read(&*env.disk)?;
         let now = u64::try_from(env.clock.wall_micros()).unwrap_or_default();
@@ -97,10 +98,13 @@ impl Wire {
         address_book::write(&*core.env.disk, &core.book()).await?;
         let spawner = &core.env.spawner;
         spawner.spawn("rpc accept", Box::pin(accept(core.clone(), listener.socket)));
+        // From here on, whatever goes wrong ends what was begun.
+        let wire = Self { core: core.clone() };
+        seeds::check(&core, &config.seeds).await?;
         spawner.spawn("rpc gossip", Box::pin(gossip(core.clone(), saved)));
-        spawner.spawn("rpc seeds", Box::pin(find_others(core.clone(), config.seeds)));
+        spawner.spawn("rpc seeds", Box::pin(seeds::find_others(core.clone(), config.seeds)));
         spawner.spawn_blocking_loop("address book", Box::pin(keep_book(core.clone())));
-        Ok(Self { core })
+        Ok(wire)
     }
 
     /// All nodes ever heard of, removed ones included, in order.

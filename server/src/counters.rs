@@ -74,6 +74,7 @@ impl Counters {
             lock_waits,
             deadlocks,
             write_too_old,
+            uncertain_reads,
             forwarded,
             splits,
             gc_runs,

@@ -5,6 +5,7 @@
 //! * `cluster`: who the node is among others; `locality`: where it stands.
 //! * `node`: opens the store and starts the layers above it, bottom up; stops them top down.
 //! * `backend`: the seam between the protocol (`basalt_pgwire`) and SQL sessions (`basalt_sql`).
+//! * `others`: what nodes ask each other about their clients.
 //! * `cluster_info`, `counters`: what SQL shows of nodes, ranges and counters, and an operator's orders.
 //! * `certificates`, `node_command`, `local_cluster`: the commands beside `start`.
 
@@ -21,6 +22,7 @@ mod logging;
 mod memory;
 mod node;
 mod node_command;
+mod others;
 mod signals;
 mod size;
 mod start;

@@ -9,6 +9,7 @@ use std::{fs, io, sync::Arc, time::Duration};
 use basalt_base::NodeId;
 use basalt_env::{DiskLock, Env};
 use basalt_kv::{LocalSender, Network, Store, StoreConfig, StoreLog, peer::PeerConfig};
+use basalt_pgwire::Server;
 use basalt_rpc::Wire;
 use basalt_sql::{SqlOptions, SqlServices, StoreInfo, exec::Vectorized};
 use basalt_sql_analytic::{AnalyticExecutor, AnalyticOptions};
@@ -22,6 +23,7 @@ use crate::{
     cluster_info::ClusterInfo,
     configuration::Configuration,
     counters::Counters,
+    others::{Answers, OtherNodes},
 };
 
 const LOCK_FILE: &str = "LOCK";
@@ -126,6 +128,15 @@ impl Node {
         let garbage = basalt_sql::ddl::garbage::collect_forever(services.clone());
         env.spawner.spawn("sql garbage", Box::pin(garbage));
         Ok(Self { services, store, wire, rpc_address, _lock: lock })
+    }
+
+    /// From now on this node asks the others about their clients, and answers them about those of `server`.
+    pub fn talks_of_clients(&self, server: &Arc<Server>) -> Arc<OtherNodes> {
+        let others = Arc::new(OtherNodes { store: self.store.clone(), env: self.store.env().clone() });
+        self.services.ask_through(others.clone());
+        let answers = Answers { services: Arc::downgrade(&self.services), server: Arc::downgrade(server) };
+        self.store.answer_with(Arc::new(answers));
+        others
     }
 
     /// Tells the other nodes where clients reach this one.

@@ -54,7 +54,7 @@ async fn serve(configuration: &Configuration) -> Result<(), String> {
         () = &mut serving => return Ok(()),
     };
     node.serves_sql_at(&cluster::advertised(configuration, address));
-    backend.serve(node.services().clone());
+    backend.serve(node.services().clone(), node.id(), node.talks_of_clients(&server));
     greet(configuration, address, &node);
     let asked = async {
         stop.received().await;

@@ -111,8 +111,13 @@ impl Cluster {
         self.until_up().await;
     }
 
-    /// Another node joins.
-    pub fn grow(&self) -> Node {
+    /// Another node joins, as soon as one that is there takes it in.
+    pub async fn grow(&self) -> Node {
+        let admits =
+            |node: &Node| node.with_running(|running, _| running.store.admit().is_ok()) == Some(true);
+        while !self.nodes().iter().any(admits) {
+            self.pause().await;
+        }
         let node = self.add();
         let cluster_id = self.state.lock().cluster_id;
         cluster_id.into_iter().for_each(|cluster_id| node.join(cluster_id));
@@ -167,6 +172,11 @@ impl Cluster {
         body: impl FnOnce(TxnClient) -> BoxFuture<'static, T>,
     ) -> Option<oneshot::Receiver<T>> {
         self.any().session(body)
+    }
+
+    /// The node that would answer requests for a key now.
+    pub(crate) fn server_of(&self, key: &[u8]) -> Option<Node> {
+        self.nodes().into_iter().find(|node| node.served_now().iter().any(|span| span.contains(key)))
     }
 
     /// The range of a key, by where it begins, as some node knows it.

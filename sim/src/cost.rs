@@ -1,5 +1,5 @@
 //! What a transaction costs on three nodes: how many message delays until it is acknowledged, how many entries of logs,
-//! requests, messages of Raft and syncs until nothing of it is left to do.
+//! requests, messages of Raft, syncs and bytes until nothing of it is left to do.
 //!
 //! Every message takes the same time and every sync none, so that time counts delays. The same time without transactions
 //! is measured afterwards and taken off.
@@ -20,6 +20,8 @@ use crate::{
 
 const DELAY: Duration = Duration::from_millis(10);
 const TRANSACTIONS: u64 = 20;
+/// So many that what their leases cost, by time, is less than one of each.
+const READ_ONLY: u64 = 400;
 /// In which everything that comes after an acknowledgement is done.
 const AFTERWARDS: Duration = Duration::from_secs(8);
 const LEFT: u8 = b'c';
@@ -34,17 +36,28 @@ pub enum Shape {
     TwoRanges,
     /// As above, with the row that it changes elsewhere, too.
     Elsewhere,
+    /// Reads two rows here.
+    ReadHere,
+    /// Reads one row here and one in the range that is served elsewhere.
+    ReadTwoRanges,
 }
 
 impl Shape {
-    pub const ALL: [Self; 3] = [Self::OneRange, Self::TwoRanges, Self::Elsewhere];
+    pub const ALL: [Self; 5] =
+        [Self::OneRange, Self::TwoRanges, Self::Elsewhere, Self::ReadHere, Self::ReadTwoRanges];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::OneRange => "one range, served here",
             Self::TwoRanges => "two ranges, one served elsewhere",
             Self::Elsewhere => "one range, served elsewhere",
+            Self::ReadHere => "read-only, one range, served here",
+            Self::ReadTwoRanges => "read-only, two ranges, one served elsewhere",
         }
+    }
+
+    fn is_read_only(self) -> bool {
+        matches!(self, Self::ReadHere | Self::ReadTwoRanges)
     }
 }
 
@@ -63,6 +76,10 @@ pub struct Cost {
     pub messages: u64,
     /// Syncs of the logs of all nodes together.
     pub syncs: u64,
+    /// Bytes written to the logs of all nodes together.
+    pub log_bytes: u64,
+    /// Bytes of all messages between nodes.
+    pub network_bytes: u64,
 }
 
 /// Sums of counters over the cluster.
@@ -72,6 +89,8 @@ struct Reading {
     requests: u64,
     messages: u64,
     syncs: u64,
+    log_bytes: u64,
+    network_bytes: u64,
 }
 
 /// Measures transactions of the given shape.
@@ -101,7 +120,8 @@ async fn measure(executor: &SimExecutor, cluster: &Cluster, shape: Shape) -> Cos
     executor.sleep(AFTERWARDS).await;
     let (began, before) = (executor.now(), read(cluster));
     let (mut whole, mut commits) = (Duration::ZERO, Duration::ZERO);
-    for number in 0..TRANSACTIONS {
+    let count = if shape.is_read_only() { READ_ONLY } else { TRANSACTIONS };
+    for number in 0..count {
         let (all, commit) = run_one(executor, cluster, shape, number).await;
         whole += all;
         commits += commit;
@@ -113,11 +133,11 @@ async fn measure(executor: &SimExecutor, cluster: &Cluster, shape: Shape) -> Cos
     let each = |pick: fn(&Reading) -> u64| {
         let busy = pick(&between) - pick(&before);
         let idle = pick(&after) - pick(&between);
-        rounded(busy.saturating_sub(idle), TRANSACTIONS)
+        rounded(busy.saturating_sub(idle), count)
     };
     let delays = |time: Duration| {
         let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        rounded(micros(time), TRANSACTIONS * micros(DELAY))
+        rounded(micros(time), count * micros(DELAY))
     };
     Cost {
         delays: delays(whole),
@@ -126,6 +146,8 @@ async fn measure(executor: &SimExecutor, cluster: &Cluster, shape: Shape) -> Cos
         requests: each(|reading| reading.requests),
         messages: each(|reading| reading.messages),
         syncs: each(|reading| reading.syncs),
+        log_bytes: each(|reading| reading.log_bytes),
+        network_bytes: each(|reading| reading.network_bytes),
     }
 }
 
@@ -134,7 +156,8 @@ fn rounded(sum: u64, count: u64) -> u64 {
 }
 
 fn read(cluster: &Cluster) -> Reading {
-    let mut sums = Reading::default();
+    let bytes = cluster.network().counts().bytes;
+    let mut sums = Reading { network_bytes: bytes.values().sum(), ..Reading::default() };
     for node in cluster.nodes() {
         let counts = node.with_running(|running, _| (running.store.counts(), running.store.raft_counts()));
         let Some((kv, raft)) = counts else { continue };
@@ -143,6 +166,7 @@ fn read(cluster: &Cluster) -> Reading {
         sums.requests += kv.batches_sent;
         sums.messages += raft.messages;
         sums.syncs += raft.fsyncs;
+        sums.log_bytes += raft.log_bytes;
     }
     sums
 }
@@ -189,13 +213,22 @@ async fn run_one(
     number: u64,
 ) -> (Duration, Duration) {
     let clock = executor.clone();
+    let read_only = shape.is_read_only();
     let body = async move |txn: Txn| -> Result<Duration> {
         let (changed, added) = match shape {
-            Shape::OneRange => (LEFT, LEFT),
-            Shape::TwoRanges => (LEFT, RIGHT),
+            Shape::OneRange | Shape::ReadHere => (LEFT, LEFT),
+            Shape::TwoRanges | Shape::ReadTwoRanges => (LEFT, RIGHT),
             Shape::Elsewhere => (RIGHT, RIGHT),
         };
         let row = row_key(changed, number % 3);
+        if read_only {
+            txn.get(&row, ReadOptions::default()).await?;
+            txn.statement();
+            txn.get(&row_key(added, 1_000_000 + number), ReadOptions::default()).await?;
+            let before = clock.now();
+            txn.commit().await?;
+            return Ok(clock.now() - before);
+        }
         let locking = ReadOptions::locking(LockStrength::Exclusive);
         txn.get(&row, locking).await?;
         txn.put(row, row_value(number, 10))?;
@@ -207,7 +240,7 @@ async fn run_one(
     };
     let began = executor.now();
     let commit = on_first_node(cluster, move |client| async move {
-        let txn = client.begin(TxnConfig::default())?;
+        let txn = client.begin(TxnConfig { read_only, ..TxnConfig::default() })?;
         body(txn).await
     });
     let commit = commit.await.expect("nothing is in the way");

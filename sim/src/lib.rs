@@ -18,6 +18,7 @@ mod parameters;
 mod planted;
 mod reached;
 mod run;
+mod stalls;
 mod tally;
 pub mod trace;
 mod violation;
@@ -30,6 +31,7 @@ pub use parameters::{Long, Mix, Parameters};
 pub use planted::{PLANTED_SEEDS_MAX, find_all_planted, find_planted, options_for};
 pub use reached::Reached;
 pub use run::{Report, RunOptions, run};
+pub use stalls::{Stall, StallFault, stall};
 pub use violation::Violations;
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use std::{path::PathBuf, process::ExitCode, thread::available_parallelism, time:
 
 use basalt_env::Bug;
 use basalt_sim::{
-    Campaign, Mix, RUN_TWICE, Reached, Report, RunOptions, Shape, Sums, cost, find_all_planted, idle,
-    options_for, run_all,
+    Campaign, Mix, RUN_TWICE, Reached, Report, RunOptions, Shape, Stall, StallFault, Sums, cost,
+    find_all_planted, idle, options_for, run_all, stall,
 };
 use clap::{Parser, ValueEnum};
 
@@ -60,6 +60,10 @@ struct Arguments {
     /// Prints what so many ranges cost three nodes that nobody uses, and runs no seed.
     #[arg(long, value_name = "RANGES")]
     idle: Option<u64>,
+    /// Prints how long clients wait for an answer when a node or a way between two nodes fails, each fault with the seeds that
+    /// are named; with `--trace`, the errors of the worst.
+    #[arg(long)]
+    stalls: bool,
     /// Prints the events of clients and faults.
     #[arg(long)]
     trace: bool,
@@ -106,6 +110,9 @@ fn start(arguments: &Arguments) -> Result<bool, String> {
     if let Some(ranges) = arguments.idle {
         print_idle(ranges);
         return Ok(true);
+    }
+    if arguments.stalls {
+        return Ok(print_stalls(first, last, arguments.trace));
     }
     let mix = arguments.workload.map(|choice| match choice {
         WorkloadChoice::Bank => Mix::Bank,
@@ -186,19 +193,24 @@ fn print_sums(arguments: &Arguments, first: u64, sums: &Sums, elapsed: Duration)
 }
 
 fn print_costs() {
-    println!("| transaction | delays | of these, commit | entries | requests | Raft messages | syncs |");
-    println!("|---|---|---|---|---|---|---|");
+    println!(
+        "| transaction | delays | of these, commit | entries | requests | Raft messages | syncs | bytes of the logs | \
+         bytes between nodes |"
+    );
+    println!("|---|---|---|---|---|---|---|---|---|");
     for shape in Shape::ALL {
         let cost = cost(shape);
         println!(
-            "| {} | {} | {} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {} | {} | {} | {} |",
             shape.name(),
             cost.delays,
             cost.commit_delays,
             cost.entries,
             cost.requests,
             cost.messages,
-            cost.syncs
+            cost.syncs,
+            cost.log_bytes,
+            cost.network_bytes
         );
     }
 }
@@ -222,6 +234,31 @@ fn print_idle(ranges: u64) {
             idle.led_most
         );
     }
+}
+
+/// Whether all goals are met.
+fn print_stalls(first: u64, last: u64, errors: bool) -> bool {
+    println!("| fault | seeds | longest wait | median | goal | seed of the longest |");
+    println!("|---|---|---|---|---|---|");
+    let mut met = true;
+    for fault in StallFault::ALL {
+        let mut stalls: Vec<(u64, Stall)> = (first..=last).map(|seed| (seed, stall(fault, seed))).collect();
+        stalls.sort_by_key(|(_, stall)| fault.figure(stall));
+        let Some((seed, worst)) = stalls.last() else { continue };
+        let seconds = |stall: &Stall| fault.figure(stall).as_secs_f64();
+        met &= fault.figure(worst) <= fault.goal();
+        println!(
+            "| {fault:?} | {} | {:.1} s | {:.1} s | {} s | {seed} |",
+            stalls.len(),
+            seconds(worst),
+            seconds(&stalls[stalls.len() / 2].1),
+            fault.goal().as_secs()
+        );
+        if errors {
+            worst.errors.iter().for_each(|error| println!("  {error}"));
+        }
+    }
+    met
 }
 
 /// Whether all are found.

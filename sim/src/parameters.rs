@@ -19,6 +19,8 @@ pub struct Parameters {
     /// Replicas wanted of each range.
     pub replicas: usize,
     pub clock_offset_max: Duration,
+    /// Of a node, after which the others count it as down. It pings four times as often.
+    pub silence_max: Duration,
     /// Whether leases and replicas move by themselves.
     pub balances: bool,
     /// Requests a second above which a range splits.
@@ -133,6 +135,7 @@ impl Parameters {
             balances: true,
             split_requests: 2_500,
             clock_offset_max: Duration::from_millis(250),
+            silence_max: Duration::from_secs(2),
             dead_after: Duration::from_secs(30),
             network: NetworkFaults::default(),
             mix: mix.unwrap_or(drawn_mix),
@@ -210,7 +213,7 @@ impl Parameters {
             balances: false,
             split_requests: 2_500,
             dead_after: Duration::from_secs(30),
-            txn_expiry: Duration::from_secs(5),
+            txn_expiry: basalt_kv::StoreConfig::default().txn_expiry,
             closed_lag: Duration::from_secs(3),
             staged_commits: true,
             network: NetworkFaults::default(),
@@ -278,10 +281,13 @@ impl Parameters {
             delay_max: Duration::from_micros(pick(&[500, 2_000])),
             partition_every: Some(millis(500, 2_000)),
             partition_for: millis(3_000, 8_000),
-            clock_offset: self.clock_offset_max / 2,
+            // Two that are off to opposite sides differ by three quarters of the bound: at four fifths a node ends itself.
+            clock_offset: self.clock_offset_max * 3 / 8,
             lease_transfer_every: rng.coin().then(|| millis(100, 1_000)),
             ..NetworkFaults::default()
         };
+        // As long as a lease, and whoever asks a node that is cut off hears so too late to see the end of its lease.
+        self.silence_max = Duration::from_millis(pick(&[300, 300, 2_000]));
         self
     }
 

@@ -56,7 +56,7 @@ impl Reached {
     ];
 
     /// What befalls them in long runs only.
-    const LONG: [&'static str; 11] = [
+    const LONG: [&'static str; 12] = [
         "clock beyond the bound",
         "failed sync",
         "off until it counts as dead",
@@ -66,6 +66,7 @@ impl Reached {
         "disk lost",
         "lost node replaced",
         "damage found",
+        "damage at the log's end found",
         "write misplaced",
         "misplaced write found",
     ];

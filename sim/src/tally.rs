@@ -4,12 +4,18 @@ use crate::{Reached, node::Running};
 
 /// Sums of the counters that say whether a run came to what clusters are tested for. One that ends in the middle of
 /// recovery is not in them.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Tally([u64; Tally::WORK.len()]);
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self([0; Self::WORK.len()])
+    }
+}
 
 impl Tally {
     /// In the order of the sums.
-    pub const WORK: [&'static str; 32] = [
+    pub const WORK: [&'static str; 34] = [
         "split",
         "split by load",
         "lease transfer",
@@ -32,6 +38,7 @@ impl Tally {
         "commit of two phases",
         "commit with unknown outcome",
         "batch sent to another node",
+        "batch passed on by a third node",
         "rejected command",
         "commit staged",
         "staged commit acknowledged",
@@ -42,6 +49,7 @@ impl Tally {
         "commit decided after a lost answer",
         "read answered by any replica",
         "read left to the leaseholder",
+        "uncertain read",
     ];
 
     /// Adds what one incarnation has done until now.
@@ -71,6 +79,7 @@ impl Tally {
             kv.commits_two_phase,
             txn.ambiguous,
             kv.batches_sent,
+            kv.batches_relayed,
             kv.rejections,
             kv.stagings,
             txn.staged,
@@ -81,6 +90,7 @@ impl Tally {
             txn.found_committed + txn.found_aborted,
             kv.follower_reads,
             kv.follower_refusals,
+            kv.uncertain_reads,
         ];
         self.0.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-/// 64-bit FNV-1a: stable across builds and machines.
+/// 64-bit FNV-1a, but of words: stable across builds and machines.
 const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
 const PRIME: u64 = 0x0000_0100_0000_01b3;
 
@@ -39,8 +39,8 @@ impl Trace {
     /// A scheduling step: hashed, never printed.
     pub fn step(&self, micros: u64, task: u64, name: &str) {
         let mut state = self.state.lock();
-        state.add(&micros.to_le_bytes());
-        state.add(&task.to_le_bytes());
+        state.mix(micros);
+        state.mix(task);
         state.add(name.as_bytes());
     }
 
@@ -55,9 +55,17 @@ impl Trace {
 
 impl State {
     fn add(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.hash = (self.hash ^ u64::from(*byte)).wrapping_mul(PRIME);
-        }
+        let (words, rest) = bytes.as_chunks::<8>();
+        words.iter().for_each(|word| self.mix(u64::from_le_bytes(*word)));
+        let mut last = [0; 8];
+        last[..rest.len()].copy_from_slice(rest);
+        // The length, so that bytes of zero count.
+        self.mix(u64::from_le_bytes(last) ^ (bytes.len() as u64) << 56);
         self.events += 1;
+    }
+
+    /// The rotation brings the high bits of a word down, which multiplying alone never does.
+    fn mix(&mut self, word: u64) {
+        self.hash = (self.hash ^ word).wrapping_mul(PRIME).rotate_left(23);
     }
 }

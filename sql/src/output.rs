@@ -46,6 +46,17 @@ pub trait Cancel: Send + Sync {
     fn check(&self) -> Result<()>;
     /// Completes with the error when the statement should stop.
     fn cancelled(&self) -> BoxFuture<'_, SqlError>;
+    /// Sets the flag that the others look at. Does nothing where nobody but the client may set it.
+    fn signal(&self, _signal: Signal) {}
+}
+
+/// What one session may do to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// Its statement fails, and it goes on.
+    Cancel,
+    /// It ends.
+    Terminate,
 }
 
 /// Never cancels; for internal work.

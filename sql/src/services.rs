@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
@@ -14,7 +14,7 @@ use basalt_env::{BoxFuture, Env};
 use basalt_planner::parse::NodeChange;
 use basalt_txn::TxnClient;
 use basalt_types::{Oid, Result};
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 
 use crate::{
     catalog::CatalogStore,
@@ -22,9 +22,11 @@ use crate::{
     exec::{Vectorized, memory::MemoryBudget},
     jobs::{self, Jobs},
     locks::TableLocks,
+    others::Others,
     plan_cache::PlanCache,
     row_ids::RowIds,
     sequences::Sequences,
+    sessions::Sessions,
     virtual_tables::VirtualSchema,
 };
 
@@ -62,21 +64,6 @@ impl Default for SqlOptions {
             clock_offset_max: Duration::ZERO,
         }
     }
-}
-
-/// A row of `pg_stat_activity`.
-#[derive(Clone, Debug)]
-pub struct Activity {
-    pub pid: i32,
-    pub user: String,
-    pub database: Oid,
-    pub database_name: String,
-    pub application_name: String,
-    pub client: Option<String>,
-    pub backend_start_micros: i64,
-    pub query_start_micros: i64,
-    pub state: &'static str,
-    pub query: String,
 }
 
 /// Counters of lower layers, as name and value.
@@ -154,7 +141,8 @@ pub struct SqlServices {
     pub virtual_schema: Arc<VirtualSchema>,
     pub vectorized: Option<Arc<dyn Vectorized>>,
     pub store: Option<Arc<dyn StoreInfo>>,
-    pub activity: Mutex<BTreeMap<u64, Activity>>,
+    pub sessions: Sessions,
+    others: OnceLock<Arc<dyn Others>>,
     pub start_micros: i64,
     /// Rows added minus rows removed since the snapshot's estimate, by table.
     row_deltas: RwLock<BTreeMap<Oid, Arc<AtomicI64>>>,
@@ -188,7 +176,8 @@ impl SqlServices {
             virtual_schema: Arc::new(VirtualSchema::new()),
             vectorized,
             store,
-            activity: Mutex::default(),
+            sessions: Sessions::default(),
+            others: OnceLock::new(),
             start_micros,
             row_deltas: RwLock::default(),
             next_session: AtomicU64::new(1),
@@ -205,6 +194,15 @@ impl SqlServices {
     pub async fn close(&self) {
         self.jobs.stop(self).await;
         cluster::end(self).await;
+    }
+
+    /// From now on other nodes are asked for what only they know. Only the first call counts.
+    pub fn ask_through(&self, others: Arc<dyn Others>) {
+        let _already = self.others.set(others);
+    }
+
+    pub(crate) fn others(&self) -> Option<&dyn Others> {
+        self.others.get().map(|others| &**others)
     }
 
     pub fn next_session_id(&self) -> u64 {

@@ -1,4 +1,5 @@
-//! Three nodes lose nothing while processes die, freeze, are cut off and are restarted; and one node becomes three.
+//! Three nodes lose nothing while processes die, freeze, are cut off and are restarted; one node becomes three; and clients of
+//! one node reach those of the others.
 
 use std::time::Duration;
 
@@ -16,6 +17,8 @@ use basalt_tests::{
     },
 };
 use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio_postgres::{Client, NoTls, error::SqlState};
 
 const NODES: usize = 3;
 
@@ -91,4 +94,87 @@ async fn one_node_becomes_three_and_its_data_outlives_it() {
         let expected = vec![Some((ROWS + 1).to_string()), Some((ROWS * 1_000 + 8).to_string())];
         assert_eq!(count.await.unwrap(), [expected]);
     }
+}
+
+/// A client of a database, whose connection says nothing when it ends.
+async fn client_of(database: &str, port: u16) -> Client {
+    let url = format!("postgresql://postgres@127.0.0.1:{port}/{database}");
+    let (client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
+    tokio::spawn(async move {
+        let _ended = connection.await;
+    });
+    client
+}
+
+/// The only value that a query gives, on any node.
+async fn value(client: &Client, query: &str) -> String {
+    rows(client, query).await.unwrap()[0][0].clone().unwrap()
+}
+
+/// Until a session is at a statement, seen from another.
+async fn until_runs(client: &Client, pid: &str, statement: &str) {
+    let query = format!(
+        "select count(*) from pg_stat_activity where pid = {pid} and state = 'active' and query = '{statement}'"
+    );
+    while value(client, &query).await != "1" {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn code<T>(result: Result<T, tokio_postgres::Error>) -> Option<SqlState> {
+    result.err().and_then(|error| error.code().cloned())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_of_all_nodes_see_and_stop_each_other() {
+    const WAITS: &str = "select * from t for update";
+    let folder = TempDir::new().unwrap();
+    let mut cluster = RealCluster::start(&Plan::new(&binary(), folder.path(), NODES)).await.unwrap();
+    let ports = cluster.sql_ports();
+    let (one, two) = (client_of("postgres", ports[0]).await, client_of("postgres", ports[1]).await);
+    one.batch_execute("create table t (id int8 primary key); insert into t values (1)").await.unwrap();
+    one.batch_execute("begin; update t set id = 2").await.unwrap();
+    let pid = value(&two, "select pg_backend_pid()").await;
+    let by_function = async {
+        until_runs(&one, &pid, WAITS).await;
+        assert_eq!(value(&one, &format!("select pg_cancel_backend({pid})")).await, "t");
+    };
+    let (waited, ()) = tokio::join!(two.batch_execute(WAITS), by_function);
+    assert_eq!(code(waited), Some(SqlState::QUERY_CANCELED));
+    // A client that lists several hosts, or one behind a balancer, may send its request to any of them.
+    let by_request = async {
+        until_runs(&one, &pid, WAITS).await;
+        let stream = TcpStream::connect(("127.0.0.1", ports[2])).await.unwrap();
+        two.cancel_token().cancel_query_raw(stream, NoTls).await.unwrap();
+    };
+    let (waited, ()) = tokio::join!(two.batch_execute(WAITS), by_request);
+    assert_eq!(code(waited), Some(SqlState::QUERY_CANCELED));
+    let terminates = async {
+        until_runs(&one, &pid, WAITS).await;
+        assert_eq!(value(&one, &format!("select pg_terminate_backend({pid}, 10000)")).await, "t");
+        assert_eq!(value(&one, &format!("select pg_terminate_backend({pid})")).await, "f");
+    };
+    let (waited, ()) = tokio::join!(two.batch_execute(WAITS), terminates);
+    assert_eq!(code(waited), Some(SqlState::ADMIN_SHUTDOWN));
+
+    one.batch_execute("rollback").await.unwrap();
+    one.batch_execute("create database x").await.unwrap();
+    let user = client_of("x", ports[2]).await;
+    let refused = one.batch_execute("drop database x").await.unwrap_err();
+    let refused = refused.as_db_error().unwrap();
+    assert_eq!(refused.code(), &SqlState::OBJECT_IN_USE);
+    assert_eq!(refused.detail(), Some("There is 1 other session using the database."));
+    let end = "select pg_terminate_backend(pid, 10000) from pg_stat_activity where datname = 'x'";
+    assert_eq!(value(&one, end).await, "t");
+    assert_eq!(code(user.batch_execute("select 1").await), None, "the connection is closed");
+    one.batch_execute("drop database x").await.unwrap();
+
+    let three = client_of("postgres", ports[2]).await;
+    let pid = value(&three, "select pg_backend_pid()").await;
+    cluster.kill(2).unwrap();
+    let asked = within(Duration::from_secs(4), async {
+        let left = format!("select count(*) from pg_stat_activity where pid = {pid}");
+        Ok((value(&one, &left).await, value(&one, &format!("select pg_cancel_backend({pid})")).await))
+    });
+    assert_eq!(asked.await.unwrap(), ("0".to_owned(), "f".to_owned()));
 }

@@ -5,7 +5,11 @@
 use std::{sync::Arc, time::Duration};
 
 use basalt_base::{ErrorKind, Key, Span, Timestamp};
-use basalt_kv_api::{BatchHeader, BatchRequest, Request, Response, TxnMeta, TxnStatus, request::ResolvedTxn};
+use basalt_kv_api::{
+    BatchHeader, BatchRequest, Error as StoreError, Request, Response, TxnMeta, TxnStatus,
+    request::ResolvedTxn,
+};
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::{client::Shared, counts::bump, footprint::Footprint, state::State};
@@ -41,6 +45,10 @@ pub(crate) struct Cleanup {
     /// Where replicated locks may be, and perhaps locks in memory too.
     locks: Targets,
     lock_spans: Vec<Span>,
+    /// Ends the wait of who has ended the transaction.
+    waiter: Mutex<Option<oneshot::Sender<()>>>,
+    /// So much goes on in the background that he waits for all of it, however long that takes.
+    holds_up: bool,
 }
 
 #[derive(Default)]
@@ -99,24 +107,31 @@ impl Cleanup {
             held: held.into(),
             locks: if fate == Fate::Unknown { Targets::default() } else { locks.into() },
             lock_spans,
+            waiter: Mutex::default(),
+            holds_up: false,
         }
     }
 
     /// Cleans up. Waits for the release of locks in memory, for the rest if that is quick and somebody may meet it, and
-    /// for all of it if too much goes on in the background. Goes on when nobody waits for it any more.
-    pub(crate) async fn start(self, shared: &Arc<Shared>) {
+    /// for all of it if too much goes on in the background; not for a range that nobody serves. Goes on when nobody waits for
+    /// it any more.
+    pub(crate) async fn start(mut self, shared: &Arc<Shared>) {
         let background = if self.locks.is_empty() { self.record } else { !self.locks.is_quick() };
         let permit = background.then(|| shared.resolutions.clone().try_acquire_owned().ok()).flatten();
         if background && permit.is_none() {
             bump(&shared.counters.resolutions_inline);
         }
         let (sender, receiver) = oneshot::channel::<()>();
+        self.waiter = Mutex::new(Some(sender));
+        self.holds_up = background && permit.is_none();
         let shared_in_task = shared.clone();
         let task = async move {
             self.release_held(&shared_in_task).await;
-            let waiter = permit.is_none().then_some(sender);
+            if permit.is_some() {
+                self.waiter.lock().take();
+            }
             self.end(&shared_in_task).await;
-            drop((waiter, permit));
+            drop((self, permit));
         };
         shared.env.spawner.spawn("txn-resolve", Box::pin(task));
         // Ends with an error, as nothing is ever sent.
@@ -174,7 +189,7 @@ impl Cleanup {
                 deadline: None,
             };
             let header = BatchHeader { txn: Some(self.meta.clone()), ..BatchHeader::default() };
-            if send(shared, header, vec![end]).await.is_none() {
+            if self.send(shared, header, vec![end]).await.is_none() {
                 // Perhaps it committed after all. The record, or its expiration, tells those who meet the locks.
                 return;
             }
@@ -201,14 +216,14 @@ impl Cleanup {
         for keys in targets.points.chunks(RESOLVE_KEYS_MAX) {
             let requests =
                 keys.iter().map(|key| Request::ResolveLock { key: key.clone(), txn: txn.clone() }).collect();
-            all_sent &= send(shared, BatchHeader::default(), requests).await.is_some();
+            all_sent &= self.send(shared, BatchHeader::default(), requests).await.is_some();
         }
         for span in &targets.spans {
             let mut rest = Some(span.clone());
             while let Some(span) = rest.take() {
                 let keys_max = RESOLVE_RANGE_KEYS_MAX;
                 let request = Request::ResolveLockRange { span, txn: txn.clone(), keys_max };
-                match send(shared, BatchHeader::default(), vec![request]).await.as_deref() {
+                match self.send(shared, BatchHeader::default(), vec![request]).await.as_deref() {
                     Some([Response::ResolveLockRange { resume }]) => {
                         rest = resume.clone().filter(|span| !span.is_empty());
                     }
@@ -218,22 +233,30 @@ impl Cleanup {
         }
         all_sent
     }
-}
 
-/// Sends a batch that may be repeated at will.
-async fn send(shared: &Shared, header: BatchHeader, requests: Vec<Request>) -> Option<Vec<Response>> {
-    for attempt in 1..=ATTEMPTS_MAX {
-        let batch = BatchRequest { header: header.clone(), requests: requests.clone() };
-        match shared.sender.send(batch).await {
-            Ok(response) => return Some(response.responses),
-            Err(error) => {
-                tracing::debug!(%error, attempt, "transaction clean-up failed");
-                if matches!(error.kind(), ErrorKind::Invalid | ErrorKind::Retry) {
-                    return None;
+    /// Sends a batch that may be repeated at will.
+    async fn send(
+        &self,
+        shared: &Shared,
+        header: BatchHeader,
+        requests: Vec<Request>,
+    ) -> Option<Vec<Response>> {
+        for attempt in 1..=ATTEMPTS_MAX {
+            let batch = BatchRequest { header: header.clone(), requests: requests.clone() };
+            match shared.sender.send(batch).await {
+                Ok(response) => return Some(response.responses),
+                Err(error) => {
+                    tracing::debug!(%error, attempt, "transaction clean-up failed");
+                    if matches!(error.kind(), ErrorKind::Invalid | ErrorKind::Retry) {
+                        return None;
+                    }
+                    if matches!(error, StoreError::Unavailable(_)) && !self.holds_up {
+                        self.waiter.lock().take();
+                    }
                 }
             }
+            shared.env.spawner.sleep(RETRY_DELAY).await;
         }
-        shared.env.spawner.sleep(RETRY_DELAY).await;
+        None
     }
-    None
 }

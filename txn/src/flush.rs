@@ -202,6 +202,7 @@ impl Inner {
                     let forwarded = {
                         let mut state = self.state();
                         state.meta.write_ts = state.meta.write_ts.max(meta.write_ts);
+                        state.observe(&meta);
                         meta.read_ts > state.meta.read_ts
                     };
                     if forwarded {

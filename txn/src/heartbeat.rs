@@ -1,7 +1,7 @@
 //! Signs of life.
 //!
-//! Others take a transaction for abandoned when its record shows no heartbeat for five seconds. One loop per node,
-//! alive while any transaction holds locks, beats for those older than a second: short transactions never write a
+//! Others take a transaction for abandoned when its record shows no heartbeat for two seconds. One loop per node,
+//! alive while any transaction holds locks, beats for those older than half a second: short transactions never write a
 //! record.
 //!
 //! Each beat is a round of the log, and may wait for a latch: they go out side by side, and one that is slow holds up
@@ -28,7 +28,7 @@ use crate::{
 const BEATS_MAX: usize = 256;
 
 /// Younger transactions do without.
-const AGE_MIN: Duration = Duration::from_secs(1);
+const AGE_MIN: Duration = Duration::from_millis(500);
 
 impl Inner {
     /// Has the transaction kept alive from now on. Called when it takes its first lock.

@@ -24,6 +24,7 @@ pub struct TxnOptions {
     pub staged_commits: bool,
     /// Clean-ups of finished transactions that run in the background at once.
     pub resolutions_max: usize,
+    /// A quarter of the time after which others give a transaction up: two beats in a row may be late.
     pub heartbeat_interval: Duration,
 }
 
@@ -38,7 +39,7 @@ impl Default for TxnOptions {
             refresh_attempts_max: 5,
             staged_commits: true,
             resolutions_max: 64,
-            heartbeat_interval: Duration::from_secs(1),
+            heartbeat_interval: Duration::from_millis(500),
         }
     }
 }

@@ -141,6 +141,7 @@ impl Inner {
                         at.timestamp = at.timestamp.max(meta.read_ts);
                         let mut state = self.state();
                         state.meta.write_ts = state.meta.write_ts.max(meta.write_ts);
+                        state.observe(meta);
                     }
                     return Ok((response, at));
                 }

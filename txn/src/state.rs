@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use basalt_base::{Key, Span, Timestamp, TxnId};
-use basalt_kv_api::{IgnoredSeqs, LockWait, SeqNum, TxnMeta};
+use basalt_kv_api::{IgnoredSeqs, LockWait, Observed, SeqNum, TxnMeta};
 use tokio::sync::oneshot;
 
 use crate::{Error, Result, buffer::WriteBuffer, footprint::Footprint};
@@ -166,6 +166,14 @@ impl State {
         }
     }
 
+    /// Remembers what nodes that were visited have shown. An earlier attempt's visits say nothing about this one, if that
+    /// began later.
+    pub(crate) fn observe(&mut self, answered: &TxnMeta) {
+        if answered.id == self.meta.id {
+            self.meta.observed.merge(&answered.observed);
+        }
+    }
+
     /// A new epoch (same id) or a new transaction (`id`), reading at `now`.
     pub(crate) fn begin_again(
         &mut self,
@@ -197,6 +205,7 @@ impl State {
                 self.meta.epoch = 0;
                 self.meta.min_ts = now;
                 self.meta.global_limit = limit;
+                self.meta.observed = Observed::default();
                 self.locks.clear();
                 self.held.clear();
                 self.record = false;
@@ -244,6 +253,7 @@ mod tests {
             priority: Default::default(),
             read_seq: 0,
             ignored: IgnoredSeqs::default(),
+            observed: Observed::default(),
         };
         State::new(meta, None, Duration::ZERO, 100)
     }

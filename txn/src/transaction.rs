@@ -10,7 +10,7 @@ use std::{
 
 use basalt_base::{Key, Timestamp, TxnId, limits};
 use basalt_env::Env;
-use basalt_kv_api::{IgnoredSeqs, LockWait, SeqNum, TxnMeta};
+use basalt_kv_api::{IgnoredSeqs, LockWait, Observed, SeqNum, TxnMeta};
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, OwnedMutexGuard};
@@ -80,6 +80,7 @@ impl Txn {
             priority: config.priority,
             read_seq: 0,
             ignored: IgnoredSeqs::default(),
+            observed: Observed::default(),
         };
         let began = shared.env.clock.monotonic();
         let state = State::new(meta, config.deadline, began, shared.options.footprint_keys_max);

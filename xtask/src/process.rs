@@ -9,9 +9,11 @@ use std::{
 
 pub type Result<T> = std::result::Result<T, String>;
 
-/// The root of the workspace.
+/// The root of the workspace: of the one that cargo runs this for. Clones share compiled programs, so this one may have been
+/// compiled in another.
 pub fn root() -> PathBuf {
-    let manifest = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let manifest = env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let manifest = PathBuf::from(manifest);
     manifest.parent().expect("xtask is a folder of the workspace").to_owned()
 }
 

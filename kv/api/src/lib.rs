@@ -17,4 +17,4 @@ pub use request::{
     ResolvedTxn, Response,
 };
 pub use sender::Sender;
-pub use txn::{IgnoredSeqs, SeqNum, TxnMeta, TxnPriority, TxnRecord, TxnStatus};
+pub use txn::{IgnoredSeqs, Observed, SeqNum, TxnMeta, TxnPriority, TxnRecord, TxnStatus};

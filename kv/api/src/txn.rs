@@ -1,6 +1,6 @@
 //! What requests say about their transaction, and what the store remembers of it.
 
-use basalt_base::{Key, Span, Timestamp, TxnId};
+use basalt_base::{Key, NodeId, Span, Timestamp, TxnId};
 
 /// Orders the writes of one transaction; increases for ever within it, across epochs too.
 pub type SeqNum = u32;
@@ -16,6 +16,31 @@ impl IgnoredSeqs {
 
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+/// Nodes whose readings are remembered. Of others everything is uncertain, as at the first visit.
+const OBSERVED_MAX: usize = 8;
+
+/// What the clocks of other nodes showed when a transaction, already begun, first came there. What a node has written later
+/// by its clock was not acknowledged before the transaction began.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observed(pub Vec<(NodeId, Timestamp)>);
+
+impl Observed {
+    pub fn at(&self, node: NodeId) -> Option<Timestamp> {
+        self.0.iter().find(|(known, _)| *known == node).map(|(_, reading)| *reading)
+    }
+
+    /// The first reading counts.
+    pub fn note(&mut self, node: NodeId, reading: Timestamp) {
+        if self.0.len() < OBSERVED_MAX && self.at(node).is_none() {
+            self.0.push((node, reading));
+        }
+    }
+
+    pub fn merge(&mut self, other: &Self) {
+        other.0.iter().for_each(|(node, reading)| self.note(*node, *reading));
     }
 }
 
@@ -41,6 +66,7 @@ pub struct TxnMeta {
     /// Reads of this request see the transaction's own writes up to here.
     pub read_seq: SeqNum,
     pub ignored: IgnoredSeqs,
+    pub observed: Observed,
 }
 
 /// The state of a transaction.
@@ -66,4 +92,20 @@ pub struct TxnRecord {
     pub ignored: IgnoredSeqs,
     /// The writes on which a staged commit depends.
     pub in_flight: Vec<(Key, SeqNum)>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_reading_of_a_node_counts_and_there_are_only_so_many() {
+        let mut observed = Observed::default();
+        observed.note(NodeId(1), Timestamp(5));
+        observed.merge(&Observed(vec![(NodeId(1), Timestamp(9)), (NodeId(2), Timestamp(7))]));
+        assert_eq!(observed.at(NodeId(1)), Some(Timestamp(5)));
+        assert_eq!(observed.at(NodeId(2)), Some(Timestamp(7)));
+        (3..100).for_each(|node| observed.note(NodeId(node), Timestamp(1)));
+        assert_eq!((observed.0.len(), observed.at(NodeId(99))), (OBSERVED_MAX, None));
+    }
 }

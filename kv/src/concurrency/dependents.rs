@@ -15,8 +15,9 @@ use std::{
 use basalt_base::TxnId;
 use parking_lot::Mutex;
 
-/// A waiter that has not pushed again for so long waits no more. Longer than the longest pause between two pushes.
-const EXPIRY: Duration = Duration::from_secs(4);
+/// A waiter that has not pushed again for so long waits no more. Longer than the longest pause between two pushes
+/// and the way of one over a network that loses its messages; no longer, since somebody may give way to an edge that is gone.
+const EXPIRY: Duration = Duration::from_secs(2);
 /// Transactions told with one push.
 pub const DEPENDENTS_MAX: usize = 64;
 /// Holders that are waited for; what more there is goes unnoticed until some of these have ended.

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt::Write, sync::Arc};
 
 use basalt_base::{Key, Timestamp, TxnId};
-use basalt_kv_api::{Error, IgnoredSeqs, LockStrength, TxnMeta, TxnPriority};
+use basalt_kv_api::{Error, IgnoredSeqs, LockStrength, Observed, TxnMeta, TxnPriority};
 
 use super::{HolderInfo, LockTable, QueuePlace, Signal, Want};
 
@@ -19,6 +19,7 @@ fn txn(name: &str) -> TxnMeta {
         priority: TxnPriority(0),
         read_seq: 0,
         ignored: IgnoredSeqs::default(),
+        observed: Observed::default(),
     }
 }
 

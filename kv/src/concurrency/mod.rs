@@ -22,4 +22,4 @@ pub use lock_table::{Blocked, HolderInfo, LockTable, QueuePlace, Want};
 pub use signal::Signal;
 pub use span_map::{ReadMark, SpanMap};
 pub use timestamp_cache::TimestampCache;
-pub use txn_markers::TxnMarkers;
+pub use txn_markers::{Tombstones, TxnMarkers};

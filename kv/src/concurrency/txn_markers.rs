@@ -16,6 +16,34 @@ use std::collections::BTreeMap;
 use basalt_base::{Timestamp, TxnId};
 use parking_lot::Mutex;
 
+/// Tombstones that a lease takes along when it is given away.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tombstones {
+    /// Transactions that began up to here may have one that is not listed.
+    pub low_water: Timestamp,
+    /// With the transactions' lower bounds.
+    pub entries: BTreeMap<TxnId, Timestamp>,
+}
+
+impl Tombstones {
+    /// Whether a record of `id`, begun at `min_ts`, may be created, as far as these say.
+    pub fn permit(&self, id: TxnId, min_ts: Timestamp) -> bool {
+        min_ts > self.low_water && !self.entries.contains_key(&id)
+    }
+
+    /// Keeps only the latest.
+    fn shorten(&mut self, entries_max: usize) {
+        let excess = self.entries.len().saturating_sub(entries_max);
+        if excess == 0 {
+            return;
+        }
+        let mut bounds: Vec<Timestamp> = self.entries.values().copied().collect();
+        let (_, highest_dropped, _) = bounds.select_nth_unstable(excess - 1);
+        self.low_water = self.low_water.max(*highest_dropped);
+        self.entries.retain(|_, min_ts| *min_ts > self.low_water);
+    }
+}
+
 #[derive(Default)]
 struct Generation {
     pushes: BTreeMap<TxnId, Timestamp>,
@@ -97,6 +125,21 @@ impl TxnMarkers {
     }
 }
 
+impl TxnMarkers {
+    /// All tombstones, with those that an earlier lease has left, or as many of the latest as there may be.
+    pub fn tombstones(&self, inherited: &Tombstones, entries_max: usize) -> Tombstones {
+        let state = self.state.lock();
+        let mut all = inherited.clone();
+        all.low_water = all.low_water.max(state.tombstones_low_water);
+        for generation in [&state.previous, &state.current] {
+            all.entries.extend(&generation.tombstones);
+        }
+        drop(state);
+        all.shorten(entries_max);
+        all
+    }
+}
+
 impl State {
     fn rotate_when_above(&mut self, capacity: usize) {
         if self.current.pushes.len() + self.current.tombstones.len() + self.current.heard.len() <= capacity {
@@ -127,5 +170,23 @@ mod tests {
             assert!(!markers.may_create_record(TxnId(u128::from(id)), Timestamp(50 + id)));
         }
         assert!(markers.may_create_record(TxnId(1_000), Timestamp(1_000)));
+    }
+
+    #[test]
+    fn what_a_lease_does_not_take_along_is_below_its_low_water_mark() {
+        let markers = TxnMarkers::new(Timestamp(5), 40);
+        (0..50_u64).for_each(|id| markers.entomb(TxnId(u128::from(id)), Timestamp(50 + id / 2)));
+        let inherited =
+            Tombstones { low_water: Timestamp(7), entries: [(TxnId(1_000), Timestamp(90))].into() };
+        for entries_max in [0, 1, 2, 3, 10, 50, 51, 1_000] {
+            let taken = markers.tombstones(&inherited, entries_max);
+            assert!(taken.entries.len() <= entries_max, "{taken:?}");
+            for id in 0..50_u64 {
+                assert!(!taken.permit(TxnId(u128::from(id)), Timestamp(50 + id / 2)));
+            }
+            assert!(!taken.permit(TxnId(1_000), Timestamp(90)) && !taken.permit(TxnId(7_000), Timestamp(7)));
+            assert!(taken.permit(TxnId(7_000), Timestamp(91)));
+        }
+        assert!(markers.tombstones(&inherited, 51).permit(TxnId(7_000), Timestamp(8)));
     }
 }

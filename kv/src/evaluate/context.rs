@@ -1,6 +1,6 @@
 //! What the evaluation of one batch on one range has and gathers.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::atomic::AtomicU64};
 
 use basalt_base::{Key, Span, Timestamp, TxnId};
 use basalt_env::{Bug, planted};
@@ -12,7 +12,7 @@ use basalt_storage::{
 
 use super::unlocked_reader::UnlockedReader;
 use crate::{
-    concurrency::{Blocked, Dependents, HolderInfo, LockTable, TimestampCache, TxnMarkers, Want},
+    concurrency::{Blocked, Dependents, HolderInfo, LockTable, TimestampCache, Tombstones, TxnMarkers, Want},
     replica::{RangeDescriptor, ResolveOp, StatsDelta, Trigger},
 };
 
@@ -105,12 +105,15 @@ pub struct Shared<'a> {
     pub since_start: std::time::Duration,
     pub txn_expiry_ms: u64,
     pub gc_threshold: Timestamp,
-    /// Of the range's lease: what was read, pushed or aborted under an earlier one is at or below it.
+    /// Of the range's lease: what was read or pushed under an earlier one is at or below it.
     pub low_water: Timestamp,
+    /// Aborted under an earlier lease.
+    pub inherited: &'a Tombstones,
     /// The range is closed to writes, or about to be, up to here.
     pub promised: Timestamp,
     /// This node's clock.
     pub now: Timestamp,
+    pub uncertain_reads: &'a AtomicU64,
 }
 
 impl Shared<'_> {
@@ -131,7 +134,7 @@ impl Shared<'_> {
 
     /// Whether a record of the transaction, begun at `min_ts`, may be created.
     pub fn may_create_record(&self, id: TxnId, min_ts: Timestamp) -> bool {
-        min_ts > self.low_water && self.markers.may_create_record(id, min_ts)
+        self.inherited.permit(id, min_ts) && self.markers.may_create_record(id, min_ts)
     }
 }
 
@@ -151,6 +154,8 @@ pub struct Evaluation<'a> {
     pub order: Option<u64>,
     /// This node's clock.
     pub now: Timestamp,
+    /// The same for what is written: not above the end of the lease, which the next lease may begin at.
+    pub local_ts: Timestamp,
     pub rows_left: u64,
     pub bytes_left: u64,
     /// A limit was hit: the remaining scans do not run.
@@ -165,9 +170,9 @@ pub struct Evaluation<'a> {
     pub effects: Effects,
     /// Writes commit at once, at the transaction's write timestamp.
     pub one_phase: bool,
-    /// Since the low-water mark, all values of the range were written on the node where the transaction began: what was
-    /// written there later than the transaction began is certainly later.
-    pub is_at_home: bool,
+    /// What this node's clock showed when the transaction had begun, if that is known. What was written here later is
+    /// certainly later, and what was written elsewhere was written before the low-water mark.
+    pub observed: Option<Timestamp>,
 }
 
 impl Evaluation<'_> {
@@ -209,10 +214,12 @@ impl Evaluation<'_> {
     }
 
     fn local_limit(&self, txn: &TxnMeta) -> Timestamp {
-        if self.is_at_home { txn.min_ts.max(self.shared.low_water) } else { txn.global_limit }
+        let Some(observed) = self.observed else { return txn.global_limit };
+        let earlier = if planted(Bug::ObserveMovedLease) { Timestamp::ZERO } else { self.shared.low_water };
+        observed.max(earlier).min(txn.global_limit)
     }
 
-    pub fn write_context(txn: &TxnMeta, seq: u32, now: Timestamp, if_absent: bool) -> WriteContext<'_> {
+    pub fn write_context(txn: &TxnMeta, seq: u32, local_ts: Timestamp, if_absent: bool) -> WriteContext<'_> {
         WriteContext {
             txn: WriteTxn {
                 id: txn.id,
@@ -225,7 +232,7 @@ impl Evaluation<'_> {
             seq,
             write_ts: txn.write_ts,
             read_ts: txn.read_ts,
-            local_ts: now,
+            local_ts,
             if_absent,
         }
     }

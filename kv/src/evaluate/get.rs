@@ -1,5 +1,7 @@
 //! Point reads, with and without a lock.
 
+use std::sync::atomic::Ordering;
+
 use basalt_base::{Key, Timestamp};
 use basalt_kv_api::{Error, LockStrength, LockWait, ReadConsistency, Response};
 use basalt_storage::{
@@ -51,6 +53,7 @@ pub fn evaluate(eval: &mut Evaluation<'_>, key: &Key, lock: Option<LockStrength>
 
 pub fn uncertain(eval: &Evaluation<'_>, ts: basalt_base::Timestamp) -> Stop {
     let retry_at = ts.max(eval.read_ts());
+    eval.shared.uncertain_reads.fetch_add(1, Ordering::Relaxed);
     if eval.header.can_forward_read_ts {
         return Stop::Forward(retry_at);
     }

@@ -20,7 +20,7 @@ pub fn evaluate(
         Some(txn) if !eval.one_phase => {
             let mut txn = txn.clone();
             txn.write_ts = eval.shared.forward(key, txn.write_ts, Some(txn.id));
-            let context = Evaluation::write_context(&txn, seq, eval.now, if_absent);
+            let context = Evaluation::write_context(&txn, seq, eval.local_ts, if_absent);
             let outcome = eval.over_base(|reader| match value {
                 Some(value) => mvcc::put(reader, &mut batch, key, value.clone(), &context),
                 None => mvcc::delete(reader, &mut batch, key, &context),
@@ -41,7 +41,7 @@ pub fn evaluate(
                 }
             }
             // The clock may not have reached the commit timestamp yet: then the version says when it was written.
-            let local_ts = eval.now;
+            let local_ts = eval.local_ts;
             let value = value.map(|value| &value[..]);
             let outcome = mvcc::put_committed(
                 eval.base, &mut batch, key, value, own, commit_ts, read_ts, local_ts, if_absent,

@@ -18,23 +18,27 @@ use super::{
 
 /// Ends with the peers.
 pub async fn run(peers: Weak<Peers>, spawner: Arc<dyn Spawner>, interval: Duration) {
-    loop {
+    // Silence is looked for more often: its calls are lost only when it is noticed.
+    for turn in 0_u64.. {
         match peers.upgrade() {
-            Some(peers) => peers.tick(),
+            Some(peers) => peers.tick(turn.is_multiple_of(2)),
             None => return,
         }
-        spawner.sleep(interval).await;
+        spawner.sleep(interval / 2).await;
     }
 }
 
 impl Peers {
-    /// Notices who has fallen silent, and pings all others.
-    fn tick(&self) {
+    /// Notices who has fallen silent, and pings all others if it is time.
+    fn tick(&self, pings: bool) {
         if self.handler().is_none() {
             return;
         }
         for peer in self.all() {
             self.check_silence(&peer);
+        }
+        if !pings {
+            return;
         }
         for node in self.directory.nodes() {
             // Those that are down, too: so they come back.
@@ -48,13 +52,17 @@ impl Peers {
         let now = self.now();
         {
             let mut state = peer.state.lock();
-            if state.is_up && !state.is_up(now, self.config.silence_max) {
+            let falls_silent = state.is_up && !state.is_up(now, self.config.silence_max);
+            if falls_silent {
                 state.is_up = false;
                 let lost = state.outgoing.lose_all();
                 Counters::add(&self.counters.calls_lost, lost);
             }
-            // If only pings or only answers get lost, the caller gives its calls up and says so.
-            if now.saturating_sub(state.frame_at) >= self.config.silence_max {
+            // What waits for a lock here must not get it on behalf of a node that is gone: others would wait for its end. If only
+            // pings or only answers get lost, the caller gives its calls up and says so.
+            let silence_max =
+                if falls_silent { self.config.silence_max / 2 } else { self.config.silence_max };
+            if now.saturating_sub(state.frame_at) >= silence_max {
                 let cancelled = state.incoming.cancel_all();
                 Counters::add(&self.counters.calls_cancelled, cancelled);
             }

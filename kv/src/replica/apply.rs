@@ -272,12 +272,13 @@ impl Run<'_> {
         self.batch.append(open.take());
         match command.trigger {
             Trigger::None => self.write(),
-            Trigger::Lease(LeaseTrigger { lease, .. }) => {
+            Trigger::Lease(LeaseTrigger { lease, tombstones, .. }) => {
                 invariants::succession(self.replica, &self.state.lease, &lease)?;
                 if lease.sequence != self.state.lease.sequence {
                     // Before anybody can serve under it.
                     if !planted(Bug::SkipLowWater) {
                         self.replica.raise_low_water(lease.start);
+                        self.replica.bequeath(lease.start, tombstones);
                         // Whoever holds it writes above its start.
                         self.close(lease.start);
                     }

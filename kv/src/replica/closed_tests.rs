@@ -127,7 +127,7 @@ fn what_is_closed_stays_closed_under_other_leases_in_both_halves_and_in_copies()
     let mut fixture = Fixture::new();
     assert_eq!(fixture.write(30, 20), None);
     let replaces = lease(1, 1, 5).expiration;
-    let trigger = LeaseTrigger { lease: lease(2, 2, 200), replaces, is_transfer: false };
+    let trigger = LeaseTrigger { lease: lease(2, 2, 200), replaces, ..LeaseTrigger::default() };
     let header = fixture.header(0, 0);
     assert_eq!(
         fixture.apply(&Command { header, trigger: Trigger::Lease(trigger), ..Command::default() }),

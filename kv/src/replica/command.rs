@@ -15,6 +15,7 @@ use super::{
     descriptor::{Lease, Place, RangeDescriptor, put_places, take_places},
     wire::{self, Input, WireError},
 };
+use crate::concurrency::Tombstones;
 
 const FORMAT: u8 = 2;
 const FIRST_FORMAT: u8 = 1;
@@ -69,13 +70,16 @@ pub enum Trigger {
 
 /// Compared with the lease in force when it is applied: of two that were proposed in ignorance of each other, the second
 /// has no effect.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LeaseTrigger {
     pub lease: Lease,
     /// The expiration of the lease in force, as the proposer knew it.
     pub replaces: Timestamp,
     /// The holder gives it away, so it need not have expired.
     pub is_transfer: bool,
+    /// What the holder that gives it away knows of transactions without a record. Without that, all that began before the
+    /// new lease may have been aborted.
+    pub tombstones: Option<Tombstones>,
 }
 
 /// Both halves as they will be. The right one inherits the lease and the threshold.
@@ -257,10 +261,13 @@ fn put_trigger(out: &mut BytesMut, trigger: &Trigger) {
     match trigger {
         Trigger::None => out.put_u8(0),
         Trigger::Lease(trigger) => {
-            out.put_u8(1);
+            out.put_u8(if trigger.tombstones.is_some() { 5 } else { 1 });
             trigger.lease.put(out);
             out.put_u64(trigger.replaces.0);
             out.put_u8(u8::from(trigger.is_transfer));
+            if let Some(tombstones) = &trigger.tombstones {
+                put_tombstones(out, tombstones);
+            }
         }
         Trigger::Split(split) => {
             out.put_u8(2);
@@ -280,6 +287,21 @@ fn put_trigger(out: &mut BytesMut, trigger: &Trigger) {
     }
 }
 
+fn put_tombstones(out: &mut BytesMut, tombstones: &Tombstones) {
+    out.put_u64(tombstones.low_water.0);
+    put_count(out, tombstones.entries.len());
+    for (id, min_ts) in &tombstones.entries {
+        out.put_u128(id.0);
+        out.put_u64(min_ts.0);
+    }
+}
+
+fn take_tombstones(input: &mut Input) -> Result<Tombstones, WireError> {
+    let low_water = input.timestamp()?;
+    let entries = (0..input.count(24)?).map(|_| Ok((input.txn_id()?, input.timestamp()?)));
+    Ok(Tombstones { low_water, entries: entries.collect::<Result<_, WireError>>()? })
+}
+
 fn take_trigger(input: &mut Input, format: u8) -> Result<Trigger, WireError> {
     match input.u8()? {
         0 => Ok(Trigger::None),
@@ -287,10 +309,11 @@ fn take_trigger(input: &mut Input, format: u8) -> Result<Trigger, WireError> {
             let lease = Lease::take_first_format(input)?;
             Ok(Trigger::Lease(LeaseTrigger { lease, ..LeaseTrigger::default() }))
         }
-        1 => Ok(Trigger::Lease(LeaseTrigger {
+        tag @ (1 | 5) => Ok(Trigger::Lease(LeaseTrigger {
             lease: Lease::take(input)?,
             replaces: input.timestamp()?,
             is_transfer: input.u8()? != 0,
+            tombstones: (tag == 5).then(|| take_tombstones(input)).transpose()?,
         })),
         2 => Ok(Trigger::Split(SplitTrigger {
             left: RangeDescriptor::decode(input.bytes()?)?,
@@ -351,6 +374,14 @@ mod tests {
                 },
                 replaces: Timestamp(4),
                 is_transfer: true,
+                tombstones: None,
+            }),
+            Trigger::Lease(LeaseTrigger {
+                tombstones: Some(Tombstones {
+                    low_water: Timestamp(3),
+                    entries: [(TxnId(4), Timestamp(5)), (TxnId(6), Timestamp(7))].into(),
+                }),
+                ..LeaseTrigger::default()
             }),
             Trigger::Replicas(vec![Place { node_id: NodeId(3), replica_id: ReplicaId(7) }]),
             Trigger::Split(SplitTrigger {

@@ -17,6 +17,7 @@ use super::{
     },
     wire::WireError,
 };
+use crate::concurrency::Tombstones;
 
 /// The replicated state outside the data, as of the applied index.
 #[derive(Clone, Debug)]
@@ -123,6 +124,8 @@ pub struct Replica {
     /// Everything in the range may have been read up to here, and every transaction that began before may be pushed or
     /// aborted: what an earlier leaseholder knew is forgotten.
     low_water: AtomicU64,
+    /// What is known of transactions that an earlier leaseholder has aborted.
+    inherited: RwLock<Arc<Tombstones>>,
     /// The lease with this sequence number is not used any more by its holder, here: it is being given away.
     revoked: AtomicU64,
     /// A tighter expiration than that of the lease in force, once it was proposed. Zero for none.
@@ -145,10 +148,13 @@ pub struct LeaseView {
     pub descriptor: Arc<RangeDescriptor>,
     pub sequence: u64,
     pub low_water: Timestamp,
+    pub inherited: Arc<Tombstones>,
     /// See [`Replica::promised`].
     pub promised: Timestamp,
     /// Nobody else has a replica, and the lease is not going to expire.
     pub is_alone: bool,
+    /// The end of the lease, or the largest timestamp.
+    pub until: Timestamp,
 }
 
 impl Replica {
@@ -157,6 +163,10 @@ impl Replica {
             range_id: state.descriptor.range_id,
             replica_id: state.replica_id,
             low_water: AtomicU64::new(state.lease.start.0),
+            inherited: RwLock::new(Arc::new(Tombstones {
+                low_water: state.lease.start,
+                ..Tombstones::default()
+            })),
             revoked: AtomicU64::new(0),
             capped_at: AtomicU64::new(0),
             promised: AtomicU64::new(state.applied.closed_ts.0),
@@ -208,8 +218,10 @@ impl Replica {
                 descriptor: Arc::clone(&state.descriptor),
                 sequence: lease.sequence,
                 low_water: self.low_water(),
+                inherited: self.inherited(),
                 promised: self.promised(),
                 is_alone: !lease.expires() && state.membership.is_alone(self.replica_id),
+                until: if lease.expires() { lease.expiration } else { Timestamp::MAX },
             }
         })
     }
@@ -276,6 +288,17 @@ impl Replica {
         self.low_water.fetch_max(to.0, Ordering::SeqCst);
     }
 
+    pub fn inherited(&self) -> Arc<Tombstones> {
+        Arc::clone(&self.inherited.read())
+    }
+
+    /// What the holder of the lease from `start` on must know of those before it.
+    pub fn bequeath(&self, start: Timestamp, tombstones: Option<Tombstones>) {
+        let tombstones =
+            tombstones.unwrap_or_else(|| Tombstones { low_water: start, ..Tombstones::default() });
+        *self.inherited.write() = Arc::new(tombstones);
+    }
+
     /// What writers evaluated here go above. It is at least what is closed; above that only a courtesy, which saves their
     /// commands from being turned down.
     pub fn promised(&self) -> Timestamp {
@@ -332,6 +355,7 @@ impl Replica {
     /// What the right half of a split takes over from `left`.
     pub(super) fn inherit(&self, left: &Self) {
         self.raise_low_water(left.low_water());
+        *self.inherited.write() = left.inherited();
         self.promise(left.promised());
         let marks = [
             (&self.revoked, &left.revoked),

@@ -101,7 +101,8 @@ mod tests {
 
     fn put_version(engine: &MemoryEngine, ts: Timestamp) {
         let mut batch = WriteBatch::new();
-        mvcc::put_committed(engine, &mut batch, &KEY, Some(b"old"), None, ts, ts, ts, false).unwrap();
+        mvcc::put_committed(engine, &mut batch, &KEY, Some(b"old"), Some(TxnId(7)), ts, ts, ts, false)
+            .unwrap();
         engine.write(batch).unwrap();
     }
 
@@ -116,14 +117,14 @@ mod tests {
 
     #[test]
     fn a_commit_below_its_own_write_or_below_a_newer_version_is_found() {
-        for (stored, written, committed, word) in [
-            (10, 20, 20, ""),
-            (10, 20, 30, ""),
-            (10, 20, 19, "below its write"),
-            (40, 50, 35, "below the one at"),
+        for (written, committed, version, word) in [
+            (20, 20, None, ""),
+            (20, 30, None, ""),
+            (20, 19, None, "below its write"),
+            (20, 35, Some(40), "below the one at"),
         ] {
             let engine = MemoryEngine::new();
-            put_version(&engine, at(stored));
+            put_version(&engine, at(10));
             engine.write(intent(&engine, at(written))).unwrap();
             let resolution = Resolution {
                 txn_id: TxnId(7),
@@ -134,6 +135,10 @@ mod tests {
             };
             let mut batch = WriteBatch::new();
             mvcc::resolve(&engine, &mut batch, &KEY, &resolution).unwrap();
+            // While the resolution is on its way.
+            if let Some(version) = version {
+                put_version(&engine, at(version));
+            }
             let found = resolved(&engine, &batch, &resolution).unwrap().unwrap_or_default();
             assert!(found.contains(word) && found.is_empty() == word.is_empty(), "{found}");
         }

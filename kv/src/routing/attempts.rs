@@ -17,6 +17,7 @@ use super::{
 use crate::{
     counts::Counters,
     peer::CallError,
+    replica::RangeDescriptor,
     store::{Store, decides, open::FIRST_RANGE},
 };
 
@@ -24,6 +25,9 @@ use crate::{
 const AT_ONCE: u32 = 4;
 const PAUSE_MIN: Duration = Duration::from_millis(2);
 const PAUSE_MAX: Duration = Duration::from_millis(200);
+
+/// The patience of a request for a range most of whose nodes are known to be out of reach.
+const PATIENCE_CUT_OFF: Duration = Duration::from_millis(250);
 
 /// Where a batch comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,8 +43,10 @@ pub(crate) struct Attempts {
     count: u32,
     since: Duration,
     last_asked: Option<NodeId>,
-    /// What is tried: the range that is asked, or the first one, while it is asked for the range.
-    range_id: RangeId,
+    /// Since when most nodes of the range are known to be out of reach.
+    cut_off_since: Option<Duration>,
+    /// What is tried: the range that is asked; none, while the first one is asked for it.
+    range: Option<Arc<RangeDescriptor>>,
     /// What may have been executed is not sent again, though the batch decides nothing itself.
     pub once: bool,
 }
@@ -56,15 +62,28 @@ impl Attempts {
     /// From now on.
     pub fn begin(store: &Store) -> Self {
         let since = store.env().clock.monotonic();
-        Self { count: 0, since, last_asked: None, range_id: FIRST_RANGE, once: false }
+        Self { count: 0, since, last_asked: None, cut_off_since: None, range: None, once: false }
+    }
+
+    fn range_id(&self) -> RangeId {
+        self.range.as_ref().map_or(FIRST_RANGE, |range| range.range_id)
     }
 
     /// Waits a little before the next attempt; fails when it has taken too long.
     pub async fn pause(&mut self, store: &Store, why: &str) -> Result<()> {
-        let patience = store.breakers.patience(self.range_id, store.config().routing_patience);
-        if store.env().clock.monotonic().saturating_sub(self.since) > patience {
-            store.breakers.trip(self.range_id);
+        let now = store.env().clock.monotonic();
+        let patience = store.breakers.patience(self.range_id(), store.config().routing_patience);
+        if now.saturating_sub(self.since) > patience {
+            store.breakers.trip(self.range_id());
             return Err(Error::Unavailable(why.to_owned()));
+        }
+        if store.is_cut_off(self.range.as_deref()) {
+            // Since it was noticed: this node may have stood still itself, and hear the others in a moment.
+            if now.saturating_sub(*self.cut_off_since.get_or_insert(now)) > PATIENCE_CUT_OFF {
+                return Err(Error::Unavailable(why.to_owned()));
+            }
+        } else {
+            self.cut_off_since = None;
         }
         self.count += 1;
         if self.count > AT_ONCE {
@@ -99,7 +118,7 @@ impl Store {
         attempts: &mut Attempts,
     ) -> Attempt {
         let me = self.ident().node_id;
-        attempts.range_id = located.descriptor.range_id;
+        attempts.range = Some(Arc::clone(&located.descriptor));
         let Some(target) = attempts.target(located, me) else {
             self.cache.evict(&located.descriptor.span.start);
             return Attempt::Again;
@@ -114,8 +133,18 @@ impl Store {
             Ok(encoded) => encoded,
             Err(error) => return Attempt::Answered(Err(Error::Internal(error.to_string()))),
         };
-        let request = PeerRequest::Batch { range_id: located.descriptor.range_id, batch: encoded };
-        let reply = match self.peers().call(target, request.encode()).await {
+        let range_id = located.descriptor.range_id;
+        let relay = self.relay_to(located, target, attempts.count);
+        let request = match relay {
+            Some(_) => PeerRequest::Relay { range_id, batch: encoded },
+            None => PeerRequest::Batch { range_id, batch: encoded },
+        };
+        let reply = match self.peers().call(relay.unwrap_or(target), request.encode()).await {
+            // The node in between stops, or does not know what became of the batch.
+            Ok(bytes) if bytes.is_empty() && relay.is_some() => Err(CallError::Lost),
+            reply => reply,
+        };
+        let reply = match reply {
             Ok(bytes) => PeerReply::decode(bytes),
             Err(CallError::NotSent | CallError::Refused(_)) => {
                 self.cache.set_holder(&located.descriptor, None);
@@ -163,7 +192,9 @@ impl Store {
             // Any replica may have answered: that says nothing about who serves.
             result if batch.header.from_any_replica => Attempt::Answered(result),
             result => {
-                self.cache.set_holder(&located.descriptor, Some(target));
+                if relay.is_none() {
+                    self.cache.set_holder(&located.descriptor, Some(target));
+                }
                 if !matches!(result, Err(Error::Unavailable(_))) {
                     self.breakers.close(located.descriptor.range_id);
                 }

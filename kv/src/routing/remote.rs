@@ -35,14 +35,19 @@ pub enum PeerRequest {
     NodesChanged,
     /// What the node has to do.
     Load,
+    /// A batch for one range whose leaseholder the asking node can't reach: to be served, or passed on once. The answer is
+    /// that of a batch, or empty if what became of it is unknown.
+    Relay { range_id: RangeId, batch: Bytes },
+    /// For the layers above the store. Their answer is behind a byte that says that there is one.
+    Above(Bytes),
 }
 
 impl PeerRequest {
     pub fn encode(&self) -> Bytes {
         let mut out = BytesMut::new();
         match self {
-            Self::Batch { range_id, batch } => {
-                out.put_u8(1);
+            Self::Batch { range_id, batch } | Self::Relay { range_id, batch } => {
+                out.put_u8(if matches!(self, Self::Relay { .. }) { 6 } else { 1 });
                 out.put_u64(range_id.0);
                 put_bytes(&mut out, batch);
             }
@@ -57,6 +62,10 @@ impl PeerRequest {
             }
             Self::NodesChanged => out.put_u8(4),
             Self::Load => out.put_u8(5),
+            Self::Above(bytes) => {
+                out.put_u8(7);
+                put_bytes(&mut out, bytes);
+            }
         }
         out.freeze()
     }
@@ -69,6 +78,8 @@ impl PeerRequest {
             3 => Self::Snapshot(input.bytes()?),
             4 => Self::NodesChanged,
             5 => Self::Load,
+            6 => Self::Relay { range_id: RangeId(input.u64()?), batch: input.bytes()? },
+            7 => Self::Above(input.bytes()?),
             _ => return Err(input.error()),
         };
         input.end()?;
@@ -112,23 +123,15 @@ impl PeerReply {
 
 impl Store {
     /// Answers another node.
-    pub(crate) async fn serve_peer(self: &Arc<Self>, request: PeerRequest) -> Bytes {
+    pub(crate) async fn serve_peer(self: &Arc<Self>, from: NodeId, request: PeerRequest) -> Bytes {
         let reply = match request {
-            PeerRequest::Batch { range_id, batch } => {
-                let batch = match wire::decode_request(batch) {
-                    Ok(batch) => batch,
-                    Err(error) => {
-                        let result = Err(Error::Invalid(error.to_string()));
-                        return PeerReply { hints: Vec::new(), result }.encode();
-                    }
-                };
-                let result = self.execute_for_peer(range_id, &batch).await;
-                let stale = matches!(
-                    result,
-                    Err(Error::RangeMismatch | Error::NotLeaseholder | Error::RangeNotFound)
-                );
-                let hints = if stale { self.hints(&batch) } else { Vec::new() };
-                PeerReply { hints, result }
+            PeerRequest::Batch { range_id, batch } => self.serve_batch(range_id, batch).await,
+            PeerRequest::Relay { range_id, batch } => {
+                let reply = self.serve_batch(range_id, batch.clone()).await;
+                match self.next_hop(range_id, from, &reply) {
+                    Some(holder) => return self.pass_on(holder, range_id, batch, reply).await,
+                    None => reply,
+                }
             }
             PeerRequest::Find { key, before } => {
                 let aim = if before { Aim::Before(&key) } else { Aim::At(&key) };
@@ -142,9 +145,24 @@ impl Store {
                 PeerReply { hints: Vec::new(), result: Ok(BatchResponse::default()) }
             }
             PeerRequest::Load => return self.node_load().encode(),
+            PeerRequest::Above(request) => return self.answer_above(from, request).await,
             PeerRequest::Snapshot(_) => return Bytes::new(),
         };
         reply.encode()
+    }
+
+    async fn serve_batch(self: &Arc<Self>, range_id: RangeId, batch: Bytes) -> PeerReply {
+        let batch = match wire::decode_request(batch) {
+            Ok(batch) => batch,
+            Err(error) => {
+                return PeerReply { hints: Vec::new(), result: Err(Error::Invalid(error.to_string())) };
+            }
+        };
+        let result = self.execute_for_peer(range_id, &batch).await;
+        let stale =
+            matches!(result, Err(Error::RangeMismatch | Error::NotLeaseholder | Error::RangeNotFound));
+        let hints = if stale { self.hints(&batch) } else { Vec::new() };
+        PeerReply { hints, result }
     }
 
     async fn execute_for_peer(
@@ -196,6 +214,8 @@ mod tests {
             PeerRequest::Snapshot(Bytes::from_static(b"copy")),
             PeerRequest::NodesChanged,
             PeerRequest::Load,
+            PeerRequest::Above(Bytes::from_static(b"who is there")),
+            PeerRequest::Relay { range_id: RangeId(7), batch: Bytes::from_static(b"batch") },
         ];
         for request in requests {
             let bytes = request.encode();

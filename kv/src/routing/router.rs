@@ -223,7 +223,7 @@ impl Store {
         Ok(Span::new(rest.start.clone(), rest.end.clone().min(descriptor.span.end.clone())))
     }
 
-    async fn locate_patiently(self: &Arc<Self>, aim: Aim<'_>) -> Result<Located> {
+    pub(super) async fn locate_patiently(self: &Arc<Self>, aim: Aim<'_>) -> Result<Located> {
         let mut attempts = Attempts::begin(self);
         loop {
             match self.find(aim).await {
@@ -266,6 +266,7 @@ pub(super) fn merge_txn(header: &mut BatchHeader, answered: Option<TxnMeta>) {
     if let (Some(txn), Some(answered)) = (&mut header.txn, answered) {
         txn.read_ts = txn.read_ts.max(answered.read_ts);
         txn.write_ts = txn.write_ts.max(answered.write_ts);
+        txn.observed.merge(&answered.observed);
         if txn.anchor.is_empty() {
             txn.anchor = answered.anchor;
         }

@@ -6,6 +6,7 @@ use basalt_base::{Key, Span, Timestamp};
 use basalt_env::BoxFuture;
 use basalt_kv_api::{BatchRequest, BatchResponse, Result, Sender};
 
+use super::resolutions::may_wait_for_others;
 use crate::{replica::Replica, store::Store};
 
 /// Timestamps count whole milliseconds, so two clocks seem up to this much farther apart than they are.
@@ -28,6 +29,9 @@ impl LocalSender {
 
 impl Sender for LocalSender {
     fn send(&self, batch: BatchRequest) -> BoxFuture<'_, Result<BatchResponse>> {
+        if may_wait_for_others(&batch) {
+            return Box::pin(self.store.resolve_with_others(batch.requests));
+        }
         Box::pin(self.store.route(batch))
     }
 

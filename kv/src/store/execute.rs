@@ -3,9 +3,9 @@
 //! A batch that must wait for a lock gives up its latches, keeps its place in the lock's queue, and begins again.
 //! Nothing is written before the last evaluation, so beginning again is harmless.
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc, time::Duration};
 
-use basalt_base::Timestamp;
+use basalt_base::{NodeId, Timestamp};
 use basalt_env::{Bug, planted};
 use basalt_kv_api::{
     BatchHeader, BatchRequest, BatchResponse, Error, LockStrength, Request, Response, Result, TxnStatus,
@@ -18,7 +18,7 @@ use super::{
     latching::{is_addressed_to, latch_spans, reads_at_a_timestamp},
     lease::highest_timestamp,
     proposal::{Proposed, Tail},
-    resolving::WHOLE_PIECE,
+    resolving::is_resolved_in_pieces,
     waiting::Waits,
 };
 use crate::{
@@ -31,6 +31,9 @@ use crate::{
 
 /// Evaluations of one batch, waits for locks not counted.
 const ATTEMPTS_MAX: u32 = 100;
+
+/// How often whoever waits for the log looks whether it can answer at all.
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
 /// What a batch keeps from one evaluation to the next.
 pub(super) struct Turns {
@@ -74,10 +77,8 @@ impl Store {
         if let [Request::AdminTransferLease { key, to }] = &batch.requests[..] {
             return Box::pin(self.admin_transfer_lease(replica, key, *to)).await;
         }
-        if let [Request::ResolveLockRange { span, txn, keys_max }] = &batch.requests[..]
-            && *keys_max != WHOLE_PIECE
-        {
-            return Box::pin(self.resolve_piece(replica, span, txn, *keys_max)).await;
+        if !batch.requests.is_empty() && batch.requests.iter().all(is_resolved_in_pieces) {
+            return Box::pin(self.resolve_pieces(replica, &batch.requests)).await;
         }
         if let [Request::GarbageCollect { threshold, .. }] = &batch.requests[..] {
             Box::pin(self.raise_gc_threshold(replica, *threshold)).await?;
@@ -86,21 +87,24 @@ impl Store {
         if header.txn.is_none() && header.timestamp.is_zero() {
             header.timestamp = self.now()?;
         }
+        if origin == Origin::Peer
+            && let Some(txn) = header.txn.as_mut().filter(|txn| txn.global_limit > txn.read_ts)
+        {
+            txn.observed.note(self.ident.node_id, self.now()?);
+        }
         let mut turns = Turns::new(header);
         loop {
             let turn = self.begin_turn(&mut turns, &batch.requests);
             let guard = self.patiently(replica, turn, "the range's log does not answer").await??;
             let Turns { header, waits, .. } = &turns;
-            let mut view = self.lease_view(replica, highest_timestamp(header, &batch.requests))?;
+            let view = self.lease_view(replica, highest_timestamp(header, &batch.requests))?;
             replica.note_request();
             self.note_for_split(replica, &batch.requests);
-            // A transaction that began elsewhere has another clock's readings.
-            view.is_alone &= origin == Origin::Here;
             let addressed = |request| is_addressed_to(&view.descriptor, header, request);
             if !batch.requests.iter().all(addressed) {
                 return Err(Error::RangeMismatch);
             }
-            match self.evaluate(replica, &view, header, &batch.requests, waits) {
+            match self.evaluate(replica, &view, header, &batch.requests, waits, origin) {
                 Ok(mut product) => {
                     if origin == Origin::Peer {
                         entomb_one_phase(&mut product, batch);
@@ -152,12 +156,34 @@ impl Store {
         if replica.is_alone() {
             return Ok(work.await);
         }
-        let patience = self.env.spawner.sleep(self.config.proposal_patience);
-        tokio::select! {
-            biased;
-            done = work => Ok(done),
-            () = patience => Err(Error::Unavailable(why.to_owned())),
+        let done = self.in_time(replica, self.config.proposal_patience, work).await;
+        done.ok_or_else(|| Error::Unavailable(why.to_owned()))
+    }
+
+    /// Waits for so long; much less, if most of the range's nodes are known to be out of reach.
+    pub(super) async fn in_time<T>(
+        &self,
+        replica: &Replica,
+        patience: Duration,
+        work: impl Future<Output = T>,
+    ) -> Option<T> {
+        let mut work = pin!(work);
+        // Twice in a row: this node may have stood still itself, and hear the others in a moment.
+        let (mut waited, mut was_cut_off) = (Duration::ZERO, false);
+        while waited < patience {
+            let pause = LOOK_INTERVAL.min(patience - waited);
+            tokio::select! {
+                biased;
+                done = &mut work => return Some(done),
+                () = self.env.spawner.sleep(pause) => waited += pause,
+            }
+            let is_cut_off = self.is_cut_off(Some(&replica.descriptor()));
+            if was_cut_off && is_cut_off {
+                return None;
+            }
+            was_cut_off = is_cut_off;
         }
+        None
     }
 
     /// The latches for the next evaluation: those of the last one, if it has kept them.
@@ -243,6 +269,7 @@ impl Store {
         header: &BatchHeader,
         requests: &[Request],
         waits: &Waits,
+        origin: Origin,
     ) -> Result<Product, Stop> {
         self.check_locks(header, requests, waits)?;
         // The latches keep away everything that could change what this batch reads, so no snapshot is needed.
@@ -260,8 +287,10 @@ impl Store {
                 txn_expiry_ms: u64::try_from(self.config.txn_expiry.as_millis()).unwrap_or(u64::MAX),
                 gc_threshold: replica.gc_threshold(),
                 low_water: view.low_water,
+                inherited: &view.inherited,
                 promised: view.promised,
                 now,
+                uncertain_reads: &self.counters.uncertain_reads,
             },
             descriptor: &view.descriptor,
             header,
@@ -271,6 +300,7 @@ impl Store {
             txn: header.txn.clone(),
             order: waits.order(),
             now,
+            local_ts: now.min(view.until),
             rows_left: header.rows_max,
             bytes_left: header.bytes_max,
             exhausted: false,
@@ -282,7 +312,7 @@ impl Store {
             reads: Vec::new(),
             effects: Effects::default(),
             one_phase: false,
-            is_at_home: view.is_alone || planted(Bug::TrustEveryClock),
+            observed: observed(header, self.ident.node_id, origin),
         };
         let responses = evaluate::evaluate(&mut eval, requests)?;
         // Asked for after reading: versions go only after the threshold was raised.
@@ -385,6 +415,17 @@ impl Store {
                 _ => {}
             }
         }
+    }
+}
+
+/// See [`Evaluation::observed`].
+fn observed(header: &BatchHeader, here: NodeId, origin: Origin) -> Option<Timestamp> {
+    let txn = header.txn.as_ref()?;
+    match origin {
+        // By this clock it began, and has moved on since.
+        Origin::Here => Some(txn.min_ts.max(txn.read_ts)),
+        Origin::Peer if planted(Bug::TrustEveryClock) => Some(txn.min_ts),
+        Origin::Peer => txn.observed.at(here),
     }
 }
 

@@ -22,6 +22,8 @@ use crate::concurrency::Signal;
 const INTERVAL: Duration = Duration::from_millis(250);
 /// The share of the largest permitted difference, in percent, at which a clock that drifts is taken for wrong.
 const OFFSET_PERCENT: u32 = 80;
+/// The clock of a node with peers may lag by this part of what clocks may differ by.
+pub(super) const LAG_SHARE: u32 = 5;
 
 /// Why the store has ended itself.
 #[derive(Default)]
@@ -31,6 +33,13 @@ pub struct Fence {
 }
 
 impl Store {
+    /// With peers, a clock fails rather than lag.
+    pub(super) fn limit_lag(&self) {
+        if !planted(Bug::IgnoreClockLag) {
+            self.clock.limit_lag(self.config.clock_offset_max / LAG_SHARE);
+        }
+    }
+
     /// With peers, clocks must be right.
     pub(super) fn watch_steps(&self) {
         if !self.clock.limits_steps() {

@@ -21,6 +21,7 @@ use basalt_storage::{OpenBatch, Reader, mvcc::FinishedTxns};
 
 use super::{Store, latching::is_addressed_to};
 use crate::{
+    concurrency::Tombstones,
     counts::Counters,
     evaluate::{self, Evaluation, Shared, Stop, UnlockedReader},
     replica::{Replica, StatsDelta, Trigger, state::Past},
@@ -91,8 +92,10 @@ impl Store {
                 txn_expiry_ms: 0,
                 gc_threshold: threshold,
                 low_water: Timestamp::ZERO,
+                inherited: &Tombstones::default(),
                 promised: Timestamp::ZERO,
                 now,
+                uncertain_reads: &self.counters.uncertain_reads,
             },
             descriptor: &past.descriptor,
             header,
@@ -102,6 +105,7 @@ impl Store {
             txn: header.txn.clone(),
             order: None,
             now,
+            local_ts: now,
             rows_left: header.rows_max,
             bytes_left: header.bytes_max,
             exhausted: false,
@@ -113,7 +117,7 @@ impl Store {
             reads: Vec::new(),
             effects: evaluate::Effects::default(),
             one_phase: false,
-            is_at_home: false,
+            observed: None,
         };
         // That it was read need not be noted: nobody writes there any more.
         match evaluate::evaluate(&mut eval, requests) {

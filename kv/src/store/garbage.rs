@@ -17,7 +17,6 @@ use basalt_kv_api::{BatchHeader, BatchRequest, Error, Request, Response, Result}
 
 use super::{
     Store,
-    detach::Detach,
     open::alive,
     proposal::{Proposed, Tail},
 };
@@ -150,7 +149,7 @@ impl Store {
                 guard: self.latches.acquire(Vec::new()),
                 effects: Effects::default(),
             };
-            if let Proposed::Applied = Detach::new(&self.env.spawner, Box::pin(tail.finish())).await? {
+            if let Proposed::Applied = self.decided(tail).await? {
                 return Ok(());
             }
         }

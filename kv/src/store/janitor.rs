@@ -3,6 +3,9 @@
 //! Coordinators resolve their own locks; the janitor comes a moment later, resolves what a dead coordinator has left,
 //! and deletes the record. A record goes only after every span in it was resolved: until then, whoever meets a lock
 //! must be able to learn its fate.
+//!
+//! Every commit over several ranges leaves a record, so what one costs is paid by each: the records of a range are
+//! seen to together ([`super::tidying`]).
 
 use std::{
     collections::BTreeSet,
@@ -12,35 +15,23 @@ use std::{
 
 use basalt_base::{Key, Span, TxnId, codec, keys};
 use basalt_env::Env;
-use basalt_kv_api::{
-    BatchHeader, BatchRequest, Error, IgnoredSeqs, PushType, Request, ResolvedTxn, Response, Result, TxnMeta,
-    TxnRecord, TxnStatus,
-};
-use basalt_storage::{Family, IterOptions, WriteBatch};
+use basalt_kv_api::{BatchHeader, BatchRequest, Error, Request, Response, Result};
+use basalt_storage::{Family, IterOptions};
 use futures::StreamExt;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::{
-    Store,
-    detach::Detach,
-    open::alive,
-    proposal::{Proposed, Tail},
-};
-use crate::{
-    concurrency::{Access, LatchSpan},
-    evaluate::{Effects, record, storage_error},
-    replica::{Command, Header},
-};
+use super::{Store, open::alive};
+use crate::{evaluate::storage_error, replica::Replica};
 
 /// What a coordinator gets to do its own cleaning.
 const GRACE: Duration = Duration::from_secs(1);
 /// Records waiting; further ones wait for the next start.
 const QUEUE_MAX: usize = 100_000;
-/// Records handled at once: their commands share the log's syncs.
-const CONCURRENT_MAX: usize = 64;
-/// Locks resolved by one command.
-const RESOLVE_KEYS_MAX: u64 = 2_000;
+/// Records of one range seen to together.
+const RECORDS_TOGETHER_MAX: usize = 64;
+/// Groups of records handled at once: their commands share the log's syncs.
+const CONCURRENT_MAX: usize = 8;
 
 #[derive(Default)]
 pub struct Janitor {
@@ -73,10 +64,29 @@ impl Store {
             env.spawner.sleep(GRACE).await;
             let Some(store) = alive(&store) else { return };
             let batch = std::mem::take(&mut *store.janitor.queue.lock());
-            futures::stream::iter(batch)
-                .for_each_concurrent(CONCURRENT_MAX, |(anchor, id)| store.tidy_or_requeue(anchor, id))
+            futures::stream::iter(store.by_replica(batch))
+                .for_each_concurrent(CONCURRENT_MAX, |(replica, records)| {
+                    store.tidy_or_requeue(replica, records)
+                })
                 .await;
         }
+    }
+
+    /// The records of each range, so many at once. Those of ranges that this node has no replica of are left out: whoever
+    /// has the lease finds them.
+    fn by_replica(&self, records: BTreeSet<(Key, TxnId)>) -> Vec<(Arc<Replica>, Vec<(Key, TxnId)>)> {
+        let mut groups: Vec<(Arc<Replica>, Vec<(Key, TxnId)>)> = Vec::new();
+        for (anchor, id) in records {
+            if let Some((replica, group)) = groups.last_mut()
+                && group.len() < RECORDS_TOGETHER_MAX
+                && replica.descriptor().contains(&anchor)
+            {
+                group.push((anchor, id));
+            } else if let Some(replica) = self.states.ranges.by_key(&anchor) {
+                groups.push((replica, vec![(anchor, id)]));
+            }
+        }
+        groups
     }
 
     /// Sees to what an earlier leaseholder of the ranges led here may have left, whoever has the lease now, since an idle
@@ -93,23 +103,20 @@ impl Store {
         }
     }
 
-    async fn tidy_or_requeue(self: &Arc<Self>, anchor: Key, id: TxnId) {
-        let Some(replica) = self.states.ranges.by_key(&anchor) else { return };
-        if self.ensure_lease(&replica).await.is_err() {
-            // Whoever gets the lease of the record's range adopts its records; a question makes sure that somebody does.
-            let asked = self.ask(Request::QueryTxn { anchor: anchor.clone(), id }).await;
-            if asked.is_err() || self.serves(&replica) {
-                self.janitor.add(anchor, id);
+    async fn tidy_or_requeue(self: &Arc<Self>, replica: Arc<Replica>, records: Vec<(Key, TxnId)>) {
+        let left = if self.ensure_lease(&replica).await.is_ok() {
+            self.tidy(&replica, records).await
+        } else {
+            // Whoever gets the lease of the records' range adopts them; a question makes sure that somebody does.
+            let Some((anchor, id)) = records.first().cloned() else { return };
+            let asked = self.ask(Request::QueryTxn { anchor, id }).await;
+            if asked.is_ok() && !self.serves(&replica) {
+                return;
             }
-            return;
-        }
-        match self.tidy(&anchor, id).await {
-            Ok(true) => {}
-            Ok(false) => self.janitor.add(anchor, id),
-            Err(error) => {
-                tracing::debug!(%id, %error, "a finished transaction was not cleaned up");
-                self.janitor.add(anchor, id);
-            }
+            records
+        };
+        for (anchor, id) in left {
+            self.janitor.add(anchor, id);
         }
     }
 
@@ -133,119 +140,9 @@ impl Store {
         Ok(())
     }
 
-    /// True if the record is gone.
-    async fn tidy(self: &Arc<Self>, anchor: &Key, id: TxnId) -> Result<bool> {
-        let Some(record) = record::load(&*self.states.engine, anchor, id).map_err(storage_error)? else {
-            return Ok(true);
-        };
-        let record = match record.status {
-            TxnStatus::Committed | TxnStatus::Aborted => record,
-            TxnStatus::Pending | TxnStatus::Staging => {
-                let record = self.touch(anchor, &record).await?;
-                if !matches!(record.status, TxnStatus::Committed | TxnStatus::Aborted) {
-                    return Ok(false);
-                }
-                record
-            }
-        };
-        if self.resolving.is_active(id, self.env.clock.monotonic()) {
-            return Ok(false);
-        }
-        for span in &record.lock_spans {
-            self.resolve_span(span.clone(), &record).await?;
-        }
-        let aborted =
-            (record.status == TxnStatus::Aborted).then(|| (id, record.write_ts.max(record.last_heartbeat)));
-        self.delete_record(anchor, id, aborted).await?;
-        self.lock_compaction.add(&record.lock_spans, self.resolving.finish(id));
-        Ok(true)
-    }
-
-    /// Aborts the transaction if it has expired.
-    async fn touch(self: &Arc<Self>, anchor: &Key, record: &TxnRecord) -> Result<TxnRecord> {
-        let pushee = TxnMeta {
-            id: record.id,
-            anchor: anchor.clone(),
-            epoch: record.epoch,
-            read_ts: record.last_heartbeat,
-            write_ts: record.write_ts,
-            min_ts: record.last_heartbeat,
-            global_limit: record.write_ts,
-            priority: Default::default(),
-            read_seq: 0,
-            ignored: IgnoredSeqs::default(),
-        };
-        let request = Request::PushTxn {
-            pushee,
-            push_type: PushType::Touch,
-            push_to: Default::default(),
-            force: false,
-            dependents: Vec::new(),
-        };
-        match self.ask(request).await? {
-            Response::PushTxn { record, .. } => Ok(record),
-            _ => Err(Error::Internal("a push was answered by something else".to_owned())),
-        }
-    }
-
-    async fn resolve_span(self: &Arc<Self>, span: Span, record: &TxnRecord) -> Result<()> {
-        let txn = ResolvedTxn {
-            id: record.id,
-            epoch: record.epoch,
-            status: record.status,
-            timestamp: record.write_ts,
-            ignored: record.ignored.clone(),
-        };
-        let mut next = Some(span);
-        while let Some(span) = next.take() {
-            let request = Request::ResolveLockRange { span, txn: txn.clone(), keys_max: RESOLVE_KEYS_MAX };
-            match self.ask(request).await? {
-                Response::ResolveLockRange { resume } => next = resume,
-                _ => return Err(Error::Internal("a resolve was answered by something else".to_owned())),
-            }
-        }
-        Ok(())
-    }
-
     pub(super) async fn ask(self: &Arc<Self>, request: Request) -> Result<Response> {
         let batch = BatchRequest { header: BatchHeader::default(), requests: vec![request] };
         let mut response = Box::pin(self.route(batch)).await?;
         response.responses.pop().ok_or_else(|| Error::Internal("an empty answer".to_owned()))
-    }
-
-    /// `aborted`: its coordinator may still live, and must not find that nothing is known of it.
-    async fn delete_record(
-        self: &Arc<Self>,
-        anchor: &Key,
-        id: TxnId,
-        aborted: Option<(TxnId, basalt_base::Timestamp)>,
-    ) -> Result<()> {
-        loop {
-            let key = keys::txn_record_key(anchor, id);
-            let latch = LatchSpan::point(key, Access::Write, basalt_base::Timestamp::ZERO);
-            let mut guard = self.latches.acquire(vec![latch]);
-            guard.wait().await;
-            let replica = self.states.ranges.by_key(anchor).ok_or(Error::RangeMismatch)?;
-            let view = self.lease_view(&replica, basalt_base::Timestamp::ZERO)?;
-            let mut batch = WriteBatch::new();
-            record::delete(&mut batch, anchor, id);
-            let header = Header {
-                lease_sequence: view.sequence,
-                generation: view.descriptor.generation,
-                closed_ts: self.close(&replica),
-                ..Header::default()
-            };
-            let command = Command { header, batch, ..Command::default() };
-            let tail = Tail {
-                store: Arc::clone(self),
-                future: self.raft().propose(replica.range_id, command.encode()),
-                replica,
-                guard,
-                effects: Effects { entombed: aborted, ..Effects::default() },
-            };
-            if let Proposed::Applied = Detach::new(&self.env.spawner, Box::pin(tail.finish())).await? {
-                return Ok(());
-            }
-        }
     }
 }

@@ -32,6 +32,9 @@ use crate::{
 const INTERVAL: Duration = Duration::from_millis(200);
 const INTERVAL_ALONE: Duration = Duration::from_secs(2);
 
+/// Tombstones that go with a lease, in an entry of the log.
+const TOMBSTONES_MAX: usize = 512;
+
 /// Looks at a lease before a request is sent elsewhere.
 const ATTEMPTS: u32 = 3;
 
@@ -73,6 +76,9 @@ impl Store {
     }
 
     fn stasis_ms(&self) -> u64 {
+        if planted(Bug::IgnoreStasis) {
+            return 0;
+        }
         u64::try_from(self.config.clock_offset_max.as_millis()).unwrap_or(u64::MAX)
     }
 
@@ -143,7 +149,7 @@ impl Store {
         } else {
             Lease { expiration: self.lease_end(now), ..*old }
         };
-        LeaseTrigger { lease, replaces: old.expiration, is_transfer: false }
+        LeaseTrigger { lease, replaces: old.expiration, ..LeaseTrigger::default() }
     }
 
     /// Proposes what `next` makes of the lease in force, unless somebody does already: then waits for that.
@@ -196,12 +202,8 @@ impl Store {
             };
             self.env.spawner.spawn("kv lease", Box::pin(task));
         }
-        let patience = self.env.spawner.sleep(self.config.lease_duration);
-        tokio::select! {
-            biased;
-            () = done.wait() => Ok(()),
-            () = patience => Err(Error::NotLeaseholder),
-        }
+        let in_time = self.in_time(replica, self.config.lease_duration, done.wait()).await;
+        in_time.ok_or(Error::NotLeaseholder)
     }
 
     /// Gives a lease without end one, which must be in force before another replica can be.
@@ -215,7 +217,7 @@ impl Store {
         self.propose_lease(replica, |old| LeaseTrigger {
             lease: Lease { expiration: self.lease_end(now), ..*old },
             replaces: old.expiration,
-            is_transfer: false,
+            ..LeaseTrigger::default()
         })
         .await?;
         if replica.lease().expires() { Ok(()) } else { Err(Error::NotLeaseholder) }
@@ -262,7 +264,9 @@ impl Store {
         if view.is_alone {
             return Err(Error::Invalid("a range with one replica keeps its lease".to_owned()));
         }
-        replica.revoke(view.sequence);
+        if !planted(Bug::UseGivenLease) {
+            replica.revoke(view.sequence);
+        }
         let start = self.now()?.max(replica.highest_served().next());
         let old = replica.lease();
         let lease = Lease {
@@ -272,7 +276,10 @@ impl Store {
             start,
             expiration: self.lease_end(start),
         };
-        let trigger = LeaseTrigger { lease, replaces: old.expiration, is_transfer: true };
+        // No transaction is aborted any more, here, until the lease is another.
+        let tombstones = self.markers.tombstones(&replica.inherited(), TOMBSTONES_MAX);
+        let trigger =
+            LeaseTrigger { lease, replaces: old.expiration, is_transfer: true, tombstones: Some(tombstones) };
         let proposal = self.raft().propose(replica.range_id, lease_command(replica, trigger).encode());
         // However it ends, the lease of before is not used again: if it is still in force, a new one follows it.
         let patience = self.env.spawner.sleep(self.config.proposal_patience);

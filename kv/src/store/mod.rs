@@ -1,5 +1,7 @@
 //! One store: its ranges, the concurrency control over them, and the background work.
 
+mod above;
+mod admission;
 mod allocator;
 mod balance;
 mod balance_plan;
@@ -29,6 +31,7 @@ mod resolving;
 mod split;
 mod split_key;
 mod split_load;
+mod tidying;
 mod together;
 mod verdict;
 mod waiting;
@@ -52,9 +55,10 @@ use crate::{
     counts::{Counters, KvCounts},
     peer::Peers,
     replica::{Applies, RangeStates},
-    routing::{Breakers, RangeCache},
+    routing::{Breakers, RangeCache, Resolutions},
 };
 
+pub use above::Above;
 pub use balance::NodeLoad;
 pub use cluster_ranges::ClusterRange;
 pub use drain::DrainProgress;
@@ -82,6 +86,7 @@ pub struct Store {
     dependents: Dependents,
     pub(crate) cache: RangeCache,
     pub(crate) breakers: Breakers,
+    pub(crate) resolutions: Resolutions,
     pub(crate) counters: Counters,
     janitor: janitor::Janitor,
     resolving: resolving::Resolving,
@@ -96,6 +101,7 @@ pub struct Store {
     balance: balance::Balance,
     load_splits: split_load::LoadSplits,
     fence: fencing::Fence,
+    above: OnceLock<Arc<dyn Above>>,
     fullness: fullness::Fullness,
     draining: drain::Draining,
     node_states: node_states::NodeStates,
@@ -152,6 +158,7 @@ impl Store {
             if let Some(replica_id) = replica.descriptor().replica_on(node_id) {
                 if !is_up {
                     self.raft().report_unreachable(replica.range_id, replica_id);
+                    self.raft().doubt_leader(replica.range_id, replica_id);
                 }
                 self.raft().wake(replica.range_id);
             }

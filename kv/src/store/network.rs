@@ -21,7 +21,7 @@ use parking_lot::Mutex;
 use super::{Store, open::alive};
 use crate::{
     peer::{Handler, PeerConfig, Peers},
-    replica::RangeStates,
+    replica::{RangeDescriptor, RangeStates},
     routing::PeerRequest,
 };
 
@@ -47,6 +47,18 @@ impl Store {
     /// Whether any other node takes part, or did.
     pub(crate) fn has_peers(&self) -> bool {
         self.directory.has_peers()
+    }
+
+    /// Whether most nodes with replicas of the range, or most nodes if none is known, have been heard and are silent now: then
+    /// nobody who can be reached serves it. Nodes that were not heard yet may be about to come, as after a start.
+    pub(crate) fn is_cut_off(&self, range: Option<&RangeDescriptor>) -> bool {
+        let nodes: Vec<NodeId> = match range {
+            Some(range) => range.replicas.iter().map(|place| place.node_id).collect(),
+            None => self.directory.nodes().into_iter().map(|node| node.node_id).collect(),
+        };
+        // This node has not heard of itself.
+        let silent = |node: &&NodeId| self.peers.last_heard(**node).is_some() && !self.peers.is_up(**node);
+        nodes.iter().filter(silent).count() * 2 > nodes.len()
     }
 }
 
@@ -160,7 +172,7 @@ impl Handler for Incoming {
                     let taken = take_messages(&store, &wires, from, bytes);
                     Bytes::copy_from_slice(&[u8::from(taken)])
                 }
-                Ok(request) => store.serve_peer(request).await,
+                Ok(request) => store.serve_peer(from, request).await,
                 Err(error) => {
                     tracing::warn!(node = %from, %error, "an unreadable call");
                     Bytes::new()

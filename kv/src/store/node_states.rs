@@ -118,6 +118,7 @@ impl Store {
 
     /// Gives a node its id: to the same joiner always the same, and to no two nodes the same, removed ones included.
     pub async fn allocate_node_id(self: &Arc<Self>, joiner: u128) -> Result<NodeId> {
+        self.admit()?;
         let key = keys::joiner_key(joiner);
         loop {
             if let Some((_, value)) = self.scan_alone(Span::prefix(key.clone())).await?.into_iter().next() {

@@ -26,7 +26,7 @@ use super::{
     Network, Store,
     balance::Balance,
     drain::Draining,
-    fencing::Fence,
+    fencing::{Fence, LAG_SHARE},
     fullness::Fullness,
     janitor::Janitor,
     lease::{Leases, lease_command},
@@ -36,7 +36,6 @@ use super::{
     proposal::raft_error,
     recovering::Recoveries,
     removal::Suspects,
-    replicate::LAG_SHARE,
     resolving::Resolving,
     split::Splitter,
     split_load::LoadSplits,
@@ -51,7 +50,7 @@ use crate::{
     replica::{
         AppliedState, Applies, CommandOutcome, Lease, Place, RangeDescriptor, RangeStates, ReplicaState,
     },
-    routing::{Breakers, RangeCache},
+    routing::{Breakers, RangeCache, Resolutions},
 };
 use parking_lot::Mutex;
 
@@ -176,6 +175,7 @@ impl Store {
             latches: Arc::default(),
             cache: RangeCache::default(),
             breakers: Breakers::default(),
+            resolutions: Resolutions::default(),
             counters: Counters::default(),
             janitor: Janitor::default(),
             resolving: Resolving::default(),
@@ -190,6 +190,7 @@ impl Store {
             balance: Balance::default(),
             load_splits: LoadSplits::default(),
             fence: Fence::default(),
+            above: OnceLock::new(),
             fullness: Fullness::default(),
             draining: Draining::default(),
             node_states: NodeStates::default(),
@@ -206,6 +207,9 @@ impl Store {
         wires.serve(Arc::downgrade(&store));
         store.peers.start(Arc::new(Incoming { store: Arc::downgrade(&store), wires }));
         store.take_leases(start).await?;
+        if !has_peers && store.has_admitted()? {
+            wait_for_clock(&store.env, store.clock.latest()).await;
+        }
         store.start_background();
         Ok(store)
     }

@@ -7,7 +7,7 @@ use basalt_env::BoxFuture;
 use basalt_kv_api::{Error, Result, TxnStatus};
 use basalt_raft::ProposalFuture;
 
-use super::Store;
+use super::{Store, detach::Detach};
 use crate::{
     concurrency::LatchGuard,
     counts::Counters,
@@ -67,6 +67,16 @@ impl Tail {
         drop(self.guard);
         self.store.note_growth(&self.replica);
         Ok(Proposed::Applied)
+    }
+}
+
+impl Store {
+    /// What the log decides about a command of the store's own; [`Error::Unavailable`] if it is not known in time. The
+    /// command may take effect later, and its latches are held until then: whoever wants it looks again what is there.
+    pub(super) async fn decided(&self, tail: Tail) -> Result<Proposed> {
+        let replica = Arc::clone(&tail.replica);
+        let task = Detach::new(&self.env.spawner, Box::pin(tail.finish()));
+        self.patiently(&replica, task, "the range does not decide").await?
     }
 }
 

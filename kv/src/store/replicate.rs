@@ -6,7 +6,7 @@ use std::{
 };
 
 use basalt_base::{NodeId, ReplicaId};
-use basalt_env::{Bug, Env, planted};
+use basalt_env::Env;
 use basalt_kv_api::{Error, Result};
 use basalt_raft::{Membership, MembershipChange};
 
@@ -25,8 +25,6 @@ use crate::{
 const ADOPT_EVERY: u64 = 10;
 /// Rounds between two looks at what was decided about nodes.
 const NODE_STATES_EVERY: u64 = 60;
-/// The clock of a node with peers may lag by this part of what clocks may differ by.
-pub(super) const LAG_SHARE: u32 = 5;
 
 impl Store {
     pub(super) async fn run_replicate(store: Weak<Self>, env: Env) {
@@ -38,9 +36,7 @@ impl Store {
                 continue;
             }
             // There are peers now, if there were none at the start.
-            if !planted(Bug::IgnoreClockLag) {
-                store.clock.limit_lag(store.config.clock_offset_max / LAG_SHARE);
-            }
+            store.limit_lag();
             store.watch_steps();
             store.note_who_is_up();
             if round.is_multiple_of(ADOPT_EVERY) {

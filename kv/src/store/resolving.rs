@@ -74,9 +74,30 @@ impl Resolving {
     }
 }
 
+/// Whether the request is for the first piece of a span.
+pub fn is_resolved_in_pieces(request: &Request) -> bool {
+    matches!(request, Request::ResolveLockRange { keys_max, .. } if *keys_max != WHOLE_PIECE)
+}
+
 impl Store {
+    /// Resolves the first piece of each span. What is done stays done if a later one fails: the sender asks again.
+    pub(super) async fn resolve_pieces(
+        self: &Arc<Self>,
+        replica: &Arc<Replica>,
+        requests: &[Request],
+    ) -> Result<BatchResponse> {
+        let mut responses = Vec::with_capacity(requests.len());
+        for request in requests {
+            let Request::ResolveLockRange { span, txn, keys_max } = request else {
+                return Err(Error::Internal("only spans are resolved in pieces".to_owned()));
+            };
+            responses.extend(self.resolve_piece(replica, span, txn, *keys_max).await?.responses);
+        }
+        Ok(BatchResponse { responses, txn: None, now: self.now().unwrap_or_default() })
+    }
+
     /// Resolves the first piece of `span`.
-    pub(super) async fn resolve_piece(
+    async fn resolve_piece(
         self: &Arc<Self>,
         replica: &Arc<Replica>,
         span: &Span,

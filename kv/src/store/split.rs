@@ -29,7 +29,6 @@ use tokio::sync::Notify;
 
 use super::{
     Store,
-    detach::Detach,
     latching::whole_range,
     open::{FIRST_RANGE, alive},
     proposal::{Proposed, Tail},
@@ -207,7 +206,7 @@ impl Store {
                 guard,
                 effects: Effects::default(),
             };
-            match Detach::new(&self.env.spawner, Box::pin(tail.finish())).await? {
+            match self.decided(tail).await? {
                 Proposed::Applied => break (left, right),
                 Proposed::Again => {}
             }

@@ -34,12 +34,13 @@ use super::{
     verdict::{Part, verdict},
 };
 use crate::{
-    concurrency::LatchGuard,
+    concurrency::{LatchGuard, Tombstones},
     counts::Counters,
     evaluate::Effects,
     replica::{
         Command, CommandOutcome, Header, LeaseView, RangeDescriptor, Replica, StatsDelta, apply::data_bytes,
     },
+    routing::Origin,
 };
 
 /// A range's part of a commit.
@@ -48,6 +49,7 @@ struct Share {
     descriptor: Arc<RangeDescriptor>,
     lease_sequence: u64,
     low_water: Timestamp,
+    inherited: Arc<Tombstones>,
     promised: Timestamp,
     batch: WriteBatch,
 }
@@ -94,11 +96,13 @@ impl Store {
                 descriptor: everything(),
                 sequence: 0,
                 low_water: shares.iter().map(|share| share.low_water).max().unwrap_or_default(),
+                inherited: shares.first().map(|share| Arc::clone(&share.inherited)).unwrap_or_default(),
                 promised: shares.iter().map(|share| share.promised).max().unwrap_or_default(),
                 is_alone: true,
+                until: Timestamp::MAX,
             };
             let anchor = &shares.first().ok_or(Error::RangeMismatch)?.replica;
-            match self.evaluate(anchor, &everything, header, &batch.requests, waits) {
+            match self.evaluate(anchor, &everything, header, &batch.requests, waits, Origin::Here) {
                 Ok(product) => {
                     let Some(command) = product.command else {
                         self.take_effect(&product.effects, &[]);
@@ -146,6 +150,7 @@ impl Store {
                 descriptor: view.descriptor,
                 lease_sequence: view.sequence,
                 low_water: view.low_water,
+                inherited: view.inherited,
                 promised: view.promised,
                 batch: WriteBatch::new(),
             });

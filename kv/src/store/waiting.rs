@@ -8,8 +8,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use basalt_base::{Span, Timestamp, keys};
 use basalt_kv_api::{
-    BatchHeader, BatchRequest, Error, IgnoredSeqs, LockWait, PushType, Request, ResolvedTxn, Response,
-    Result, TxnMeta, TxnRecord, TxnStatus,
+    BatchHeader, BatchRequest, Error, IgnoredSeqs, LockWait, Observed, PushType, Request, ResolvedTxn,
+    Response, Result, TxnMeta, TxnRecord, TxnStatus,
 };
 
 use basalt_storage::mvcc::{FinishedTxn, FinishedTxns};
@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// The longest time between two pushes of one waiter.
-const PUSH_DELAY_MAX: Duration = Duration::from_secs(1);
+const PUSH_DELAY_MAX: Duration = Duration::from_millis(250);
 /// Locks resolved by one clean-up of a waiter.
 const RESOLVE_KEYS_MAX: u64 = 2_000;
 
@@ -255,6 +255,7 @@ impl Store {
             priority: holder.priority,
             read_seq: 0,
             ignored: IgnoredSeqs::default(),
+            observed: Observed::default(),
         };
         let push_to = read_ts.map_or(Timestamp::ZERO, Timestamp::next);
         let push_type = if read_ts.is_some() { PushType::Timestamp } else { PushType::Abort };

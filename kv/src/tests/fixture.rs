@@ -5,8 +5,8 @@ use std::{future::Future, sync::Arc};
 use basalt_base::{Key, Span, Timestamp, TxnId};
 use basalt_env::sim::{SimDisk, SimExecutor, SimRng, Tear};
 use basalt_kv_api::{
-    BatchHeader, BatchRequest, BatchResponse, IgnoredSeqs, LockStrength, LockWait, Request, Response, Result,
-    ScanBatch, Sender, TxnMeta, TxnPriority,
+    BatchHeader, BatchRequest, BatchResponse, IgnoredSeqs, LockStrength, LockWait, Observed, Request,
+    Response, Result, ScanBatch, Sender, TxnMeta, TxnPriority,
 };
 use basalt_raft::Options;
 use basalt_storage::MemoryEngine;
@@ -130,6 +130,7 @@ impl Client {
             priority: TxnPriority(1),
             read_seq: 0,
             ignored: IgnoredSeqs::default(),
+            observed: Observed::default(),
         }
     }
 

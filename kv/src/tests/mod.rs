@@ -2,6 +2,7 @@
 
 mod concurrency;
 pub mod fixture;
+mod groups;
 mod large;
 mod maintenance;
 mod ranges;

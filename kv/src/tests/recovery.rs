@@ -1,6 +1,6 @@
 //! Crashes and restarts.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use basalt_base::Timestamp;
 use basalt_env::sim::SimRng;
@@ -120,4 +120,27 @@ async fn check(client: &Client, pairs: &Mutex<Pairs>) -> bool {
         tried.clear();
     }
     true
+}
+
+#[test]
+fn a_node_that_may_have_a_peer_waits_for_its_clock_and_one_that_is_alone_does_not() {
+    for (seed, has_admitted) in [(1, false), (2, true)] {
+        let machine = machine(seed);
+        machine.executor.clone().run(async move {
+            let client = Client::new(machine.start().await);
+            client.put("a", "1").await.unwrap();
+            if has_admitted {
+                client.store.allocate_node_id(7).await.unwrap();
+            }
+            machine.crash(&SimRng::new(seed));
+            let begun = machine.executor.now();
+            let store = machine.start().await;
+            let taken = machine.executor.now() - begun;
+            assert_eq!(taken > Duration::from_secs(2), has_admitted, "{taken:?}");
+            // Nobody is taken in while the clock is ahead.
+            assert_eq!(store.allocate_node_id(8).await.is_ok(), has_admitted);
+            machine.sleep_ms(3_000).await;
+            assert!(store.allocate_node_id(8).await.is_ok());
+        });
+    }
 }

@@ -81,6 +81,26 @@ fn all_in_the_range_of_the_record_is_committed_at_once() {
     });
 }
 
+/// Its owner may not have heard of it, and asks, or the commit itself comes a second time.
+#[test]
+fn a_commit_without_a_record_any_more_is_not_taken_for_one_that_never_was() {
+    with_two_ranges(async |machine, client| {
+        let begun = TxnMeta { anchor: key("a"), ..client.begin(1) };
+        let commit = || vec![put("a", "1", 1), put("b", "2", 2), stage(&[("a", 1), ("b", 2)])];
+        client.in_txn(&mut begun.clone(), commit()).await.unwrap();
+        client.put("a", "3").await.unwrap();
+        machine.sleep_ms(3_000).await;
+        let (record, known) = push(&client, &begun, true).await;
+        assert_eq!((record.status, known), (TxnStatus::Aborted, false));
+        // Stepping over what it meets, as its owner does not know that it has done.
+        let at = client.store.now().unwrap();
+        let again = TxnMeta { read_ts: at, write_ts: at, ..begun };
+        let error = client.in_txn(&mut again.clone(), commit()).await.unwrap_err();
+        assert!(matches!(error, Error::TxnAborted { .. }), "{error}");
+        assert_eq!(client.get("a").await.unwrap().as_deref(), Some("3"));
+    });
+}
+
 #[test]
 fn a_living_owner_is_not_disturbed() {
     with_two_ranges(async |_machine, client| {
@@ -98,7 +118,7 @@ fn a_living_owner_is_not_disturbed() {
 fn what_was_missed_never_comes_at_or_below_the_staged_timestamp() {
     with_two_ranges(async |machine, client| {
         let txn = staged(&client, 1).await;
-        machine.sleep_ms(6_000).await;
+        machine.sleep_ms(2_500).await;
         let (record, known) = push(&client, &txn, false).await;
         assert_eq!((record.status, known), (TxnStatus::Aborted, true));
         assert_eq!(client.store.counts().recovered_aborts, 1);

@@ -138,7 +138,7 @@ fn an_abandoned_writer_is_aborted_after_its_expiry_and_can_not_commit_any_more()
         let before = machine.executor.now();
         client.put("a", "2").await.unwrap();
         let waited = machine.executor.now() - before;
-        assert!((4_900..8_000).contains(&waited.as_millis()), "{waited:?}");
+        assert!((1_900..4_000).contains(&waited.as_millis()), "{waited:?}");
         assert_eq!(client.get("a").await.unwrap().as_deref(), Some("2"));
         let late = client.end(&mut dead, true, &["a"]).await;
         assert!(matches!(late, Err(Error::TxnAborted { .. })), "{late:?}");
@@ -183,7 +183,7 @@ fn a_heartbeat_that_was_held_up_counts_from_its_arrival() {
             let client = client.clone();
             async move { client.put("a", "2").await }
         });
-        machine.sleep_ms(3_000).await;
+        machine.sleep_ms(1_500).await;
         assert!(writer.lock().is_none());
         client.end(&mut alive, true, &["a"]).await.unwrap();
     });

@@ -1,7 +1,8 @@
 //! A backend with a language of its own, one verb a statement, so that every turn of the protocol can be asked for.
 
+use std::collections::BTreeMap;
 use std::sync::{
-    Arc,
+    Arc, Mutex,
     atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
@@ -25,6 +26,10 @@ pub struct Observed {
     pub closed: watch::Sender<usize>,
     /// Statements that have begun to hang.
     pub hanging: watch::Sender<usize>,
+    /// By process id.
+    pub cancels: Mutex<BTreeMap<i32, CancelHandle>>,
+    /// Cancel requests that were for nobody here.
+    pub foreign: Mutex<Vec<(i32, Vec<u8>)>>,
 }
 
 #[derive(Default, Clone)]
@@ -45,6 +50,7 @@ impl Backend for FakeBackend {
             "panic" => panic!("asked to panic"),
             _ => {}
         }
+        self.observed.cancels.lock().unwrap().insert(startup.process_id, startup.cancel.clone());
         self.observed.opened.fetch_add(1, Ordering::Relaxed);
         let limits = Limits::default();
         Ok(Box::new(FakeSession {
@@ -59,6 +65,12 @@ impl Backend for FakeBackend {
             changes: Vec::new(),
             notices: Vec::new(),
         }))
+    }
+
+    async fn cancel(&self, process_id: i32, secret: &[u8]) {
+        // Whoever waits for the end of the connection finds it done.
+        tokio::task::yield_now().await;
+        self.observed.foreign.lock().unwrap().push((process_id, secret.to_vec()));
     }
 }
 

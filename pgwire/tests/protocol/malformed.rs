@@ -239,6 +239,13 @@ async fn too_many_clients_are_told_and_cancel_still_works() {
     }
     let replies = first.until_ready().await;
     assert_eq!((kinds(&replies).as_str(), replies[0].state().as_str()), ("EZ", "57014"));
+    assert!(server.observed.foreign.lock().unwrap().is_empty());
+    let elsewhere = [0, 0, 0, 9, 1, 2, 3, 4];
+    let mut canceller = server.raw().await;
+    canceller.send(&[&[0, 0, 0, 16, 4, 210, 22, 46][..], &elsewhere].concat()).await;
+    assert_eq!(canceller.until_closed().await, []);
+    let foreign = server.observed.foreign.lock().unwrap().clone();
+    assert_eq!(foreign, [(9, vec![1, 2, 3, 4])], "it is passed on before the end");
     drop(first);
     server.wait_closed(1).await;
 }

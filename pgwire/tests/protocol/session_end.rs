@@ -141,13 +141,13 @@ async fn a_session_can_be_terminated_idle_or_busy() {
         } else {
             replies = client.until_ready().await;
         }
-        assert!(server.server.terminate_backend(process_id));
+        server.observed.cancels.lock().unwrap()[&process_id].terminate();
         replies.extend(client.until_closed().await);
         assert_eq!(kinds(&replies), expected);
         assert_eq!(replies.last().unwrap().state(), "57P01");
         drop(client);
         server.wait_sessions(0).await;
-        assert!(!server.server.terminate_backend(process_id) && !server.server.cancel_backend(process_id));
+        assert!(!server.server.cancel(process_id, b""), "it is gone");
     }
 }
 

@@ -219,6 +219,7 @@ impl Driver {
                 self.remove_group(range_id, next_replica_id, reply);
             }
             Control::Wake(range_id) => self.wake(range_id),
+            Control::DoubtLeader(range_id, peer) => self.doubt_leader(range_id, peer),
             Control::SetReluctant(is_reluctant) => {
                 self.is_reluctant = is_reluctant;
                 for replica in self.replicas.values_mut() {

@@ -125,6 +125,7 @@ impl Driver {
         }
         self.log.append(&mut self.batch).await?;
         self.log.sync().await?;
+        self.log.mark()?;
         Ok(Stopped)
     }
 }

@@ -260,12 +260,35 @@ impl Replica {
         }
     }
 
+    /// The next election may begin within half a timeout: not at once, because others may be about to begin one, and with a
+    /// whole timeout passed, or this replica would deny them its vote.
+    pub fn shorten_timeout(&mut self, rng: &dyn Rng) {
+        let most = (self.election_ticks as u64 / 2).max(1);
+        let left = usize::try_from(1 + rng.next_u64() % most).expect("less than a usize");
+        let raft = &mut self.node.raft;
+        raft.election_elapsed =
+            self.election_ticks.max(raft.randomized_election_timeout().saturating_sub(left));
+    }
+
     fn draw_timeout(&mut self, rng: &dyn Rng) {
         let spread = rng.next_u64() % self.election_ticks as u64;
         let spread = usize::try_from(spread).expect("less than a usize");
         let factor = if self.is_reluctant { RELUCTANCE } else { 1 };
         self.node.raft.set_randomized_election_timeout(factor * self.election_ticks + spread);
         self.timeout_for = (self.node.raft.term, self.node.raft.state);
+        if matches!(self.node.raft.state, StateRole::PreCandidate | StateRole::Candidate)
+            && !self.is_reluctant
+        {
+            self.hurry(rng);
+        }
+    }
+
+    /// Who is about to be elected, or was about to when another was too, need not give a leader time to be heard.
+    fn hurry(&mut self, rng: &dyn Rng) {
+        let ticks = self.election_ticks as u64;
+        let left = usize::try_from(ticks / 2 + rng.next_u64() % ticks).expect("less than a usize");
+        let raft = &mut self.node.raft;
+        raft.election_elapsed = raft.randomized_election_timeout().saturating_sub(left.max(1));
     }
 
     /// Proposes entries made of (kind, context, data), all or none. Gives the index of the first.

@@ -88,6 +88,8 @@ pub(crate) struct Driver {
     pub(super) shutdown: Option<(Option<Timestamp>, Reply<()>)>,
     /// The replicas here leave elections to others.
     pub(super) is_reluctant: bool,
+    /// When the log is to say that its last batch was synced, unless a later one has said it by then.
+    mark_at: Option<Duration>,
 }
 
 impl Driver {
@@ -134,15 +136,20 @@ impl Driver {
             flush_done: 0,
             shutdown: None,
             is_reluctant: false,
+            mark_at: None,
         };
         driver.restore().await?;
         driver.publish();
         Ok(driver)
     }
 
+    /// The first tick comes at a random moment. One message wakes all members of a range, and if they ticked together from
+    /// then on, two whose timeouts are of as many ticks would call elections at the same time, and neither would win.
     pub(super) fn start_ticking(&mut self, range_id: RangeId) {
         if self.ticking.is_empty() {
-            self.next_tick = self.env.clock.monotonic() + self.options.tick_interval;
+            let interval = u64::try_from(self.options.tick_interval.as_nanos()).unwrap_or(u64::MAX).max(1);
+            let phase = Duration::from_nanos(1 + self.env.rng.next_u64() % interval);
+            self.next_tick = self.env.clock.monotonic() + phase;
         }
         self.ticking.insert(range_id);
     }
@@ -186,6 +193,7 @@ impl Driver {
                     return self.stop().await;
                 }
                 self.wait().await;
+                self.mark()?;
             }
             self.take_inbox().await?;
             self.bury();
@@ -213,6 +221,11 @@ impl Driver {
         if !self.stalled.is_empty() || !self.installing.is_empty() || self.retries_removal() {
             deadline = Some(deadline.map_or(self.retry_at, |at: Duration| at.min(self.retry_at)));
         }
+        if self.log.is_unmarked() {
+            let at =
+                *self.mark_at.get_or_insert_with(|| self.env.clock.monotonic() + self.options.tick_interval);
+            deadline = Some(deadline.map_or(at, |other| other.min(at)));
+        }
         match deadline {
             None => self.shared.inbox.wait().await,
             Some(deadline) => {
@@ -227,6 +240,15 @@ impl Driver {
                 }
             }
         }
+    }
+
+    /// Under load the next batch comes first, so that this costs nothing.
+    fn mark(&mut self) -> Result<()> {
+        if self.mark_at.is_none_or(|at| self.env.clock.monotonic() < at) {
+            return Ok(());
+        }
+        self.mark_at = None;
+        self.log.mark()
     }
 
     fn tick(&mut self) {

@@ -77,6 +77,19 @@ impl Driver {
         self.send(&mut envelopes);
     }
 
+    /// The node of `peer` has been silent for longer than an election timeout. A sleeping replica that follows it has not
+    /// counted that time, and need not wait as long again.
+    pub(super) fn doubt_leader(&mut self, range_id: RangeId, peer: ReplicaId) {
+        let follows = |replica: &&Replica| replica.is_quiescent && replica.leader() == Some(peer);
+        if self.replicas.get(&range_id).filter(follows).is_none() {
+            return;
+        }
+        self.wake_up(range_id);
+        if let Some(replica) = self.replicas.get_mut(&range_id) {
+            replica.shorten_timeout(&*self.env.rng);
+        }
+    }
+
     /// Ends the sleep because there is something to do.
     pub(super) fn wake_up(&mut self, range_id: RangeId) {
         let Some(replica) = self.replicas.get_mut(&range_id) else { return };

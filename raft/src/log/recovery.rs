@@ -1,6 +1,6 @@
 //! Replaying the log when a store opens.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, ops::Range};
 
 use basalt_env::{Disk, File, OpenMode};
 use bytes::Bytes;
@@ -100,7 +100,13 @@ fn write_again(file: &dyn File, path: &str, bytes: &Bytes, from: u64, to: u64) -
 /// no later one says that they were synced: with the segment's header, if that is so of the first.
 fn replay_batches(bytes: &Bytes, tail: &mut Tail, state: &mut LogState) -> Result<u64> {
     let (mut unsynced, mut later) = (0, VecDeque::new());
-    while let Some((payload, chain, synced)) = batch_at(bytes, tail) {
+    let place = |tail: &Tail| Place {
+        segment: tail.segment,
+        offset: tail.offset,
+        number: tail.number,
+        chain: tail.chain,
+    };
+    while let Some((payload, chain, synced)) = batch_at(bytes, place(tail)) {
         later.push_back((tail.number, tail.offset));
         while let Some((number, _)) = later.front().copied()
             && number <= synced
@@ -109,7 +115,7 @@ fn replay_batches(bytes: &Bytes, tail: &mut Tail, state: &mut LogState) -> Resul
             unsynced = later.front().map_or(tail.offset, |(_, offset)| *offset);
         }
         let base = tail.offset + BATCH_HEADER as u64;
-        let length = payload.len() as u64;
+        let next = place(tail).behind(payload.len(), chain);
         let mut fields = Fields::new(payload);
         while !fields.is_empty() {
             // The checksum was right, so that this is another program's format, or a bug.
@@ -117,25 +123,61 @@ fn replay_batches(bytes: &Bytes, tail: &mut Tail, state: &mut LogState) -> Resul
                 .map_err(|_| damaged(tail.segment, tail.offset))?;
             state.apply(record)?;
         }
-        tail.offset += padded(BATCH_HEADER as u64 + length);
-        tail.number += 1;
-        tail.chain = chain;
+        (tail.offset, tail.number, tail.chain) = (next.offset, next.number, next.chain);
     }
     Ok(unsynced)
 }
 
-/// The batch that continues the chain at the tail, if it is whole; the checksum of its header, and up to where the log
+/// Where a batch must begin, and how it continues the chain.
+#[derive(Clone, Copy)]
+struct Place {
+    segment: u64,
+    offset: u64,
+    number: u64,
+    chain: u32,
+}
+
+impl Place {
+    /// That of the next batch, behind one with such a payload and the checksum of such a header.
+    fn behind(self, payload_len: usize, chain: u32) -> Self {
+        let offset = self.offset + padded(BATCH_HEADER as u64 + payload_len as u64);
+        Self { offset, number: self.number + 1, chain, ..self }
+    }
+}
+
+/// The batch at a place, if it is whole and continues the chain; the checksum of its header, and up to where the log
 /// was synced before it.
-fn batch_at(bytes: &Bytes, tail: &Tail) -> Option<(Bytes, u32, u64)> {
-    let start = usize::try_from(tail.offset).ok()?;
-    let (header, chain) = BatchHeader::decode(bytes.get(start..)?, tail.segment)?;
-    if header.number != tail.number || header.chain != tail.chain {
+fn batch_at(bytes: &Bytes, place: Place) -> Option<(Bytes, u32, u64)> {
+    let start = usize::try_from(place.offset).ok()?;
+    let (header, chain) = BatchHeader::decode(bytes.get(start..)?, place.segment)?;
+    if header.number != place.number || header.chain != place.chain {
         return None;
     }
     let payload_start = start + BATCH_HEADER;
     let payload_end = payload_start.checked_add(usize::try_from(header.payload_len).ok()?)?;
     let payload = (payload_end <= bytes.len()).then(|| bytes.slice(payload_start..payload_end))?;
     (crc32fast::hash(&payload) == header.payload_crc).then_some((payload, chain, header.synced))
+}
+
+/// Where the batches of a segment are that a later one in it says were synced. A store whose log has damage there must not
+/// open; what is behind them may be a torn tail.
+pub fn proven_batches(segment: &Bytes) -> Vec<Range<usize>> {
+    let Some(header) = SegmentHeader::decode(segment) else { return Vec::new() };
+    let mut place = Place {
+        segment: header.segment,
+        offset: SEGMENT_HEADER,
+        number: header.first_batch,
+        chain: header.chain,
+    };
+    let (mut batches, mut newest) = (Vec::new(), 0);
+    while let Some((payload, chain, synced)) = batch_at(segment, place) {
+        let start = usize::try_from(place.offset).expect("inside the bytes");
+        let end = start + BATCH_HEADER + payload.len();
+        batches.push((place.number, start..end));
+        newest = newest.max(synced);
+        place = place.behind(payload.len(), chain);
+    }
+    batches.into_iter().filter(|(number, _)| *number <= newest).map(|(_, range)| range).collect()
 }
 
 /// Tells a torn tail from damage: a later batch may say that the unreadable one was synced.

@@ -51,6 +51,8 @@ pub(crate) struct LogStore {
     internal_reserve: u64,
     /// The last batch that was synced.
     synced: u64,
+    /// The last batch that says only that; see [`LogStore::mark`].
+    marked: u64,
     poisoned: Option<Error>,
     cache_bytes: usize,
     cache_bytes_max: usize,
@@ -90,6 +92,7 @@ impl LogStore {
             state,
             files,
             synced: tail.number - 1,
+            marked: 0,
             tail,
             segment_bytes: options.segment_bytes,
             internal_reserve: INTERNAL_RESERVE_MAX.min(options.segment_bytes / 8),
@@ -290,11 +293,42 @@ impl LogStore {
     pub async fn sync(&mut self) -> Result<()> {
         self.check()?;
         let newest = self.tail.number - 1;
+        // Nobody relies on a mark.
+        let promised = if newest == self.marked { newest.saturating_sub(1) } else { newest };
+        if self.synced >= promised { Ok(()) } else { self.sync_all().await }
+    }
+
+    /// A mark, too.
+    async fn sync_all(&mut self) -> Result<()> {
+        self.check()?;
+        let newest = self.tail.number - 1;
         if self.synced == newest || planted(Bug::AckBeforeSync) {
             return Ok(());
         }
         self.sync_tail().await?;
         self.synced = newest;
+        Ok(())
+    }
+
+    /// Whether the last batch was synced, nothing in the log says so yet, and there is room to say it.
+    pub fn is_unmarked(&self) -> bool {
+        let newest = self.tail.number - 1;
+        let has_room = self.tail.offset + padded(BATCH_HEADER as u64) <= self.tail.capacity;
+        self.synced == newest && self.marked < newest && has_room && self.poisoned.is_none()
+    }
+
+    /// Writes an empty batch behind the last one, which was synced: its header says so, as that of every later batch
+    /// would. From when it is on disk, damage to the last batch does not look like a torn tail. It is not synced itself,
+    /// because nothing depends on it: the system writes it when it writes what it has cached.
+    pub fn mark(&mut self) -> Result<()> {
+        if !self.is_unmarked() {
+            return Ok(());
+        }
+        match self.write(&mut LogBatch::default()) {
+            Ok(()) => self.marked = self.tail.number - 1,
+            Err(Error::DiskFull) => {}
+            Err(error) => return Err(error),
+        }
         Ok(())
     }
 
@@ -318,7 +352,7 @@ impl LogStore {
         };
         let wanted = SEGMENT_HEADER + padded(checkpoint.bytes.len() as u64) + bytes + self.internal_reserve;
         // Only the last segment may have a torn tail.
-        self.sync().await?;
+        self.sync_all().await?;
         let fits = |spare: &Spare| spare.capacity >= wanted;
         let spare = self.spares.iter().position(fits).map(|position| self.spares.swap_remove(position));
         match create_segment(&*self.disk, header, wanted.max(self.segment_bytes), spare).await {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use basalt_base::{RangeId, ReplicaId};
 use basalt_env::{
-    Disk,
-    sim::{DiskFault, Operation, SimDisk, SimExecutor, Tear},
+    Disk, OpenMode,
+    sim::{DiskFault, Operation, SimDisk, SimExecutor, SimRng, Tear},
 };
 use bytes::Bytes;
 use raft::eraftpb::Entry;
@@ -79,6 +79,13 @@ async fn truncate(log: &mut LogStore, index: LogIndex) {
     log.reclaim().await.unwrap();
 }
 
+fn content(disk: &SimDisk, path: &str) -> Bytes {
+    let file = disk.open(path, OpenMode::ReadWriteCreate).unwrap();
+    let mut bytes = vec![0; file.len().unwrap() as usize];
+    file.read_at(0, &mut bytes).unwrap();
+    bytes.into()
+}
+
 fn run<T>(future: impl Future<Output = T>) -> T {
     SimExecutor::new(1).run(future)
 }
@@ -140,6 +147,91 @@ fn a_synced_batch_with_a_later_one_behind_it_is_damaged() {
             let expected = format!("{path} at offset {damaged_at}: bad checksum");
             assert_eq!(error, Error::Corruption(expected));
             disk.corrupt(path, damaged_at as usize + offset);
+        }
+        assert_eq!(stored(&open(&disk).await.unwrap(), RANGE).len(), 3);
+    });
+}
+
+#[test]
+fn the_last_synced_batch_is_known_to_be_damaged_once_the_log_has_rested() {
+    run(async {
+        let path = "log/0000000000000001.seg";
+        for (marked, tear_mark, expected) in
+            [(false, false, Ok(1)), (true, false, Err(())), (true, true, Ok(1))]
+        {
+            let disk = SimDisk::new();
+            let mut log = open(&disk).await.unwrap();
+            append(&mut log, RANGE, entries(11..12, 5, 100)).await;
+            log.sync().await.unwrap();
+            let last = log.tail.offset;
+            append(&mut log, RANGE, entries(12..13, 5, 100)).await;
+            assert!(!log.is_unmarked());
+            log.sync().await.unwrap();
+            assert!(log.is_unmarked());
+            if marked {
+                let syncs = disk.syncs();
+                log.mark().unwrap();
+                // It is written once, and nobody waits for it.
+                assert!(!log.is_unmarked());
+                log.sync().await.unwrap();
+                assert_eq!(disk.syncs(), syncs);
+            }
+            drop(log);
+            // The process ends, and the system still writes what it has cached; or the power is cut, and it does not.
+            let disk = if tear_mark { disk.crash(Tear::Lose) } else { disk.restart() };
+            disk.corrupt(path, last as usize + 50);
+            let found = open(&disk).await.map(|log| stored(&log, RANGE).len());
+            assert_eq!(found.map_err(|_| ()), expected, "marked {marked}, lost {tear_mark}");
+        }
+    });
+}
+
+#[test]
+fn a_log_goes_on_behind_a_mark_whether_it_survives_or_not() {
+    run(async {
+        for seed in 0..20 {
+            let rng = SimRng::new(seed);
+            let mut disk = SimDisk::new();
+            let mut log = open(&disk).await.unwrap();
+            // Over several segments.
+            for index in 11..51 {
+                append(&mut log, RANGE, entries(index..index + 1, 5, 700)).await;
+                log.sync().await.unwrap();
+                log.mark().unwrap();
+                if rng.coin() {
+                    drop(log);
+                    disk = disk.crash(Tear::Random(&rng));
+                    log = open(&disk).await.unwrap();
+                }
+                let indexes: Vec<_> = stored(&log, RANGE).into_iter().map(|(index, _, _)| index).collect();
+                assert_eq!(indexes, (11..=index).collect::<Vec<_>>(), "seed {seed}");
+            }
+        }
+    });
+}
+
+#[test]
+fn damage_to_any_byte_of_a_proven_batch_is_found() {
+    run(async {
+        let path = "log/0000000000000001.seg";
+        let disk = SimDisk::new();
+        let mut log = open(&disk).await.unwrap();
+        for index in 11..14 {
+            append(&mut log, RANGE, entries(index..index + 1, 5, 13)).await;
+            log.sync().await.unwrap();
+        }
+        log.mark().unwrap();
+        let end = log.tail.offset as usize;
+        drop(log);
+        let disk = disk.restart();
+        let bytes = content(&disk, path);
+        let proven = super::proven_batches(&bytes);
+        // The checkpoint and the three, without the mark itself.
+        assert_eq!((proven.len(), proven.last().unwrap().end.next_multiple_of(8) + 40), (4, end));
+        for offset in proven.into_iter().flatten() {
+            disk.corrupt(path, offset);
+            assert!(matches!(open(&disk).await, Err(Error::Corruption(_))), "offset {offset}");
+            disk.corrupt(path, offset);
         }
         assert_eq!(stored(&open(&disk).await.unwrap(), RANGE).len(), 3);
     });

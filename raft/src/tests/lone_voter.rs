@@ -53,7 +53,11 @@ fn an_idle_store_does_nothing() {
     executor.run(async {
         let handle = start(&executor, &disk, &toy).await.unwrap();
         write(&handle, 300, "a").await.unwrap();
+        let written = handle.counts();
+        executor.sleep(Duration::from_secs(1)).await;
         let before = handle.counts();
+        // The log says, in one header, that it was synced.
+        assert_eq!((before.log_bytes - written.log_bytes, before.fsyncs), (40, written.fsyncs));
         executor.sleep(Duration::from_secs(3600)).await;
         assert_eq!(handle.counts(), before);
     });

@@ -85,6 +85,21 @@ async fn whoever_cannot_join_learns_why() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_joiner_of_another_version_is_refused() {
+    let first = Seat::new(1).start(&[]).await;
+    first.wire.admit_with(Arc::new(Register::default()));
+    let seat = Seat::new(0);
+    let (options, local) = (WireOptions { protocol: (2, 3), ..quick() }, seat.local());
+    let addresses = [first.address.clone()];
+    // It ends by itself: asking again is no use.
+    let joining = join(&seat.env, &seat.security, &options, &addresses, 1, &local, usize::MAX);
+    let error = in_time("an answer", joining).await.unwrap_err().to_string();
+    let reason = "speaks versions 2 to 3 of the protocol, and node 1 versions 1 to 1";
+    assert!(error.contains(reason), "{error}");
+    first.must_complain(reason).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_is_too_far_off_keeps_a_node_out() {
     struct Late(Arc<dyn basalt_env::Clock>);
     impl basalt_env::Clock for Late {

@@ -165,6 +165,10 @@ impl Seat {
     }
 
     async fn start(self, known: &[(NodeId, String)]) -> Node {
+        self.try_start(known).await.unwrap()
+    }
+
+    async fn try_start(self, known: &[(NodeId, String)]) -> Result<Node, crate::RpcError> {
         let (node_id, address) = (self.node_id, self.address());
         let local = self.local();
         let config = WireConfig {
@@ -178,10 +182,10 @@ impl Seat {
             seeds: self.seeds,
             options: self.options,
         };
-        let wire = Wire::start(self.env.clone(), self.listener, config).await.unwrap();
+        let wire = Wire::start(self.env.clone(), self.listener, config).await?;
         let inbox = Arc::new(Inbox::default());
         wire.deliver_to(inbox.clone());
-        Node { node_id, address, env: self.env, wire, inbox, folder: self.folder }
+        Ok(Node { node_id, address, env: self.env, wire, inbox, folder: self.folder })
     }
 }
 

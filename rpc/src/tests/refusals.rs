@@ -24,6 +24,36 @@ async fn another_cluster_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_store_does_not_start_beside_another_cluster() {
+    let ids = |node: u64| {
+        format!("it belongs to cluster {:032x}, and node {node} to cluster {:032x}", 0xC2_u128, CLUSTER)
+    };
+    let first = Seat::new(1).start(&[]).await;
+    // The same id, as that of a store that was once alone; and another; behind an address where nobody is.
+    for node_id in [1, 2] {
+        let mut second = Seat::new(node_id);
+        second.cluster_id = 0xC2;
+        second.seeds = vec![second.address(), "127.0.0.1:1".to_owned(), first.address.clone()];
+        let Err(error) = in_time("the end", second.try_start(&[])).await else { panic!("it started") };
+        assert!(matches!(error, RpcError::OtherCluster { .. }), "{error}");
+        let error = error.to_string();
+        assert!(error.starts_with(&first.address) && error.contains(&ids(1)), "{error}");
+        first.must_complain(&ids(1)).await;
+    }
+    assert_eq!(first.wire.statuses().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_starts_when_its_seeds_say_nothing() {
+    // The kernel takes the connection, and nobody answers.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut seat = Seat::new(1);
+    seat.seeds = vec![silent.local_addr().unwrap().to_string(), "127.0.0.1:1".to_owned()];
+    let node = in_time("the start", seat.start(&[])).await;
+    node.must_complain("cannot reach 127.0.0.1:1").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn another_protocol_is_refused() {
     let mut second = Seat::new(2);
     second.options.protocol = (2, 3);

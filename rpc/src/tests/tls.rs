@@ -95,6 +95,32 @@ async fn with_and_without_certificates_do_not_mix() {
     fails(security(&authority, None), Security::Insecure, at_first, at_second).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_joins_needs_the_same_authority() {
+    let (own, other) = (authority(), authority());
+    let unsigned = "this cluster demands certificates, and the connection is not encrypted";
+    let cases = [
+        // The joiner does not trust the node, and says so itself.
+        (
+            security(&own, None),
+            security(&other, None),
+            "was not signed by",
+            "its authority (ca.crt) is another one",
+        ),
+        (security(&own, None), Security::Insecure, unsigned, unsigned),
+        (Security::Insecure, security(&own, None), "it does not speak TLS", "started with --insecure"),
+    ];
+    for (of_node, of_joiner, at_joiner, at_node) in cases {
+        let node = Seat::with(1, of_node).start(&[]).await;
+        let seat = Seat::with(9, of_joiner);
+        let (options, local, addresses) = (quick(), seat.local(), [node.address.clone()]);
+        let joining = crate::join(&seat.env, &seat.security, &options, &addresses, 1, &local, usize::MAX);
+        let error = in_time("an answer", joining).await.unwrap_err().to_string();
+        assert!(error.contains(at_joiner), "{error}");
+        node.must_complain(at_node).await;
+    }
+}
+
 /// Connects as a rustls client of our own making; what the node answers.
 async fn call(
     address: &str,

@@ -7,6 +7,10 @@ mod session;
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
+use basalt_base::{
+    NodeId,
+    process_id::{is_of, process_id},
+};
 use basalt_pgwire::{Backend, BackendSession, StartupInfo};
 use basalt_sql::{ConnectInfo, Session, SqlServices};
 use basalt_types::{Result, SqlError, SqlState};
@@ -14,22 +18,35 @@ use basalt_types::{Result, SqlError, SqlState};
 use cancel::ClientCancel;
 use session::ClientSession;
 
+use crate::others::OtherNodes;
+
 /// Opens SQL sessions for clients, once the node is ready; before, it says that it isn't (`57P03`).
 #[derive(Default)]
 pub struct SqlBackend {
-    services: OnceLock<Arc<SqlServices>>,
+    served: OnceLock<Served>,
+}
+
+struct Served {
+    services: Arc<SqlServices>,
+    node: NodeId,
+    others: Arc<OtherNodes>,
 }
 
 impl SqlBackend {
     /// From now on clients are served.
-    pub fn serve(&self, services: Arc<SqlServices>) {
-        let _already = self.services.set(services);
+    pub fn serve(&self, services: Arc<SqlServices>, node: NodeId, others: Arc<OtherNodes>) {
+        let _already = self.served.set(Served { services, node, others });
     }
 }
 
 #[async_trait]
 impl Backend for SqlBackend {
     async fn connect(&self, startup: StartupInfo) -> Result<Box<dyn BackendSession>> {
+        // A process id from before the node was known names the wrong one.
+        let served = self.served.get().filter(|served| is_of(startup.process_id, served.node));
+        let served = served.ok_or_else(|| {
+            SqlError::new(SqlState::CANNOT_CONNECT_NOW, "the database system is starting up")
+        })?;
         let info = ConnectInfo {
             user: startup.user,
             database: startup.database,
@@ -39,10 +56,18 @@ impl Backend for SqlBackend {
             pid: startup.process_id,
             cancel: Arc::new(ClientCancel(startup.cancel)),
         };
-        let services = self.services.get().ok_or_else(|| {
-            SqlError::new(SqlState::CANNOT_CONNECT_NOW, "the database system is starting up")
-        })?;
-        let session = Session::connect(services.clone(), info)?;
+        let session = Session::open(served.services.clone(), info).await?;
         Ok(Box::new(ClientSession::new(session)))
+    }
+
+    fn process_id(&self, number: u32) -> i32 {
+        // Nobody gets a session before the node is known.
+        process_id(self.served.get().map_or(NodeId(0), |served| served.node), number)
+    }
+
+    async fn cancel(&self, process_id: i32, secret: &[u8]) {
+        if let Some(served) = self.served.get() {
+            served.others.cancel(process_id, secret).await;
+        }
     }
 }

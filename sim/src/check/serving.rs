@@ -6,8 +6,7 @@
 
 use std::time::Duration;
 
-use basalt_base::{Span, Timestamp};
-use basalt_env::Clock;
+use basalt_base::Span;
 
 use crate::{Violations, cluster::Cluster};
 
@@ -33,9 +32,7 @@ impl Serving {
         self.next = now + EVERY;
         let mut served: Vec<(Span, u64)> = Vec::new();
         for node in self.cluster.nodes() {
-            let wall = Timestamp::from_unix_ms(node.clock().wall_micros().div_euclid(1_000));
-            let spans = node.with_running(|running, _| running.store.served_at(wall));
-            served.extend(spans.into_iter().flatten().map(|span| (span, node.number())));
+            served.extend(node.served_now().into_iter().map(|span| (span, node.number())));
         }
         if let Some((span, one, other)) = twice(&mut served) {
             self.violations

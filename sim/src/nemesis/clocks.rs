@@ -1,6 +1,6 @@
 //! Wall clocks that are off.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{Nemesis, weather::Kind};
 
@@ -24,6 +24,27 @@ impl Nemesis {
             self.wait(every / 2).await;
             node.clock().set_offset(0);
             self.context.trace.line(|| format!("clock of node {} is right", node.number()));
+        }
+    }
+
+    /// Drives the clocks of nodes to opposite ends of what they may differ by, in steps that each node puts up with, and
+    /// keeps them there for long: between ends a node is mostly right about its leases.
+    pub(super) async fn drive_clocks_apart(&self, every: Duration) {
+        let end = self.context.parameters.network.clock_offset;
+        let micros = |time: Duration| i64::try_from(time.as_micros()).expect("short");
+        let (end, step) = (micros(end), micros(end * 2 / 3));
+        let mut clocks: BTreeMap<u64, (i64, bool)> = BTreeMap::new();
+        while self.due(Kind::Clock, every).await {
+            let node = self.context.cluster.any();
+            let drawn = self.context.coin();
+            let (offset, is_ahead) = clocks.entry(node.number()).or_insert((0, drawn));
+            if self.context.one_in(12) {
+                *is_ahead = !*is_ahead;
+            }
+            *offset = (*offset + if *is_ahead { step } else { -step }).clamp(-end, end);
+            let offset = *offset;
+            self.context.trace.line(|| format!("clock of node {} is off by {offset} us", node.number()));
+            node.clock().set_offset(offset);
         }
     }
 

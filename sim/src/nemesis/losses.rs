@@ -94,7 +94,7 @@ impl Nemesis {
         self.context.cluster.lose(node);
         self.context.reached.count("disk lost");
         self.wait(Duration::from_secs(5)).await;
-        self.context.cluster.grow();
+        self.context.cluster.grow().await;
         while !self.is_replaced(node) && self.rest(Duration::from_secs(2)).await {}
         if !self.is_stopped() {
             self.context.cluster.members().remove(node.number());
@@ -104,17 +104,23 @@ impl Nemesis {
 
     /// Damages what the disk holds, and starts the node: it must find that out, and not start.
     async fn is_damaged(&self, node: &Node) -> bool {
-        match node.damage(&self.context) {
-            Some(what) => {
-                self.context.trace.line(|| format!("disk of node {} is damaged: {what}", node.number()));
-                node.start();
-                node.until_up_or_refused().await;
-            }
-            None => node.start(),
-        }
+        let Some(damage) = node.damage(&self.context) else {
+            node.start();
+            return false;
+        };
+        let what = damage.what;
+        self.context.trace.line(|| format!("disk of node {} is damaged: {what}", node.number()));
+        node.start();
+        node.until_up_or_refused().await;
         let refused = node.is_refused();
         if refused {
-            self.context.reached.count("damage found");
+            self.context.reached.count(if damage.at_end {
+                "damage at the log's end found"
+            } else {
+                "damage found"
+            });
+        } else if damage.at_end {
+            self.context.violations.report(format!("node {} serves a damaged log: {what}", node.number()));
         }
         refused
     }

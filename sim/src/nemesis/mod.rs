@@ -62,9 +62,18 @@ impl Nemesis {
         add(parameters.disk_full_every, |nemesis, every| {
             Box::pin(async move { nemesis.fill_disk(every).await })
         });
-        add(parameters.clock_jump_every, |nemesis, every| {
-            Box::pin(async move { nemesis.jump_clock(every).await })
-        });
+        if parameters.leases_only {
+            add(parameters.clock_jump_every, |nemesis, every| {
+                Box::pin(async move { nemesis.drive_clocks_apart(every).await })
+            });
+            add(network.lease_transfer_every, |nemesis, every| {
+                Box::pin(async move { nemesis.give_leases_away(every).await })
+            });
+        } else {
+            add(parameters.clock_jump_every, |nemesis, every| {
+                Box::pin(async move { nemesis.jump_clock(every).await })
+            });
+        }
         if is_cluster {
             self.disturb_network();
             add(network.partition_every, |nemesis, every| {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use basalt_env::sim::LinkFaults;
 
-use super::{Nemesis, weather::Kind};
+use super::{Nemesis, ranges::some_row, weather::Kind};
 use crate::node::Node;
 
 impl Nemesis {
@@ -30,9 +30,15 @@ impl Nemesis {
         let (cluster, network) = (&self.context.cluster, self.context.cluster.network());
         while self.due(Kind::Partition, every).await {
             let nodes: Vec<u64> = cluster.nodes().iter().map(Node::number).collect();
-            let one = nodes[self.index(nodes.len())];
+            let mut one = nodes[self.index(nodes.len())];
             let other = nodes[self.index(nodes.len())];
-            let drawn = self.context.below(6);
+            let mut drawn = self.context.below(6);
+            if self.context.parameters.leases_only
+                && self.context.coin()
+                && let Some(server) = cluster.server_of(&some_row(&self.context))
+            {
+                (one, drawn) = (server.number(), 0);
+            }
             let (kind, what) = match drawn {
                 0 => {
                     network.isolate(one);

@@ -81,7 +81,7 @@ impl Nemesis {
             if !self.wait(every).await {
                 return;
             }
-            self.context.cluster.grow();
+            self.context.cluster.grow().await;
             self.context.reached.count("joined later");
         }
     }

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use super::{Nemesis, weather::Kind};
 use crate::{
     cluster::Cluster,
+    node::Node,
     workload::{Context, row_key},
 };
 
@@ -43,6 +44,44 @@ impl Nemesis {
             }
         }
     }
+
+    /// Gives leases away, and lets that be overtaken: who asked for it gives up, or the node that gives is cut off, at any
+    /// moment of it. Its own clients go on asking it.
+    pub(super) async fn give_leases_away(&self, every: Duration) {
+        let network = self.context.cluster.network();
+        while self.due(Kind::Lease, every).await {
+            let key = some_row(&self.context);
+            let Some(giver) = self.context.cluster.server_of(&key) else { continue };
+            let others =
+                self.context.cluster.nodes().into_iter().filter(|node| node.number() != giver.number());
+            let others: Vec<Node> = others.collect();
+            let to = NodeId(others[self.index(others.len())].number());
+            let patience = self.context.parameters.network.delay_max * 8;
+            let patience = patience.mul_f64(self.context.below(1_000) as f64 / 1e3);
+            let (executor, trace) = (self.executor.clone(), self.context.trace.clone());
+            let session = giver.session(move |client| {
+                Box::pin(async move {
+                    let requests = vec![Request::AdminTransferLease { key: key.clone(), to }];
+                    let batch = BatchRequest { header: BatchHeader::default(), requests };
+                    let outcome = tokio::select! {
+                        biased;
+                        outcome = client.sender().send(batch) => Some(outcome.map(drop)),
+                        () = executor.sleep(patience) => None,
+                    };
+                    trace.line(|| format!("lease of {key:?} to node {to} within {patience:?}: {outcome:?}"));
+                })
+            });
+            let Some(session) = session else { continue };
+            if self.context.coin() {
+                self.executor.sleep(patience.mul_f64(self.context.below(1_000) as f64 / 1e3)).await;
+                self.context.trace.line(|| format!("node {} is cut off, giving", giver.number()));
+                network.isolate(giver.number());
+                self.wait(self.context.parameters.network.partition_for / 2).await;
+                network.heal();
+            }
+            let _ = session.await;
+        }
+    }
 }
 
 /// Splits a range at a random row, as an operator would.
@@ -54,7 +93,7 @@ pub async fn split_somewhere(context: &Context) {
 }
 
 /// The key of a row, of whatever table.
-fn some_row(context: &Context) -> Key {
+pub(super) fn some_row(context: &Context) -> Key {
     let tables = [b'a', b'r', b'x', b'f', b's', b'c', b'i', b'l', b'q', b'w'];
     let count = if context.parameters.corners { tables.len() } else { 5 };
     let table = tables[usize::try_from(context.below(count as u64)).expect("small")];

@@ -6,13 +6,21 @@ use std::{
 };
 
 use basalt_env::{
-    Rng,
+    Disk, OpenMode, Rng,
     sim::{DiskFault, InjectedFault, Operation},
 };
+use basalt_raft::proven_batches;
 use basalt_storage::memory::Fault;
+use bytes::Bytes;
 
 use super::{Claim, DISK_CAPACITY, Node};
 use crate::workload::Context;
+
+pub struct Damage {
+    pub what: String,
+    /// Where the log ends: and the store must find it.
+    pub at_end: bool,
+}
 
 impl Node {
     /// It never comes back.
@@ -50,9 +58,33 @@ impl Node {
         fault
     }
 
-    /// Damages the log at rest, where it is certainly needed: not its last segment, of which the end may be a write that
-    /// a crash has torn. Says what it did, if there was anything.
-    pub fn damage(&self, context: &Context) -> Option<String> {
+    /// Damages the log at rest: any segment but the last, or what the last one has that must not be lost. Says what it did,
+    /// if there was anything.
+    pub fn damage(&self, context: &Context) -> Option<Damage> {
+        if context.coin() { self.damage_sealed(context) } else { self.damage_end(context) }
+    }
+
+    /// A byte of a batch that was synced, as the log knows; the later, the likelier. What is behind those may be torn.
+    fn damage_end(&self, context: &Context) -> Option<Damage> {
+        let mut state = self.state.lock();
+        let path = state.disk.paths(|path| path.ends_with(".seg")).pop()?;
+        let file = state.disk.open(&path, OpenMode::ReadWriteCreate).ok()?;
+        let mut bytes = vec![0; usize::try_from(file.len().ok()?).ok()?];
+        file.read_at(0, &mut bytes).ok()?;
+        let mut batches = proven_batches(&Bytes::from(bytes));
+        let behind = if context.coin() { 0 } else { context.rng.below(batches.len().max(1)) };
+        let batch = batches.drain(..).rev().nth(behind)?;
+        let place = batch.start + context.rng.below(batch.len());
+        state.disk.corrupt(&path, place);
+        state.damaged = true;
+        Some(Damage {
+            what: format!("{path}: a byte at {place}, {behind} batches before the end"),
+            at_end: true,
+        })
+    }
+
+    /// Anywhere in a segment that is not the last, also where nothing is that anybody needs.
+    fn damage_sealed(&self, context: &Context) -> Option<Damage> {
         let mut state = self.state.lock();
         let segments = state.disk.paths(|path| path.ends_with(".seg"));
         let (_, sealed) = segments.split_last()?;
@@ -63,7 +95,7 @@ impl Node {
             ("cut off", state.disk.truncate(&context.rng, chosen)?)
         };
         state.damaged = true;
-        Some(format!("{} {what} at {}", place.0, place.1))
+        Some(Damage { what: format!("{} {what} at {}", place.0, place.1), at_end: false })
     }
 
     /// The next write of the log is lost on its way to the medium, or lands elsewhere; the disk says that all is well. From

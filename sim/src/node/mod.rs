@@ -13,9 +13,9 @@ use std::{
     time::Duration,
 };
 
-use basalt_base::{Key, NodeId, StoreId, Timestamp};
+use basalt_base::{Key, NodeId, Span, StoreId, Timestamp};
 use basalt_env::{
-    BoxFuture,
+    BoxFuture, Clock,
     sim::{InjectedFault, SimDisk, SimExecutor, SimNetwork, SimNodeClock, Tear},
 };
 use basalt_kv::{Network, PeerConfig, Store};
@@ -172,8 +172,12 @@ impl Node {
             return Network::none(NodeId(self.number));
         }
         let link = SimLink { network: self.network.clone(), node: self.number };
-        let config =
-            PeerConfig { clock_offset_max: self.parameters.clock_offset_max, ..PeerConfig::default() };
+        let config = PeerConfig {
+            clock_offset_max: self.parameters.clock_offset_max,
+            silence_max: self.parameters.silence_max,
+            ping_interval: self.parameters.silence_max / 4,
+            ..PeerConfig::default()
+        };
         Network { link: Arc::new(link), directory: Arc::clone(&self.directory), config }
     }
 
@@ -277,7 +281,7 @@ impl Node {
     }
 
     /// Ends the process where it is. Returns the group of the next one.
-    fn kill(&self) -> u64 {
+    pub(crate) fn kill(&self) -> u64 {
         let (killed, running) = {
             let mut state = self.state.lock();
             let killed = state.group;
@@ -408,6 +412,12 @@ impl Node {
     pub(crate) fn with_running<T>(&self, read: impl FnOnce(&Running, &MemoryEngine) -> T) -> Option<T> {
         let state = self.state.lock();
         state.running.as_ref().map(|running| read(running, &state.engine))
+    }
+
+    /// What it would answer requests for now, by its own clock.
+    pub(crate) fn served_now(&self) -> Vec<Span> {
+        let wall = Timestamp::from_unix_ms(self.clock.wall_micros().div_euclid(1_000));
+        self.with_running(|running, _| running.store.served_at(wall)).unwrap_or_default()
     }
 
     pub fn crashes(&self) -> u64 {

@@ -197,7 +197,7 @@ fn nodes_that_join_get_their_part_of_leases_and_replicas() {
         fixture.split_into(30).await;
         fixture.until_replicated(3).await;
         for _ in 0..2 {
-            fixture.cluster.grow().until_up().await;
+            fixture.cluster.grow().await.until_up().await;
         }
         fixture.executor.sleep(5 * WATCHED).await;
         fixture.until_replicated(3).await;
@@ -218,7 +218,7 @@ fn zones_come_before_equal_parts() {
         fixture.until_replicated(3).await;
         for (number, zone) in [(4, 1), (5, 2)] {
             members.set_zone(number, zone);
-            fixture.cluster.grow().until_up().await;
+            fixture.cluster.grow().await.until_up().await;
         }
         let zone = |node: &NodeId| [1, 2, 3, 1, 2][usize::try_from(node.0).unwrap() - 1];
         let end = fixture.executor.now() + 5 * WATCHED;

@@ -92,3 +92,32 @@ fn a_leader_with_a_full_disk_hands_over_and_is_back_when_there_is_room() {
         assert!(fixture.served()[0] > 0);
     });
 }
+
+#[test]
+fn a_split_that_the_log_does_not_decide_ends_and_may_be_tried_again() {
+    with_cluster(8, 3, |fixture| async move {
+        fixture.until_replicated(3).await;
+        fixture.put(1, 1).await;
+        let sender = LocalSender::new(fixture.store(1));
+        let split = |row: u64| {
+            let requests = vec![Request::AdminSplit { key: key(row) }];
+            sender.send(BatchRequest { header: BatchHeader::default(), requests })
+        };
+        // So that ids of ranges are at hand.
+        split(9).await.expect("nothing is in the way");
+        fixture.put(1, 1).await;
+        let network = fixture.cluster.network();
+        for other in [2, 3] {
+            network.block(1, other);
+            network.block(other, 1);
+        }
+        let patience = fixture.executor.sleep(Duration::from_secs(30));
+        match select(std::pin::pin!(split(5)), std::pin::pin!(patience)).await {
+            Either::Left((outcome, _)) => assert!(outcome.is_err(), "{outcome:?}"),
+            Either::Right(_) => panic!("it goes on for ever"),
+        }
+        fixture.cluster.heal();
+        split(5).await.expect("the others are back");
+        fixture.put(1, 5).await;
+    });
+}

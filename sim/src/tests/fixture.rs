@@ -3,12 +3,19 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use basalt_base::{Key, NodeId};
-use basalt_env::sim::SimExecutor;
+use basalt_env::sim::{SimExecutor, SimRng};
 use basalt_kv::{LocalSender, Store};
 use basalt_kv_api::{BatchHeader, BatchRequest, Request, Response, Sender};
+use basalt_txn::{Txn, TxnConfig};
 use bytes::Bytes;
 
-use crate::{Mix, Parameters, Violations, cluster::Cluster, node::Node, trace::Trace, workload::row_key};
+use crate::{
+    Mix, Parameters, Reached, Violations,
+    cluster::Cluster,
+    node::Node,
+    trace::Trace,
+    workload::{Context, row_key},
+};
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -17,6 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Fixture {
     pub cluster: Cluster,
     pub executor: SimExecutor,
+    parameters: Arc<Parameters>,
     violations: Violations,
 }
 
@@ -39,8 +47,9 @@ pub fn calm(seed: u64, nodes: u64) -> Parameters {
 pub fn with_parameters<F: Future<Output = ()>>(parameters: Parameters, test: impl FnOnce(Fixture) -> F) {
     let executor = SimExecutor::new(parameters.accounts);
     let violations = Violations::default();
-    let cluster = Cluster::new(executor.clone(), &Arc::new(parameters), &Trace::new(false), &violations);
-    let fixture = Fixture { cluster: cluster.clone(), executor: executor.clone(), violations };
+    let parameters = Arc::new(parameters);
+    let cluster = Cluster::new(executor.clone(), &parameters, &Trace::new(false), &violations);
+    let fixture = Fixture { cluster: cluster.clone(), executor: executor.clone(), parameters, violations };
     executor.run(async {
         fixture.cluster.found().await;
         test(fixture.clone()).await;
@@ -51,6 +60,19 @@ pub fn with_parameters<F: Future<Output = ()>>(parameters: Parameters, test: imp
 }
 
 impl Fixture {
+    /// For faults.
+    pub fn context(&self) -> Context {
+        Context {
+            cluster: self.cluster.clone(),
+            parameters: Arc::clone(&self.parameters),
+            violations: self.violations.clone(),
+            trace: Trace::new(false),
+            rng: Arc::new(SimRng::new(self.parameters.accounts)),
+            events: Arc::default(),
+            reached: Reached::default(),
+        }
+    }
+
     pub fn node(&self, number: u64) -> Node {
         self.cluster.nodes().swap_remove(usize::try_from(number - 1).unwrap())
     }
@@ -119,6 +141,15 @@ impl Fixture {
         for row in 0..rows {
             self.put(1, row).await;
         }
+    }
+
+    pub fn begin(&self, number: u64) -> Txn {
+        self.begin_with(number, TxnConfig::default())
+    }
+
+    pub fn begin_with(&self, number: u64, config: TxnConfig) -> Txn {
+        let client = self.node(number).with_running(|running, _| running.client.clone()).expect("it is up");
+        client.begin(config).expect("the clock runs")
     }
 
     pub async fn split(&self, row: u64) {

@@ -3,5 +3,8 @@
 mod balancing;
 mod failing;
 mod fixture;
+mod joining;
 mod leaving;
 mod past;
+mod transfers;
+mod uncertain;

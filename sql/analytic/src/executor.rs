@@ -131,7 +131,7 @@ fn must_run_on_rows(plan: &Plan) -> Option<&'static str> {
         PlanNode::Insert(_) | PlanNode::Update(_) | PlanNode::Delete(_) => Some("it changes data"),
         PlanNode::LockRows { .. } => Some("it locks rows"),
         PlanNode::Scan(scan) if scan.lock.is_some() => Some("it locks rows"),
-        node if exec::uses_sequences(node) => Some("it calls a sequence function"),
+        node if exec::calls_waiting_function(node) => Some("it calls a function that may wait"),
         _ => None,
     };
     own.or_else(|| inputs(&plan.node).into_iter().find_map(must_run_on_rows))

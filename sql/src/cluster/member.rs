@@ -20,6 +20,11 @@ use crate::locks::Owner;
 /// Owners of table locks that are other nodes' changes have this bit, and the id of the stored lock below it.
 pub(super) const REMOTE: Owner = 1 << 63;
 
+/// Whether the owner of a table lock is a change of another node.
+pub(crate) fn is_remote(owner: Owner) -> bool {
+    owner & REMOTE != 0
+}
+
 /// The node among those that share the store.
 pub struct Member {
     pub(super) clock_offset_max: Duration,

@@ -25,8 +25,9 @@
 //!   safe, a node that finds exactly one other serving before it begins waits until that one has acknowledged it, which it
 //!   does when no such change is in flight any more. Where two serve already, they know of each other.
 //!
-//! Schemas and databases have no such locks: the transactions themselves hold them in the store while something is made in
-//! them or they are dropped (`ddl::parent`), and names are kept unique by the store.
+//! Schemas and databases have no such locks while something is made in them: the transactions themselves hold them in the
+//! store, as those do that drop them (`ddl::parent`), and names are kept unique by the store. A database that is dropped is
+//! locked like a table, besides: its users are the sessions that are connected to it ([`database_lock`]).
 //!
 //! | key | value |
 //! |---|---|
@@ -39,6 +40,7 @@
 
 mod acknowledge;
 pub(crate) mod commits;
+mod database_lock;
 pub mod fence;
 mod keeper;
 mod member;
@@ -51,5 +53,5 @@ mod wait;
 
 pub(crate) use keeper::{end, start};
 pub use member::Member;
-pub(crate) use member::lost;
+pub(crate) use member::{is_remote, lost};
 pub(crate) use wait::all_know;

@@ -15,7 +15,9 @@ use super::{
     rows::{self, Identity, Rows},
     session,
 };
-use crate::{NeverCancel, error::sql_error, locks::TableLockMode, services::SqlServices};
+use crate::{
+    NeverCancel, Signal, error::sql_error, locks::TableLockMode, services::SqlServices, sessions::Activity,
+};
 
 /// How long one attempt to take a lock for another node lasts; it is then made again.
 const ATTEMPT: std::time::Duration = std::time::Duration::from_secs(3_600);
@@ -65,6 +67,7 @@ async fn read_and_apply(services: &Arc<SqlServices>, member: &Member, all: bool)
     }
     if let Some(loaded) = loaded {
         services.catalog.replace(loaded, at);
+        end_sessions_of_dropped_databases(services);
     }
     gone.into_iter().for_each(|id| services.locks.release_all(REMOTE | id));
     for (table, id) in new {
@@ -76,6 +79,13 @@ async fn read_and_apply(services: &Arc<SqlServices>, member: &Member, all: bool)
     drop(state);
     member.changed.notify_waiters();
     Ok(())
+}
+
+/// A node that was cut off does not keep a database from being dropped: its session has expired.
+fn end_sessions_of_dropped_databases(services: &SqlServices) {
+    let snapshot = services.catalog.current();
+    let is_gone = |activity: &Activity| !snapshot.databases.contains_key(&activity.database);
+    services.sessions.signal_where(Signal::Terminate, is_gone);
 }
 
 /// Locks of others that are new, and ids of those that are gone.
@@ -93,7 +103,8 @@ fn compare_locks(state: &mut State, own: Identity, known: &Rows) -> (Vec<(Oid, u
     (new, gone)
 }
 
-/// Takes a lock for another node, behind the back of the caller: users of the table may need their time.
+/// Takes a lock for another node, behind the back of the caller: users of the table may need their time. What is a database
+/// (their ids are never a table's) is held when nobody is connected to it, and from then on nobody connects.
 fn take(services: &Arc<SqlServices>, table: Oid, id: u64) {
     let weak = Arc::downgrade(services);
     let task = async move {
@@ -116,6 +127,12 @@ fn take(services: &Arc<SqlServices>, table: Oid, id: u64) {
                 () = gone => return,
                 locked = lock => if locked.is_ok() { break },
             }
+        }
+        let gone = member.until(|state| (!state.remote.contains_key(&id)).then_some(()));
+        tokio::select! {
+            biased;
+            () = gone => {}
+            () = services.sessions.until_unused(table) => {}
         }
         let wanted = {
             let mut state = member.state.lock();

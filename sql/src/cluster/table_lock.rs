@@ -99,7 +99,10 @@ pub(crate) async fn lock(
     cancel: &dyn Cancel,
 ) -> Result<()> {
     let deadline = services.env.spawner.sleep(timeout.unwrap_or(WAIT_MAX));
-    let work = lock_everywhere(services, member, owner, table, timeout, cancel);
+    let work = async {
+        let (id, identity) = begin(services, member, owner, table, timeout, cancel).await?;
+        wait::all_hold(services, member, identity, id).await
+    };
     tokio::select! {
         biased;
         locked = work => locked,
@@ -108,14 +111,16 @@ pub(crate) async fn lock(
     }
 }
 
-async fn lock_everywhere(
+/// Stores the lock and takes it on this node; tells its id, and the node's session that it belongs to. Others are asked, and
+/// not waited for.
+pub(super) async fn begin(
     services: &Arc<SqlServices>,
     member: &Member,
     owner: Owner,
     table: Oid,
     timeout: Option<Duration>,
     cancel: &dyn Cancel,
-) -> Result<()> {
+) -> Result<(u64, Identity)> {
     let identity = member.require_identity()?;
     let known = {
         let state = member.state.lock();
@@ -134,7 +139,7 @@ async fn lock_everywhere(
     services.locks.lock(&services.env, owner, table, TableLockMode::Exclusive, timeout, cancel).await?;
     // Whoever had the row before may have changed the table.
     synchronize::catch_up_to(services, member, since).await?;
-    wait::all_hold(services, member, identity, id).await
+    Ok((id, identity))
 }
 
 /// Stores the lock row, waiting for whoever has one; tells since when it is there.

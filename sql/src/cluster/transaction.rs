@@ -8,12 +8,17 @@ use basalt_types::{Oid, Result, SqlState};
 
 use super::{
     commits::{Counted, UnderWay},
+    database_lock,
     member::{Member, lost},
     rows::{self, Identity},
     synchronize, table_lock, wait,
 };
 use crate::{
-    Session, SqlServices, catalog::Descriptor, error::sql_error, locks::Owner, output::NoticeLevel,
+    Session, SqlServices,
+    catalog::{Database, Descriptor},
+    error::sql_error,
+    locks::Owner,
+    output::NoticeLevel,
     session::SchemaChanges,
 };
 
@@ -73,6 +78,15 @@ impl Session {
         let lock = table_lock::lock(&self.services, member, self.id, table, timeout, &*self.cancel);
         Box::pin(lock).await?;
         Ok(true)
+    }
+
+    /// Locks a database on all nodes, for who drops it: nobody is connected to it, and nobody connects.
+    pub(crate) async fn lock_database(&self, database: &Database) -> Result<()> {
+        let services = &self.services;
+        let others = services.cluster.as_ref().filter(|member| !member.begin_lone_change(self.id));
+        let wait =
+            database_lock::Wait { owner: self.id, timeout: self.lock_timeout(), cancel: &*self.cancel };
+        Box::pin(database_lock::lock(services, others, database, wait)).await
     }
 
     fn is_own_temporary(&self, schema: Oid) -> bool {

@@ -41,32 +41,9 @@ pub(super) async fn drop(session: &mut Session, names: &[ObjectName], if_exists:
     not_in_block(session, "DROP DATABASE")?;
     for name in names {
         let name = names::last_part(name)?;
-        let snapshot = session.catalog_snapshot();
-        let Some(database) = snapshot.database_named(&name).cloned() else {
-            let message = format!("database \"{name}\" does not exist");
-            if if_exists {
-                session.notice(NoticeLevel::Notice, SqlState::SUCCESSFUL_COMPLETION, message + ", skipping");
-                continue;
-            }
-            return Err(SqlError::new(SqlState::INVALID_CATALOG_NAME, message));
-        };
-        if database.id == session.database.id {
-            return Err(SqlError::new(SqlState::OBJECT_IN_USE, "cannot drop the currently open database"));
-        }
-        let others = session.services.activity.lock().values().filter(|a| a.database == database.id).count();
-        if others > 0 {
-            return Err(SqlError::new(
-                SqlState::OBJECT_IN_USE,
-                format!("database \"{name}\" is being accessed by other users"),
-            )
-            .with_detail(format!("There are {others} other sessions using the database.")));
-        }
+        let Some(database) = lock(session, &name, if_exists).await? else { continue };
         if !session.close_database(database.id).await? {
-            // Somebody else was faster.
-            return Err(SqlError::new(
-                SqlState::INVALID_CATALOG_NAME,
-                format!("database \"{name}\" does not exist"),
-            ));
+            return Err(missing(&name));
         }
         let snapshot = session.catalog_snapshot();
         let tables: Vec<_> =
@@ -90,6 +67,40 @@ pub(super) async fn drop(session: &mut Session, names: &[ObjectName], if_exists:
         session.change_schema(database.id, None)?;
     }
     Ok("DROP DATABASE".to_owned())
+}
+
+/// The database with this name, when nobody is connected to it any more and nobody can be.
+async fn lock(session: &mut Session, name: &str, if_exists: bool) -> Result<Option<Arc<Database>>> {
+    let mut found = find(session, name, if_exists)?;
+    while let Some(database) = found {
+        if database.id == session.database.id {
+            return Err(SqlError::new(SqlState::OBJECT_IN_USE, "cannot drop the currently open database"));
+        }
+        session.lock_database(&database).await?;
+        // Somebody else may have been faster, whose changes are known now: it may be gone, or another one with its name.
+        found = find(session, name, if_exists)?;
+        if found.as_ref().is_some_and(|found| found.id == database.id) {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+/// The database; `None`, with a notice, where it need not be there.
+fn find(session: &mut Session, name: &str, if_exists: bool) -> Result<Option<Arc<Database>>> {
+    match session.catalog_snapshot().database_named(name).cloned() {
+        Some(database) => Ok(Some(database)),
+        None if if_exists => {
+            let message = format!("database \"{name}\" does not exist, skipping");
+            session.notice(NoticeLevel::Notice, SqlState::SUCCESSFUL_COMPLETION, message);
+            Ok(None)
+        }
+        None => Err(missing(name)),
+    }
+}
+
+fn missing(name: &str) -> SqlError {
+    SqlError::new(SqlState::INVALID_CATALOG_NAME, format!("database \"{name}\" does not exist"))
 }
 
 fn not_in_block(session: &Session, command: &str) -> Result<()> {

@@ -17,7 +17,7 @@ use basalt_types::{Datum, Result, Row};
 use parking_lot::Mutex;
 
 use crate::{
-    Cancel,
+    Cancel, Signal,
     exec::{
         changes::Changes,
         deferred::Deferred,
@@ -116,18 +116,14 @@ pub trait VirtualTables: Send + Sync {
     fn checks(&self, table: &Arc<Table>, context: &ExecContext) -> Result<Checks>;
     /// Defaults of columns by position, for SET DEFAULT.
     fn defaults(&self, table: &Arc<Table>, positions: &[usize], context: &ExecContext) -> Result<Row>;
-    /// Runs a sequence function.
-    fn sequence<'a>(
-        &'a self,
-        operation: SequenceOperation,
-        args: &'a [Datum],
-    ) -> BoxFuture<'a, Result<Datum>>;
+    /// Calls a function that may wait. No argument is NULL.
+    fn call<'a>(&'a self, function: WaitingFunction, args: &'a [Datum]) -> BoxFuture<'a, Result<Datum>>;
 }
 
-/// Whether the plan's own node (not its inputs) calls a sequence function.
-pub fn uses_sequences(node: &basalt_planner::PlanNode) -> bool {
+/// Whether the plan's own node (not its inputs) calls a function that may wait.
+pub fn calls_waiting_function(node: &basalt_planner::PlanNode) -> bool {
     let is_call =
-        |expr: &Expr| matches!(expr, Expr::Call(call) if SequenceOperation::of(call.function.name).is_some());
+        |expr: &Expr| matches!(expr, Expr::Call(call) if WaitingFunction::of(call.function.name).is_some());
     let mut found = false;
     basalt_planner::exprs(node, &mut |expr| {
         found = found || basalt_planner::any_expr(expr, &mut |part| is_call(part));
@@ -135,7 +131,14 @@ pub fn uses_sequences(node: &basalt_planner::PlanNode) -> bool {
     found
 }
 
-/// A function that reads or changes a sequence, which may wait for the store.
+/// A function that may wait: for the store, which has the sequences, or for other nodes, which have other sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitingFunction {
+    Sequence(SequenceOperation),
+    Signal(Signal),
+}
+
+/// A function that reads or changes a sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SequenceOperation {
     Next,
@@ -143,13 +146,15 @@ pub enum SequenceOperation {
     LastValue,
 }
 
-impl SequenceOperation {
+impl WaitingFunction {
     /// By `pg_proc` name.
     pub fn of(function: &str) -> Option<Self> {
         match function {
-            "nextval" => Some(Self::Next),
-            "setval" => Some(Self::Set),
-            "pg_sequence_last_value" => Some(Self::LastValue),
+            "nextval" => Some(Self::Sequence(SequenceOperation::Next)),
+            "setval" => Some(Self::Sequence(SequenceOperation::Set)),
+            "pg_sequence_last_value" => Some(Self::Sequence(SequenceOperation::LastValue)),
+            "pg_cancel_backend" => Some(Self::Signal(Signal::Cancel)),
+            "pg_terminate_backend" => Some(Self::Signal(Signal::Terminate)),
             _ => None,
         }
     }

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 
 use super::{interrupts::Interrupts, settings::Settings};
 use crate::{
+    Notice, NoticeLevel,
     catalog::{CatalogView, Database},
     catalog_functions,
     services::SqlServices,
@@ -25,6 +26,8 @@ pub struct SessionShared {
     pub sequence_values: Mutex<SequenceValues>,
     /// The catalog as the session last looked at it.
     pub view: Mutex<Option<Arc<CatalogView>>>,
+    /// What statements have to say beside their results.
+    pub notices: Mutex<Vec<Notice>>,
 }
 
 /// Values of sequences as this session last saw them.
@@ -36,6 +39,12 @@ pub struct SequenceValues {
 }
 
 impl SessionShared {
+    /// Warns the client, behind the statement that runs.
+    pub fn warn(&self, message: String) {
+        let content = SqlError::new(SqlState::WARNING, message);
+        self.notices.lock().push(Notice { level: NoticeLevel::Warning, content });
+    }
+
     /// Remembers a value that `nextval` gave or `setval` set.
     pub fn note_sequence(&self, sequence: Oid, value: i64, given: bool) {
         let mut values = self.sequence_values.lock();

@@ -34,9 +34,11 @@ use crate::{
     Cancel, Notice,
     catalog::{CatalogSnapshot, CatalogView, Database},
     jobs::PendingJob,
+    locks::TableLockMode,
     output::NoticeLevel,
-    services::{Activity, SqlServices},
+    services::SqlServices,
     session::{settings::Settings, transaction::OpenTransaction},
+    sessions::{Activity, SessionState},
 };
 
 /// Who connects, and to what.
@@ -77,7 +79,29 @@ pub struct Session {
 }
 
 impl Session {
-    /// Opens a session; `3D000` for an unknown database, `28000` for an unknown user.
+    /// Opens a session as [`Self::connect`] does. If the database is being dropped, waits for what becomes of that.
+    pub async fn open(services: Arc<SqlServices>, info: ConnectInfo) -> Result<Self> {
+        loop {
+            let opened = Self::connect(services.clone(), info.clone());
+            let error = match opened {
+                Err(error) if error.sqlstate() == SqlState::OBJECT_IN_USE => error,
+                opened => return opened,
+            };
+            let database = services.catalog.current().database_named(&info.database).map(|found| found.id);
+            let Some(database) = database else { continue };
+            let (locks, waiter) = (&services.locks, services.next_session_id());
+            let shared = TableLockMode::Shared;
+            let locked = locks.lock(&services.env, waiter, database, shared, None, &*info.cancel).await;
+            locks.release_all(waiter);
+            if let Err(stopped) = locked {
+                let gave_up = stopped.sqlstate() == SqlState::DEADLOCK_DETECTED;
+                return Err(if gave_up { error } else { stopped });
+            }
+        }
+    }
+
+    /// Opens a session; `3D000` for an unknown database, `28000` for an unknown user, `55006` for a database that is being
+    /// dropped.
     pub fn connect(services: Arc<SqlServices>, info: ConnectInfo) -> Result<Self> {
         let snapshot = services.catalog.current();
         let database = snapshot.database_named(&info.database).cloned().ok_or_else(|| {
@@ -100,21 +124,19 @@ impl Session {
         settings.set_read_only("session_authorization", &info.user);
         let id = services.next_session_id();
         let now = services.now_micros();
-        services.activity.lock().insert(
-            id,
-            Activity {
-                pid: info.pid,
-                user: info.user.clone(),
-                database: database.id,
-                database_name: database.name.clone(),
-                application_name: info.application_name.clone(),
-                client: info.client.clone(),
-                backend_start_micros: now,
-                query_start_micros: now,
-                state: "idle",
-                query: String::new(),
-            },
-        );
+        let activity = Activity {
+            pid: info.pid,
+            user: info.user.clone(),
+            database: database.id,
+            database_name: database.name.clone(),
+            application_name: info.application_name.clone(),
+            client: info.client.clone(),
+            backend_start_micros: now,
+            query_start_micros: now,
+            state: SessionState::Idle,
+            query: String::new(),
+        };
+        enter(&services, id, &database, activity, &info.cancel)?;
         let reported = settings.reported();
         let settings = Arc::new(settings);
         let reported_of = settings.clone();
@@ -128,6 +150,7 @@ impl Session {
             settings: Mutex::new(settings),
             sequence_values: Mutex::default(),
             view: Mutex::new(None),
+            notices: Mutex::default(),
         };
         Ok(Self {
             services,
@@ -182,7 +205,9 @@ impl Session {
     }
 
     pub fn take_notices(&mut self) -> Vec<Notice> {
-        std::mem::take(&mut self.notices)
+        let mut notices = std::mem::take(&mut self.notices);
+        notices.append(&mut self.shared.notices.lock());
+        notices
     }
 
     pub(crate) fn notice(&mut self, level: NoticeLevel, sqlstate: SqlState, message: impl Into<String>) {
@@ -247,22 +272,22 @@ impl Session {
     }
 
     pub(crate) fn begin_activity(&self, query: &str) {
-        if let Some(activity) = self.services.activity.lock().get_mut(&self.id) {
-            activity.state = "active";
-            activity.query_start_micros = self.services.now_micros();
+        let now = self.services.now_micros();
+        self.services.sessions.update(self.id, |activity| {
+            activity.state = SessionState::Active;
+            activity.query_start_micros = now;
             activity.query.clear();
             activity.query.push_str(truncated(query, 1_024));
-        }
+        });
     }
 
     pub(crate) fn end_activity(&self) {
-        if let Some(activity) = self.services.activity.lock().get_mut(&self.id) {
-            activity.state = match self.block {
-                BlockState::Idle | BlockState::Implicit | BlockState::ImplicitFailed => "idle",
-                BlockState::Block => "idle in transaction",
-                BlockState::BlockFailed => "idle in transaction (aborted)",
-            };
-        }
+        let state = match self.block {
+            BlockState::Idle | BlockState::Implicit | BlockState::ImplicitFailed => SessionState::Idle,
+            BlockState::Block => SessionState::InTransaction,
+            BlockState::BlockFailed => SessionState::InFailedTransaction,
+        };
+        self.services.sessions.update(self.id, |activity| activity.state = state);
     }
 
     /// Rolls back and releases everything.
@@ -292,8 +317,32 @@ impl Drop for Session {
         self.portals.clear();
         self.open = None;
         self.release_locks(false);
-        self.services.activity.lock().remove(&self.id);
+        self.services.sessions.leave(self.id);
     }
+}
+
+/// Makes the session known, unless its database is on its way out. Who drops a database has it locked first and looks for
+/// sessions then, so one that has entered under the shared lock is seen.
+fn enter(
+    services: &SqlServices,
+    id: u64,
+    database: &Database,
+    activity: Activity,
+    cancel: &Arc<dyn Cancel>,
+) -> Result<()> {
+    if !services.locks.try_lock(id, database.id, TableLockMode::Shared) {
+        let message = format!("database \"{}\" is being dropped", database.name);
+        return Err(SqlError::new(SqlState::OBJECT_IN_USE, message));
+    }
+    services.sessions.enter(id, activity, cancel.clone());
+    services.locks.release_all(id);
+    // What was dropped before the lock was granted is gone by now.
+    if services.catalog.current().databases.contains_key(&database.id) {
+        return Ok(());
+    }
+    services.sessions.leave(id);
+    let message = format!("database \"{}\" does not exist", database.name);
+    Err(SqlError::new(SqlState::INVALID_CATALOG_NAME, message))
 }
 
 /// A planned or utility statement with its source.

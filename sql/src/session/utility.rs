@@ -368,9 +368,8 @@ impl Session {
         {
             open.settings_session = settings.clone();
         }
-        if let Some(activity) = self.services.activity.lock().get_mut(&self.id) {
-            activity.application_name = settings.get("application_name").unwrap_or_default();
-        }
+        let name = settings.get("application_name").unwrap_or_default();
+        self.services.sessions.update(self.id, |activity| activity.application_name = name);
         self.forget_view();
     }
 

@@ -1,15 +1,18 @@
 //! Databases, schemas, roles, settings, sessions: what is not about one relation.
 
+use basalt_base::NodeId;
 use basalt_types::{Datum, Oid};
 
 use super::row::{FALSE, Rows, TRUE, letter, oid, text};
 use crate::{
     catalog::{CatalogView, INFORMATION_SCHEMA, PG_CATALOG_SCHEMA, POSTGRES_ROLE},
-    locks::TableLockMode,
+    others::ask,
     session::SessionShared,
 };
 
 const UTF8: Datum = Datum::Int4(6);
+/// pg_database, as pg_locks names it.
+const DATABASE_CATALOG: Oid = Oid(1_262);
 
 pub(super) fn namespaces(out: &mut Rows, view: &CatalogView) {
     out.default(&[("nspowner", oid(POSTGRES_ROLE))]);
@@ -131,9 +134,11 @@ pub(super) fn settings(out: &mut Rows, session: &SessionShared) {
     }
 }
 
-pub(super) fn activity(out: &mut Rows, session: &SessionShared) {
-    let activity = session.services.activity.lock().clone();
-    for entry in activity.values() {
+/// pg_stat_activity, of all nodes.
+pub(super) async fn activity(out: &mut Rows, session: &SessionShared) {
+    let sessions = ask::sessions(&session.services).await;
+    warn_of(session, &sessions.silent, "sessions");
+    for entry in sessions.given {
         out.push(vec![
             ("datid", oid(entry.database)),
             ("datname", text(&entry.database_name)),
@@ -144,28 +149,41 @@ pub(super) fn activity(out: &mut Rows, session: &SessionShared) {
             ("client_addr", entry.client.as_ref().map_or(Datum::Null, text)),
             ("backend_start", Datum::TimestampTz(entry.backend_start_micros)),
             ("query_start", Datum::TimestampTz(entry.query_start_micros)),
-            ("state", text(entry.state)),
+            ("state", text(entry.state.name())),
             ("query", text(&entry.query)),
             ("backend_type", text("client backend")),
         ]);
     }
 }
 
-pub(super) fn locks(out: &mut Rows, session: &SessionShared) {
-    let activity = session.services.activity.lock().clone();
-    for (table, owner, mode) in session.services.locks.list() {
-        let pid = activity.get(&owner).map_or(Datum::Null, |entry| Datum::Int4(entry.pid));
-        let mode = match mode {
-            TableLockMode::Shared => "RowExclusiveLock",
-            TableLockMode::Exclusive => "AccessExclusiveLock",
-        };
-        out.push(vec![
-            ("locktype", text("relation")),
-            ("relation", oid(table)),
-            ("pid", pid),
+/// pg_locks, of all nodes.
+pub(super) async fn locks(out: &mut Rows, session: &SessionShared, view: &CatalogView) {
+    let locks = ask::locks(&session.services).await;
+    warn_of(session, &locks.silent, "locks");
+    for lock in locks.given {
+        let mode = if lock.exclusive { "AccessExclusiveLock" } else { "RowExclusiveLock" };
+        let mut row = vec![
+            ("pid", lock.pid.map_or(Datum::Null, Datum::Int4)),
             ("mode", text(mode)),
             ("granted", TRUE),
             ("fastpath", FALSE),
-        ]);
+        ];
+        if view.snapshot.databases.contains_key(&lock.table) {
+            row.extend([
+                ("locktype", text("object")),
+                ("classid", oid(DATABASE_CATALOG)),
+                ("objid", oid(lock.table)),
+                ("objsubid", Datum::Int2(0)),
+            ]);
+        } else {
+            row.extend([("locktype", text("relation")), ("relation", oid(lock.table))]);
+        }
+        out.push(row);
+    }
+}
+
+fn warn_of(session: &SessionShared, silent: &[NodeId], what: &str) {
+    for node in silent {
+        session.warn(format!("the {what} of node {node} are not shown, because it does not answer"));
     }
 }

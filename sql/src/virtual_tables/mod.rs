@@ -12,6 +12,7 @@ mod related;
 pub(crate) mod relations;
 mod row;
 mod sequences;
+mod signals;
 mod summaries;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -23,7 +24,7 @@ use basalt_types::{Datum, Oid, Result, Row, SqlType, sql_type};
 use crate::{
     catalog::{CatalogView, INFORMATION_SCHEMA, PG_CATALOG_SCHEMA},
     exec::{
-        ExecContext, SequenceOperation, VirtualTables,
+        ExecContext, VirtualTables, WaitingFunction,
         referential::{Checks, Reference},
     },
     session::SessionShared,
@@ -144,8 +145,6 @@ impl SessionTables {
             "pg_collation" => cluster::collations(&mut out),
             "pg_tablespace" => cluster::tablespaces(&mut out),
             "pg_settings" => cluster::settings(&mut out, session),
-            "pg_stat_activity" => cluster::activity(&mut out, session),
-            "pg_locks" => cluster::locks(&mut out, session),
             "pg_tables" => summaries::tables(&mut out, view),
             "pg_indexes" => summaries::indexes(&mut out, view),
             "pg_views" => summaries::views(&mut out, view),
@@ -164,6 +163,16 @@ impl VirtualTables for SessionTables {
             }
             if matches!(table.name.as_str(), "pg_sequences") {
                 return self.sequence_rows(table).await;
+            }
+            if table.schema_id == PG_CATALOG_SCHEMA && matches!(&*table.name, "pg_stat_activity" | "pg_locks")
+            {
+                let mut out = row::Rows::new(table);
+                if table.name == "pg_locks" {
+                    cluster::locks(&mut out, &self.session, &self.view).await;
+                } else {
+                    cluster::activity(&mut out, &self.session).await;
+                }
+                return Ok(out.finish());
             }
             if let Some(rows) = basalt::rows(table, &self.session.services).await? {
                 return Ok(rows);
@@ -188,11 +197,10 @@ impl VirtualTables for SessionTables {
         self.default_values(table, positions, context)
     }
 
-    fn sequence<'a>(
-        &'a self,
-        operation: SequenceOperation,
-        args: &'a [Datum],
-    ) -> BoxFuture<'a, Result<Datum>> {
-        Box::pin(self.run_sequence(operation, args))
+    fn call<'a>(&'a self, function: WaitingFunction, args: &'a [Datum]) -> BoxFuture<'a, Result<Datum>> {
+        match function {
+            WaitingFunction::Sequence(operation) => Box::pin(self.run_sequence(operation, args)),
+            WaitingFunction::Signal(signal) => Box::pin(self.signal(signal, args)),
+        }
     }
 }

@@ -17,13 +17,16 @@ use basalt_env::{
 use basalt_kv::{LocalSender, Network, Store, StoreConfig};
 use basalt_kv_api::{BatchRequest, BatchResponse, Error, ReadConsistency, Request, Result, Sender};
 use basalt_raft::Options;
-use basalt_sql::{SqlOptions, SqlServices};
+use basalt_sql::{Cancel, Session, SqlOptions, SqlServices};
 use basalt_storage::MemoryEngine;
 use basalt_txn::{TxnClient, TxnOptions};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::harness::{Client, Node};
+use crate::{
+    harness::{Client, Node},
+    neighbours::Neighbourhood,
+};
 
 pub const CLOCK_OFFSET_MAX: Duration = Duration::from_millis(250);
 /// A session and the clock offset, and some time for who waits to look.
@@ -33,6 +36,7 @@ pub struct World {
     pub executor: SimExecutor,
     disk: SimDisk,
     sender: Arc<dyn Sender>,
+    nodes: Arc<Neighbourhood>,
 }
 
 /// What becomes of one request.
@@ -90,6 +94,10 @@ pub struct Link {
 impl Link {
     pub fn cut(&self, cut: bool) {
         self.cut.store(cut, Ordering::Relaxed);
+    }
+
+    pub fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::Relaxed)
     }
 
     pub fn hold_commits(&self, hold: bool) {
@@ -198,6 +206,17 @@ impl Member {
     pub fn client(&self) -> Client {
         self.node.client()
     }
+
+    /// A client of a database, as it is opened over the network.
+    pub async fn open(
+        &self,
+        database: &str,
+        pid: i32,
+        cancel: Arc<dyn Cancel>,
+    ) -> basalt_types::Result<Client> {
+        let info = self.node.info(database, pid, cancel);
+        Ok(Client { session: Session::open(self.node.services.clone(), info).await? })
+    }
 }
 
 impl World {
@@ -223,6 +242,7 @@ impl World {
             ..SqlOptions::default()
         };
         let services = SqlServices::open(env, client, options, None, None).await?;
+        services.ask_through(self.nodes.enter(NodeId(number), &services, &link));
         let node = Node { executor: self.executor.clone(), disk: self.disk.clone(), services };
         Ok(Member { node, link })
     }
@@ -254,6 +274,7 @@ pub fn with_world<F: Future<Output = ()>>(seed: u64, body: impl FnOnce(World) ->
         let store = Store::open(env, engine, Options::default(), network, config);
         let store = store.await.expect("a new store opens");
         let sender: Arc<dyn Sender> = Arc::new(LocalSender::new(store));
-        body(World { executor, disk, sender }).await;
+        let nodes = Arc::new(Neighbourhood { executor: executor.clone(), members: Mutex::default() });
+        body(World { executor, disk, sender, nodes }).await;
     });
 }

@@ -18,6 +18,14 @@ pub(super) struct Known {
     in_flight: usize,
 }
 
+/// Which locks there may be in a span.
+pub(super) enum InSpan {
+    Nothing,
+    /// None but these.
+    Listed(Vec<Box<[u8]>>),
+    Unknown,
+}
+
 /// Covers the locks that had no room in the list.
 struct Unlisted {
     first: Box<[u8]>,
@@ -45,25 +53,32 @@ impl Known {
         Ok(known)
     }
 
-    /// Whether there may be a lock in `lower..upper`.
-    pub fn may_hold(&self, lower: Option<&[u8]>, upper: Option<&[u8]>) -> bool {
+    /// What there may be in `lower..upper`, with the keys if all are listed and at most `listed_max`.
+    pub fn in_span(&self, lower: Option<&[u8]>, upper: Option<&[u8]>, listed_max: usize) -> InSpan {
         if self.listed.is_empty() && self.unlisted.is_none() {
-            return false;
+            return InSpan::Nothing;
         }
         if let (Some(lower), Some(upper)) = (lower, upper)
             && lower >= upper
         {
-            return false;
+            return InSpan::Nothing;
+        }
+        let unlisted = self.unlisted.as_ref().is_some_and(|unlisted| {
+            lower.is_none_or(|lower| lower <= &*unlisted.last)
+                && upper.is_none_or(|upper| upper > &*unlisted.first)
+        });
+        if unlisted {
+            return InSpan::Unknown;
         }
         let above = lower.map_or(Bound::Unbounded, Bound::Included);
         let below = upper.map_or(Bound::Unbounded, Bound::Excluded);
-        if self.listed.range::<[u8], _>((above, below)).next().is_some() {
-            return true;
+        let mut listed = self.listed.range::<[u8], _>((above, below));
+        let keys: Vec<_> = listed.by_ref().take(listed_max).cloned().collect();
+        match (keys.is_empty(), listed.next().is_some()) {
+            (_, true) => InSpan::Unknown,
+            (true, false) => InSpan::Nothing,
+            (false, false) => InSpan::Listed(keys),
         }
-        self.unlisted.as_ref().is_some_and(|unlisted| {
-            lower.is_none_or(|lower| lower <= &*unlisted.last)
-                && upper.is_none_or(|upper| upper > &*unlisted.first)
-        })
     }
 
     /// Before a batch is written: names what it puts.

@@ -3,7 +3,7 @@
 //! Nearly every read and write asks for the locks in its span, and nearly always there are none. The engine's answer to
 //! that costs as much as the read itself, and much more after a large transaction, whose deleted locks have to be
 //! stepped over. [`LockDirectory`] is an engine that remembers the keys of the lock family: an iterator over a span
-//! without locks is an empty one, made without touching the engine.
+//! without locks is an empty one, made without touching the engine, and one over a key with a lock or two fetches them.
 //!
 //! **Guarantee.** The directory never misses a lock that is in the engine: a key enters before the batch that puts it is
 //! written, and leaves after the batch that deletes it was. In between it may name a lock that is not there (any more),
@@ -15,6 +15,7 @@
 //! Snapshots are views of another moment, so they ask the engine.
 
 mod known;
+mod listed;
 
 #[cfg(test)]
 mod tests;
@@ -25,10 +26,16 @@ use basalt_base::Span;
 use bytes::Bytes;
 use parking_lot::RwLock;
 
-use self::known::Known;
+use self::{
+    known::{InSpan, Known},
+    listed::ListedLocks,
+};
 use crate::{
     EmptyIterator, Engine, EngineCounts, EngineIterator, Family, IterOptions, Op, Reader, Result, WriteBatch,
 };
+
+/// Locks of one key that are fetched without a cursor.
+const FETCHED_MAX: usize = 2;
 
 /// An engine with a directory of its locks. Everything that writes to the engine must go through it.
 pub struct LockDirectory {
@@ -58,12 +65,19 @@ impl Reader for LockDirectory {
     }
 
     fn iter<'a>(&'a self, family: Family, options: IterOptions) -> Result<Box<dyn EngineIterator + 'a>> {
-        if family == Family::Lock
-            && !self.known.read().may_hold(options.lower.as_deref(), options.upper.as_deref())
-        {
-            return Ok(Box::new(EmptyIterator));
+        if family != Family::Lock {
+            return self.engine.iter(family, options);
         }
-        self.engine.iter(family, options)
+        // Only of one key, whose locks change under its latch: fetched one by one, those of several keys might be of
+        // different moments.
+        let listed_max = if options.one_key { FETCHED_MAX } else { 0 };
+        let in_span =
+            self.known.read().in_span(options.lower.as_deref(), options.upper.as_deref(), listed_max);
+        match in_span {
+            InSpan::Nothing => Ok(Box::new(EmptyIterator)),
+            InSpan::Listed(keys) => Ok(Box::new(ListedLocks::fetch(&*self.engine, keys)?)),
+            InSpan::Unknown => self.engine.iter(family, options),
+        }
     }
 }
 

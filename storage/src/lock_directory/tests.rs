@@ -29,8 +29,16 @@ fn delete(directory: &LockDirectory, keys: impl IntoIterator<Item = u32>) {
     directory.write(batch).unwrap();
 }
 
+/// By a cursor, and as if they were of one key: fetched if there are few. Both must find the same.
 fn keys_in(reader: &dyn Reader, lower: u32, upper: u32) -> Vec<Vec<u8>> {
-    let options = IterOptions { lower: Some(key(lower)), upper: Some(key(upper)), ..IterOptions::default() };
+    let keys = keys_by(reader, lower, upper, false);
+    assert_eq!(keys_by(reader, lower, upper, true), keys);
+    keys
+}
+
+fn keys_by(reader: &dyn Reader, lower: u32, upper: u32, one_key: bool) -> Vec<Vec<u8>> {
+    let (lower_bound, upper_bound) = (Some(key(lower)), Some(key(upper)));
+    let options = IterOptions { lower: lower_bound, upper: upper_bound, one_key, ..IterOptions::default() };
     let mut iter = reader.iter(Family::Lock, options).unwrap();
     iter.seek(&key(lower)).unwrap();
     let mut keys = Vec::new();
@@ -105,6 +113,32 @@ fn a_batch_is_written_even_if_the_look_behind_it_fails() {
     // The next batch looks again.
     delete(&directory, 0..1);
     assert!(!directory.known.read().has_unlisted());
+}
+
+#[test]
+fn a_few_locks_of_one_key_are_fetched_without_a_cursor() {
+    let directory = LockDirectory::open(Arc::new(MemoryEngine::new())).unwrap();
+    put(&directory, [3, 5]);
+    let before = directory.counts();
+    assert_eq!(keys_by(&directory, 3, 6, true).len(), 2);
+    let after = directory.counts();
+    assert_eq!((after.seeks - before.seeks, after.gets - before.gets), (0, 2));
+    let options =
+        IterOptions { lower: Some(key(3)), upper: Some(key(6)), one_key: true, ..IterOptions::default() };
+    let mut iter = directory.iter(Family::Lock, options).unwrap();
+    assert!(!iter.valid());
+    for (place, expected) in [(2, None), (3, Some(3)), (4, Some(3)), (5, Some(5)), (9, Some(5))] {
+        iter.seek_for_prev(&key(place)).unwrap();
+        assert_eq!(iter.valid().then(|| iter.key().to_vec()), expected.map(|n| key(n).to_vec()));
+    }
+    iter.prev().unwrap();
+    assert_eq!(iter.key(), &key(3)[..]);
+    iter.prev().unwrap();
+    assert!(!iter.valid());
+    iter.seek_to_last().unwrap();
+    assert_eq!((iter.key(), iter.value()), (&key(5)[..], &b"lock"[..]));
+    iter.next().unwrap();
+    assert!(!iter.valid());
 }
 
 /// The model test on an engine with a directory of any size: no result may differ.

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use super::context::{FinishedTxn, FoundLock, ReadContext};
 use super::cursor::VersionCursor;
 use super::lock::{LockRecord, Strength, decode_lock_key, encode_before_locks};
+use super::resolve::came_too_late;
 use crate::{EngineIterator, Family, IterOptions, Reader, Result};
 
 /// Versions between the row that needs a new window and the window's end; doubles from window to window.
@@ -133,7 +134,8 @@ impl<'r> IntentCursor<'r> {
         Ok(IntentView::Invisible)
     }
 
-    /// What resolving the intent would leave, as the reader would see it. Nobody else has written the key since.
+    /// What resolving the intent would leave, as the reader would see it. Nobody else has written the key since, unless the
+    /// intent itself came too late.
     fn view_of_finished(&self, finished: &FinishedTxn, context: &ReadContext<'_>) -> Result<IntentView> {
         let Some(commit_ts) = finished.commit_ts else { return Ok(IntentView::Invisible) };
         let record = LockRecord::decode(self.txn_id, Strength::Intent, self.iter.value())?;
@@ -143,6 +145,12 @@ impl<'r> IntentCursor<'r> {
         let Some(value) = record.visible(u32::MAX, &finished.ignored) else {
             return Ok(IntentView::Invisible);
         };
+        let is_above = record.write_ts > commit_ts;
+        if is_above
+            && came_too_late(self.reader, &Key::copy_from_slice(&self.key), record.write_ts, commit_ts)?
+        {
+            return Ok(IntentView::Invisible);
+        }
         let local_ts = record.local_ts.min(commit_ts);
         Ok(if context.uncertain(commit_ts, local_ts) {
             IntentView::Uncertain { ts: commit_ts, local_ts }

@@ -1,11 +1,13 @@
 //! Resolution: what becomes of a transaction's locks once its fate, or a later timestamp, is known.
 //!
 //! Resolving is idempotent and may come late, twice or out of order: a lock that is missing, of another transaction or
-//! of a newer epoch is left alone. It runs at apply time, so its reader must see the open batch.
+//! of a newer epoch is left alone, and what a committed transaction has written twice, before and after the resolution of its
+//! lock, counts once. It runs at apply time, so its reader must see the open batch.
 
 use basalt_base::{Key, Span, Timestamp, TxnId};
 
 use super::context::{IgnoredSeqs, ignores};
+use super::get::newest_version_ts;
 use super::key::encode_key;
 use super::lock::{LockRecord, Strength, decode_lock_key, encode_lock_key};
 use super::value::encode_value;
@@ -67,7 +69,9 @@ pub fn resolve(
     let mut resolved = Resolved::default();
     for_each_lock(reader, key, |strength, holder, value| {
         if holder == resolution.txn_id {
-            resolve_lock(batch, key, LockRecord::decode(holder, strength, value)?, resolution, &mut resolved);
+            let lock = LockRecord::decode(holder, strength, value)?;
+            let fate = fate_of(reader, key, &lock, resolution)?;
+            resolve_lock(batch, key, lock, &fate, &mut resolved);
         }
         Ok(())
     })?;
@@ -108,7 +112,8 @@ pub fn resolve_range(
         examined += 1;
         if holder == resolution.txn_id {
             let lock = LockRecord::decode(holder, strength, iter.value())?;
-            resolve_lock(batch, &current, lock, resolution, &mut outcome.resolved);
+            let fate = fate_of(reader, &current, &lock, resolution)?;
+            resolve_lock(batch, &current, lock, &fate, &mut outcome.resolved);
         }
         iter.next()?;
     }
@@ -128,6 +133,31 @@ fn note_bare_release(
     if resolution.status == ResolveStatus::Committed && released && !committed {
         outcome.released_without_version.push(key.clone());
     }
+}
+
+/// Whether the transaction, committed at `commit_ts`, has its version of the key already. Then the value is of a write that
+/// came once more after that: a request whose answer was lost is sent again, and both may arrive. It has been laid above the
+/// version, and may be older than another write of the transaction to the same key.
+pub(super) fn came_too_late(
+    reader: &dyn Reader,
+    key: &Key,
+    write_ts: Timestamp,
+    commit_ts: Timestamp,
+) -> Result<bool> {
+    Ok(write_ts > commit_ts && newest_version_ts(reader, key)?.is_some_and(|newest| newest >= commit_ts))
+}
+
+/// The fate of one of the transaction's locks.
+fn fate_of<'a>(
+    reader: &dyn Reader,
+    key: &Key,
+    lock: &LockRecord,
+    resolution: &Resolution<'a>,
+) -> Result<Resolution<'a>> {
+    let is_late = resolution.status == ResolveStatus::Committed
+        && lock.strength == Strength::Intent
+        && came_too_late(reader, key, lock.write_ts, resolution.ts)?;
+    Ok(if is_late { Resolution { status: ResolveStatus::Aborted, ..*resolution } } else { *resolution })
 }
 
 fn resolve_lock(

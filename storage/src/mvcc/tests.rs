@@ -290,6 +290,21 @@ const SCRIPTS: &[(&str, &str)] = &[
          t4 insert k y #1 40 40 → written 40",
     ),
     (
+        "resolve: what a committed transaction writes once more, when its lock is resolved, is nothing",
+        "t1 put k old #1 10 10 → written 10
+         t1 put k new #2 10 10 → written 10
+         commit t1 k 10 → committed 1 released 1 updated 0
+         t1 put k old #1 20 10 → written 20
+         commit t1 k 10 → committed 0 released 1 updated 0
+         get k 30 → new
+         t2 put k w #1 30 30 → written 30
+         commit t2 k 30 → committed 1 released 1 updated 0
+         t1 put k old #1 40 30 → written 40
+         commit t1 k 10 → committed 0 released 1 updated 0
+         get k 20 → new
+         get k 40 → w",
+    ),
+    (
         "collection: the newest version at or below the threshold stays unless it is a tombstone",
         "t1 put k v #1 10 10 → written 10
          commit t1 k 10 → committed 1 released 1 updated 0

@@ -214,7 +214,11 @@ impl Model {
                 lock.write_ts = lock.write_ts.max(resolution.ts);
                 return !lock.values.is_empty();
             }
-            if let (Some((_, value)), Strength::Intent) = (lock.values.last(), lock.strength) {
+            let newest = versions.keys().next_back();
+            let is_late =
+                lock.write_ts > resolution.ts && newest.is_some_and(|newest| *newest >= resolution.ts);
+            if let (Some((_, value)), Strength::Intent, false) = (lock.values.last(), lock.strength, is_late)
+            {
                 versions.insert(resolution.ts, (value.clone(), lock.local_ts.min(resolution.ts)));
             }
             false

@@ -27,7 +27,7 @@ fn a_slow_beat_holds_up_no_other_and_keeps_nobody_alive() {
         executor.sleep(Duration::from_millis(10_500)).await;
         let beats = fake.beats();
         assert_eq!((beats.len(), beats.get(&slow)), (TXNS - 1, None));
-        assert!(beats.values().all(|count| (9..=10).contains(count)), "{beats:?}");
+        assert!(beats.values().all(|count| (19..=21).contains(count)), "{beats:?}");
         // Its answer never comes, and yet the transaction can go.
         drop(txns.remove(0));
         executor.sleep(Duration::from_millis(1)).await;

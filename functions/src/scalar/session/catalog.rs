@@ -56,7 +56,7 @@ fn objects(builder: &mut Builder) {
         "pg_relation_size" "pg_table_size" "pg_indexes_size" "pg_total_relation_size" "pg_database_size"
         "pg_tablespace_size" "pg_tablespace_location" "pg_relation_filenode" "pg_relation_filepath"
         "pg_relation_is_publishable" "pg_relation_is_updatable" "pg_column_is_updatable" "pg_sequence_last_value"
-        "nextval" "currval" "setval"
+        "nextval" "currval" "setval" "pg_cancel_backend" "pg_terminate_backend"
         "pg_index_column_has_property" "pg_index_has_property" "pg_indexam_has_property" "pg_my_temp_schema"
         "pg_is_other_temp_schema" "pg_partition_root" "pg_postmaster_start_time" "pg_conf_load_time"
         "txid_current" "txid_current_if_assigned" "pg_blocking_pids" "setseed"

@@ -5,7 +5,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::{Input, Wire, WireError};
 use crate::{BatchRequest, BatchResponse, Error, Result};
 
-const FORMAT: u8 = 3;
+const FORMAT: u8 = 4;
 const ANSWERED: u8 = 1;
 const FAILED: u8 = 2;
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt::Debug, sync::Arc, time::Duration};
 
-use basalt_base::{ErrorKind, Span, Timestamp, TxnId};
+use basalt_base::{ErrorKind, NodeId, Span, Timestamp, TxnId};
 use basalt_env::{Rng, sim::SimRng};
 use bytes::{Bytes, BytesMut};
 
@@ -11,7 +11,7 @@ use super::{
     encode_request, encode_response, encode_result,
 };
 use crate::{
-    BatchHeader, BatchRequest, BatchResponse, Error, IgnoredSeqs, LockStrength, LockWait, PushType,
+    BatchHeader, BatchRequest, BatchResponse, Error, IgnoredSeqs, LockStrength, LockWait, Observed, PushType,
     ReadConsistency, Request, ResolvedTxn, Response, RowAction, ScanBatch, ScanProgram, ScanSink, TxnMeta,
     TxnPriority, TxnRecord, TxnStatus,
 };
@@ -73,6 +73,7 @@ fn meta() -> TxnMeta {
         priority: TxnPriority(6),
         read_seq: 7,
         ignored: ignored(),
+        observed: Observed(vec![(NodeId(2), Timestamp(8))]),
     }
 }
 
@@ -384,10 +385,10 @@ fn programs_stay_where_they_are() {
 }
 
 /// Format; the transaction; the rest of the header; a get and a put.
-const REQUEST: &str = "03 \
+const REQUEST: &str = "04 \
     01 00000102000000000000000000000000 00000006 616e63686f72 00000002 0000000000000003 0000000000000004 \
     0000000000000005 ffffffffffffffff 00000006 00000007 00000002 00000001 00000003 00000007 ffffffff \
-    0000000000000000 01 01 0000000000000001 0000000000000000 00 00 \
+    00000001 0000000000000002 0000000000000008 0000000000000000 01 01 0000000000000001 0000000000000000 00 00 \
     00000002 01 00000001 6b 01 01 03 00000001 6b 00000001 76 00000009 00";
 
 /// What is on the wire today. If this fails, nodes of two versions misread each other: see the module's documentation.
@@ -409,8 +410,8 @@ fn the_format_is_the_agreed_one() {
     };
     assert_eq!(
         hex(&encode_result(&Ok(response))),
-        "03 01 00000002 01 01 00000001 76 03 00 0000000000000102".replace(' ', "")
+        "04 01 00000002 01 01 00000001 76 03 00 0000000000000102".replace(' ', "")
     );
     let error = Error::TxnAborted { reason: "pushed".into() };
-    assert_eq!(hex(&encode_result(&Err(error))), "03 02 05 00000006 707573686564".replace(' ', ""));
+    assert_eq!(hex(&encode_result(&Err(error))), "04 02 05 00000006 707573686564".replace(' ', ""));
 }

@@ -6,7 +6,7 @@ use super::{
     Input, Wire, WireError,
     value::{wire_enum, wire_struct},
 };
-use crate::{IgnoredSeqs, ResolvedTxn, TxnMeta, TxnPriority, TxnRecord, TxnStatus};
+use crate::{IgnoredSeqs, Observed, ResolvedTxn, TxnMeta, TxnPriority, TxnRecord, TxnStatus};
 
 wire_struct!(TxnMeta {
     id,
@@ -19,6 +19,7 @@ wire_struct!(TxnMeta {
     priority,
     read_seq,
     ignored,
+    observed,
 });
 
 wire_struct!(TxnRecord { id, status, epoch, write_ts, last_heartbeat, lock_spans, ignored, in_flight });
@@ -33,6 +34,16 @@ wire_enum!(TxnStatus {
 });
 
 impl Wire for IgnoredSeqs {
+    fn put(&self, out: &mut BytesMut) -> Result<(), WireError> {
+        self.0.put(out)
+    }
+
+    fn take(input: &mut Input) -> Result<Self, WireError> {
+        Vec::take(input).map(Self)
+    }
+}
+
+impl Wire for Observed {
     fn put(&self, out: &mut BytesMut) -> Result<(), WireError> {
         self.0.put(out)
     }

@@ -11,7 +11,7 @@ use crate::peer::{CallError, PeerConfig, frame::Kind};
 /// When a call must have failed, in milliseconds after the peer's end.
 fn failure_ms_max() -> u64 {
     let config = PeerConfig::default();
-    (config.silence_max + config.ping_interval).as_millis() as u64
+    (config.silence_max + config.ping_interval / 2).as_millis() as u64
 }
 
 #[test]

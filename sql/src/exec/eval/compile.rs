@@ -7,7 +7,7 @@ use basalt_planner::{
 };
 use basalt_types::{Datum, Oid, Result, SqlError, SqlType};
 
-use crate::exec::{SequenceOperation, scope::OuterValues};
+use crate::exec::{WaitingFunction, scope::OuterValues};
 
 /// A compiled expression.
 #[derive(Clone, Debug)]
@@ -113,10 +113,10 @@ pub(super) enum Node {
     Row(Box<[Node]>),
     /// Position in the operator's list of what it runs itself.
     Subquery(usize),
-    /// A call that waits for the store, by position in the same list.
-    Sequence {
+    /// A call of a function that may wait, by position in the same list.
+    Waiting {
         position: usize,
-        operation: SequenceOperation,
+        function: WaitingFunction,
         args: Box<[Node]>,
     },
 }
@@ -125,8 +125,8 @@ pub(super) enum Node {
 #[derive(Clone, Debug)]
 pub(crate) enum Lazy {
     Subquery(Subquery),
-    /// A call of a sequence function.
-    Sequence,
+    /// A call of a function that may wait.
+    Function,
 }
 
 type Find<'a> = &'a dyn Fn(ColumnId) -> Option<usize>;
@@ -240,10 +240,10 @@ impl Compiler<'_> {
     }
 
     fn call(&mut self, call: &CallExpr) -> Result<Node> {
-        if let Some(operation) = SequenceOperation::of(call.function.name) {
+        if let Some(function) = WaitingFunction::of(call.function.name) {
             let args = self.nodes(&call.args)?;
-            self.lazies.push(Lazy::Sequence);
-            return Ok(Node::Sequence { position: self.lazies.len() - 1, operation, args });
+            self.lazies.push(Lazy::Function);
+            return Ok(Node::Waiting { position: self.lazies.len() - 1, function, args });
         }
         let arg_types = call.args.iter().map(Expr::ty).collect();
         let function = function_call(call.function, arg_types, call.ty)?;

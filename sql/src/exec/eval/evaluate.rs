@@ -26,7 +26,7 @@ impl Compiled {
         match self.evaluate_with(context, row, &[]) {
             Ok(value) => Ok(value),
             Err(Interrupt::Error(error)) => Err(error),
-            Err(Interrupt::Subquery(_) | Interrupt::Sequence(..)) => {
+            Err(Interrupt::Subquery(_) | Interrupt::Function(..)) => {
                 Err(SqlError::internal("an expression that waits was evaluated at once"))
             }
         }
@@ -136,7 +136,7 @@ impl Frame<'_> {
                 Some(Some(value)) => Ok(value.clone()),
                 _ => Err(Interrupt::Subquery(*position)),
             },
-            Node::Sequence { position, operation, args } => {
+            Node::Waiting { position, function, args } => {
                 if let Some(Some(value)) = self.subqueries.get(*position) {
                     return Ok(value.clone());
                 }
@@ -144,7 +144,7 @@ impl Frame<'_> {
                 if args.iter().any(Datum::is_null) {
                     return Ok(Datum::Null);
                 }
-                Err(Interrupt::Sequence(*position, *operation, args))
+                Err(Interrupt::Function(*position, *function, args))
             }
         }
     }

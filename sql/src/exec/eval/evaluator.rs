@@ -13,7 +13,7 @@ use crate::exec::scope::{Layout, Scope};
 /// The expressions of one operator over its input rows.
 pub(crate) struct RowEvaluator {
     exprs: Vec<Compiled>,
-    /// By position; `None` for calls of sequence functions.
+    /// By position; `None` for calls of functions that may wait.
     subqueries: Vec<Option<SubqueryRunner>>,
     /// Values known for the current row.
     values: Vec<Option<Datum>>,
@@ -31,7 +31,7 @@ impl RowEvaluator {
         let exprs = exprs.collect::<Result<Vec<_>>>()?;
         let runners = lazies.into_iter().map(|lazy| match lazy {
             Lazy::Subquery(subquery) => SubqueryRunner::new(subquery, layout, scope).map(Some),
-            Lazy::Sequence => Ok(None),
+            Lazy::Function => Ok(None),
         });
         let subqueries = runners.collect::<Result<Vec<_>>>()?;
         let values = vec![None; subqueries.len()];
@@ -62,8 +62,8 @@ impl RowEvaluator {
                     let runner = runner.ok_or_else(|| SqlError::internal("subquery out of range"))?;
                     self.values[position] = Some(runner.value(scope, row).await?);
                 }
-                Err(Interrupt::Sequence(position, operation, args)) => {
-                    self.values[position] = Some(scope.context.tables.sequence(operation, &args).await?);
+                Err(Interrupt::Function(position, function, args)) => {
+                    self.values[position] = Some(scope.context.tables.call(function, &args).await?);
                 }
             }
         }

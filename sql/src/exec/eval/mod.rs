@@ -17,7 +17,7 @@ use basalt_types::{Datum, Result, SqlError};
 pub use compile::Compiled;
 use compile::compile_with;
 
-use super::SequenceOperation;
+use super::WaitingFunction;
 
 /// Why evaluation stopped without a value.
 #[derive(Debug)]
@@ -25,8 +25,8 @@ pub(crate) enum Interrupt {
     Error(SqlError),
     /// The value of this subquery (by position) is needed first.
     Subquery(usize),
-    /// The value of this call of a sequence function (by position) is needed first.
-    Sequence(usize, SequenceOperation, Vec<Datum>),
+    /// The value of this call of a function that may wait (by position) is needed first.
+    Function(usize, WaitingFunction, Vec<Datum>),
 }
 
 impl From<SqlError> for Interrupt {
@@ -41,7 +41,7 @@ pub fn compile(expr: &Expr, input: &[ColumnId]) -> Result<Compiled> {
     let find = |id: ColumnId| input.iter().position(|column| *column == id);
     let compiled = compile_with(expr, &find, &Default::default(), &mut lazies)?;
     if !lazies.is_empty() {
-        return Err(SqlError::not_supported("subquery or sequence in this place"));
+        return Err(SqlError::not_supported("subquery or function that waits in this place"));
     }
     Ok(compiled)
 }
