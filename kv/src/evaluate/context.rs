@@ -298,7 +298,8 @@ pub fn discovered(key: Key, want: Want, found: FoundLock) -> Conflict {
         id: lock.txn_id,
         anchor: lock.anchor,
         epoch: lock.epoch,
-        write_ts: lock.write_ts,
+        // Where its holder may commit yet.
+        write_ts: lock.first_ts,
         min_ts: lock.min_ts,
         acquired: lock.local_ts,
         priority: basalt_kv_api::TxnPriority(lock.priority),

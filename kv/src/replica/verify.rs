@@ -32,13 +32,13 @@ pub(super) fn resolved(
         {
             return Ok(Some(format!("{user_key:02x?} gets a version at {ts} below the one at {newest}")));
         }
-        // What was rolled back may have been written late and above, and leaves nothing.
+        // What was rolled back may have been written late and above: it leaves nothing, or an earlier value.
         if let Some(lock) = mvcc::intent_of(reader, &user_key, resolution.txn_id)?
-            && lock.write_ts > ts
+            && lock.first_ts > ts
         {
             return Ok(Some(format!(
                 "transaction {} commits at {ts}, below its write {} of {user_key:02x?} at {}",
-                resolution.txn_id, lock.seq, lock.write_ts
+                resolution.txn_id, lock.seq, lock.first_ts
             )));
         }
     }

@@ -128,7 +128,7 @@ impl<'r> IntentCursor<'r> {
             return self.view_of_finished(finished, context);
         }
         let lock = LockRecord::decode_header(self.txn_id, Strength::Intent, self.iter.value())?;
-        if lock.write_ts <= context.read_ts || context.uncertain(lock.write_ts, lock.local_ts) {
+        if lock.first_ts <= context.read_ts || context.uncertain(lock.first_ts, lock.local_ts) {
             return Ok(IntentView::Conflict(FoundLock { key: Key::copy_from_slice(&self.key), lock }));
         }
         Ok(IntentView::Invisible)

@@ -3,16 +3,21 @@
 //! Key: `user key ‖ strength (1) ‖ transaction id (16)`. Intents sort before locks, so that a reader, whom only intents
 //! concern, finds one at the first entry of a key.
 //!
-//! Value, format 1 (integers big-endian, `len` is u32):
+//! Value, format 2 (integers big-endian, `len` is u32):
 //!
 //! ```text
-//! version (1) = 1 ‖ epoch (4) ‖ seq (4) ‖ write_ts (8) ‖ min_ts (8) ‖ local_ts (8) ‖ priority (4)
+//! version (1) = 2 ‖ epoch (4) ‖ seq (4) ‖ write_ts (8) ‖ first_ts (8) ‖ min_ts (8) ‖ local_ts (8) ‖ priority (4)
 //! ‖ len ‖ anchor ‖ head ‖ count (4) ‖ count × (seq (4) ‖ value)
 //!   head   = value
 //!   value  = 00 (deletion, or a lock without value) | 01 ‖ len ‖ bytes
 //! ```
 //!
-//! History is ascending by sequence number, all below the head's.
+//! History is ascending by sequence number, all below the head's. Format 1 is without `first_ts`; it is read, and no more
+//! written.
+//!
+//! Why two timestamps: a write that a savepoint has rolled back while it was under way may arrive when the transaction
+//! has committed, and be laid above the commit. What commits then is an earlier value, and it does so below `write_ts`. A
+//! reader in between must not pass the lock, so readers go by `first_ts`, and by the `local_ts` of the oldest value.
 
 use basalt_base::{Key, Timestamp, TxnId};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -21,9 +26,11 @@ use super::context::{IgnoredSeqs, ignores};
 use super::key::TIMESTAMP_LEN;
 use crate::{Error, Result};
 
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
+const FORMAT_1: u8 = 1;
 /// What comes before the anchor.
-const HEADER_LEN: usize = 37;
+const HEADER_LEN: usize = 45;
+const HEADER_LEN_1: usize = 37;
 /// Strength and transaction id behind the user key.
 pub const SUFFIX_LEN: usize = 17;
 
@@ -65,7 +72,10 @@ pub struct LockRecord {
     /// Of the newest value, or of the acquisition.
     pub seq: u32,
     pub write_ts: Timestamp,
+    /// No value in the record commits below this; at most `write_ts`, and less only if there were earlier values.
+    pub first_ts: Timestamp,
     pub min_ts: Timestamp,
+    /// Of the oldest value.
     pub local_ts: Timestamp,
     pub priority: u32,
     /// The newest provisional value; `None` is a deletion (or no value, for the lock strengths).
@@ -94,12 +104,13 @@ impl LockRecord {
 
     pub fn encode(&self) -> Bytes {
         let values = self.history.iter().map(|(_, value)| 9 + value.as_ref().map_or(0, Bytes::len));
-        let size = 50 + self.anchor.len() + self.value.as_ref().map_or(0, Bytes::len) + values.sum::<usize>();
+        let size = 58 + self.anchor.len() + self.value.as_ref().map_or(0, Bytes::len) + values.sum::<usize>();
         let mut out = BytesMut::with_capacity(size);
         out.put_u8(FORMAT);
         out.put_u32(self.epoch);
         out.put_u32(self.seq);
         out.put_u64(self.write_ts.0);
+        out.put_u64(self.first_ts.0);
         out.put_u64(self.min_ts.0);
         out.put_u64(self.local_ts.0);
         out.put_u32(self.priority);
@@ -131,20 +142,23 @@ impl LockRecord {
     }
 
     fn decode_header_and_rest(txn_id: TxnId, strength: Strength, mut bytes: &[u8]) -> Result<(Self, &[u8])> {
-        if bytes.len() < HEADER_LEN {
+        if bytes.len() < header_len(bytes)? {
             return Err(corrupt("header too short"));
         }
         let format = bytes.get_u8();
-        if format != FORMAT {
-            return Err(corrupt(&format!("unknown format {format}")));
-        }
+        let (epoch, seq) = (bytes.get_u32(), bytes.get_u32());
+        let write_ts = Timestamp(bytes.get_u64());
+        let first_ts = (format != FORMAT_1).then(|| Timestamp(bytes.get_u64()));
+        let min_ts = Timestamp(bytes.get_u64());
         let record = Self {
             txn_id,
             strength,
-            epoch: bytes.get_u32(),
-            seq: bytes.get_u32(),
-            write_ts: Timestamp(bytes.get_u64()),
-            min_ts: Timestamp(bytes.get_u64()),
+            epoch,
+            seq,
+            write_ts,
+            // The transaction wrote nothing below `min_ts`.
+            first_ts: first_ts.unwrap_or_else(|| min_ts.min(write_ts)),
+            min_ts,
             local_ts: Timestamp(bytes.get_u64()),
             priority: bytes.get_u32(),
             anchor: take_bytes(&mut bytes)?,
@@ -189,7 +203,7 @@ pub fn provisional_bytes(engine_key: &[u8], value: &[u8]) -> Result<i64> {
     if strength != Strength::Intent {
         return Ok(0);
     }
-    let mut rest = value.get(HEADER_LEN..).ok_or_else(|| corrupt("header too short"))?;
+    let mut rest = value.get(header_len(value)?..).ok_or_else(|| corrupt("header too short"))?;
     let anchor_len = take_u32(&mut rest)? as usize;
     rest = rest.get(anchor_len..).ok_or_else(|| corrupt("ends early"))?;
     let payload_len = match rest.try_get_u8() {
@@ -198,6 +212,16 @@ pub fn provisional_bytes(engine_key: &[u8], value: &[u8]) -> Result<i64> {
         _ => return Err(corrupt("unknown value tag")),
     };
     Ok(version_bytes(user_key.len(), payload_len))
+}
+
+/// Length of what comes before the anchor, by the format that the first byte names.
+fn header_len(value: &[u8]) -> Result<usize> {
+    match value.first() {
+        Some(&FORMAT) => Ok(HEADER_LEN),
+        Some(&FORMAT_1) => Ok(HEADER_LEN_1),
+        Some(format) => Err(corrupt(&format!("unknown format {format}"))),
+        None => Err(corrupt("header too short")),
+    }
 }
 
 fn version_bytes(user_key: usize, payload: usize) -> i64 {
@@ -260,6 +284,7 @@ mod tests {
             epoch: 1,
             seq: 5,
             write_ts: Timestamp(10),
+            first_ts: Timestamp(9),
             min_ts: Timestamp(8),
             local_ts: Timestamp(9),
             priority: 3,
@@ -269,11 +294,20 @@ mod tests {
     }
 
     #[test]
-    fn golden_bytes_of_format_1() {
-        let expected =
-            b"\x01\0\0\0\x01\0\0\0\x05\0\0\0\0\0\0\0\x0a\0\0\0\0\0\0\0\x08\0\0\0\0\0\0\0\x09\0\0\0\x03\
+    fn golden_bytes() {
+        let expected = b"\x02\0\0\0\x01\0\0\0\x05\0\0\0\0\0\0\0\x0a\0\0\0\0\0\0\0\x09\0\0\0\0\0\0\0\x08\
+            \0\0\0\0\0\0\0\x09\0\0\0\x03\
             \0\0\0\x02an\x01\0\0\0\x01v\0\0\0\x02\0\0\0\x02\0\0\0\0\x03\x01\0\0\0\x03old";
         assert_eq!(&record().encode()[..], &expected[..]);
+        let format_1 =
+            b"\x01\0\0\0\x01\0\0\0\x05\0\0\0\0\0\0\0\x0a\0\0\0\0\0\0\0\x08\0\0\0\0\0\0\0\x09\0\0\0\x03\
+            \0\0\0\x02an\x01\0\0\0\x01v\0\0\0\x02\0\0\0\x02\0\0\0\0\x03\x01\0\0\0\x03old";
+        let old = LockRecord { first_ts: Timestamp(8), ..record() };
+        assert_eq!(LockRecord::decode(TxnId(7), Strength::Intent, format_1).expect("an old record"), old);
+        assert_eq!(
+            provisional_bytes(&encode_lock_key(b"key", Strength::Intent, TxnId(7)), format_1).expect("same"),
+            record().provisional_bytes(b"key")
+        );
         let key = encode_lock_key(b"k", Strength::Shared, TxnId(7));
         assert_eq!(&key[..], b"k\x03\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x07");
         assert_eq!(decode_lock_key(&key).expect("own encoding"), (&b"k"[..], Strength::Shared, TxnId(7)));

@@ -36,7 +36,7 @@ pub fn has_foreign_change(
         let (key, strength, holder) = decode_lock_key(locks.key())?;
         if strength == Strength::Intent && Some(holder) != own {
             let lock = LockRecord::decode_header(holder, strength, locks.value())?;
-            if lock.write_ts <= to {
+            if lock.first_ts <= to {
                 return Ok(Some(ForeignChange::Intent { key: Key::copy_from_slice(key), lock }));
             }
         }

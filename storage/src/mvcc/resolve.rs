@@ -171,7 +171,7 @@ fn resolve_lock(
         return;
     }
     let alive = lock.epoch == resolution.epoch && resolution.status != ResolveStatus::Aborted;
-    let before = (lock.seq, lock.write_ts, lock.history.len());
+    let before = (lock.seq, lock.write_ts, lock.first_ts, lock.history.len());
     let bytes_before = lock.provisional_bytes(key);
     if !alive || !drop_ignored(&mut lock, resolution.ignored) {
         release(batch, key, &lock, bytes_before, resolved);
@@ -188,7 +188,9 @@ fn resolve_lock(
         }
         ResolveStatus::Pending => {
             lock.write_ts = lock.write_ts.max(resolution.ts);
-            if (lock.seq, lock.write_ts, lock.history.len()) != before {
+            // The transaction commits nothing below what it was pushed to.
+            lock.first_ts = lock.first_ts.max(resolution.ts);
+            if (lock.seq, lock.write_ts, lock.first_ts, lock.history.len()) != before {
                 put_lock(batch, key, &lock, Some(&lock));
                 batch.provisional_bytes += lock.provisional_bytes(key) - bytes_before;
                 resolved.updated += 1;

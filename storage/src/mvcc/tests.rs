@@ -258,6 +258,21 @@ const SCRIPTS: &[(&str, &str)] = &[
          get k 20 → v",
     ),
     (
+        "read: what is rolled back may lie above the commit, so a lock counts from its earliest value on",
+        "t1 put k v1 #1 10 10 → written 10
+         t1 put k v2 #3 30 30 → written 30
+         get k 9 → none
+         get k 20 → conflict t1
+         get k 5 limit 12 9 → conflict t1
+         get k 5 limit 12 8 → none
+         push t1 k 15 → committed 0 released 0 updated 1
+         get k 14 → none
+         get k 20 → conflict t1
+         ignore 1 3 → ok
+         commit t1 k 20 → committed 1 released 1 updated 0
+         get k 20 → v1",
+    ),
+    (
         "resolve: rolled-back values are dropped, and the lock with the last of them",
         "t1 put k v1 #1 10 10 → written 10
          t1 put k v2 #2 10 10 → written 10

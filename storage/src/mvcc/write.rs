@@ -69,11 +69,17 @@ fn write_value(
     let mut record = new_record(context, Strength::Intent, value);
     if let Some(existing) = existing {
         record.write_ts = record.write_ts.max(existing.write_ts);
+        record.first_ts = record.write_ts;
         if existing.epoch == context.txn.epoch {
             let rolled_back = |seq: u32| ignores(context.txn.ignored, seq);
             record.history = existing.history.iter().filter(|(seq, _)| !rolled_back(*seq)).cloned().collect();
             if !rolled_back(existing.seq) {
                 record.history.push((existing.seq, existing.value.clone()));
+            }
+            // Should this write be rolled back, an earlier one counts, with its own timestamps.
+            if !record.history.is_empty() {
+                record.first_ts = existing.first_ts.min(record.write_ts);
+                record.local_ts = record.local_ts.min(existing.local_ts);
             }
         }
     }
@@ -113,6 +119,7 @@ pub fn acquire_lock(
     let mut record = new_record(context, strength, None);
     if let Some(existing) = held.own(strength) {
         record.write_ts = record.write_ts.max(existing.write_ts);
+        record.first_ts = record.write_ts;
     }
     let outcome = WriteOutcome::Written(record.write_ts);
     put_lock(batch, key, &record, held.own(strength));
@@ -238,6 +245,7 @@ fn new_record(context: &WriteContext<'_>, strength: Strength, value: Option<Byte
         epoch: context.txn.epoch,
         seq: context.seq,
         write_ts: context.write_ts,
+        first_ts: context.write_ts,
         min_ts: context.txn.min_ts,
         local_ts: context.local_ts,
         priority: context.txn.priority,

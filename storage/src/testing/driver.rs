@@ -410,7 +410,7 @@ impl Driver<'_> {
                     found.lock.strength,
                     found.lock.txn_id.0,
                     found.lock.epoch,
-                    found.lock.write_ts,
+                    [found.lock.write_ts, found.lock.first_ts, found.lock.local_ts],
                     values,
                 )
             })
@@ -420,7 +420,8 @@ impl Driver<'_> {
         for (key, state) in &self.model.keys {
             for lock in &state.locks {
                 let values = lock.values.clone();
-                expected.push((key.clone(), lock.strength, lock.txn.0, lock.epoch, lock.write_ts, values));
+                let times = [lock.write_ts, lock.first_ts, lock.local_ts];
+                expected.push((key.clone(), lock.strength, lock.txn.0, lock.epoch, times, values));
             }
         }
         expected.sort();

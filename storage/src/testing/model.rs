@@ -16,6 +16,8 @@ pub(super) struct ModelLock {
     pub strength: Strength,
     pub epoch: u32,
     pub write_ts: Timestamp,
+    /// Nothing of it commits below.
+    pub first_ts: Timestamp,
     pub local_ts: Timestamp,
     /// Ascending by sequence number; a lock without value has one entry.
     pub values: Vec<(u32, Option<Bytes>)>,
@@ -67,7 +69,7 @@ impl Model {
                     }
                 }
                 Some(_) => {}
-                None if lock.write_ts <= context.read_ts || uncertain(lock.write_ts, lock.local_ts) => {
+                None if lock.first_ts <= context.read_ts || uncertain(lock.first_ts, lock.local_ts) => {
                     return Seen::Conflict(lock.txn);
                 }
                 None => {}
@@ -113,21 +115,22 @@ impl Model {
             return WriteOutcome::WriteTooOld(newest.next());
         }
         let mut values = Vec::new();
-        let mut write_ts = context.write_ts;
-        if let Some(lock) = current {
-            write_ts = write_ts.max(lock.write_ts);
-            if lock.epoch == txn.epoch {
-                values = lock.values;
-                values.retain(|(seq, _)| !ignores(txn.ignored, *seq));
+        let write_ts = current.as_ref().map_or(context.write_ts, |lock| context.write_ts.max(lock.write_ts));
+        let (mut first_ts, mut local_ts) = (write_ts, context.local_ts);
+        if let Some(lock) = current.filter(|lock| lock.epoch == txn.epoch) {
+            values = lock.values;
+            values.retain(|(seq, _)| !ignores(txn.ignored, *seq));
+            if !values.is_empty() {
+                (first_ts, local_ts) = (first_ts.min(lock.first_ts), local_ts.min(lock.local_ts));
             }
         }
         values.push((context.seq, value));
-        let local_ts = context.local_ts;
         let lock = ModelLock {
             txn: txn.id,
             strength: Strength::Intent,
             epoch: txn.epoch,
             write_ts,
+            first_ts,
             local_ts,
             values,
         };
@@ -167,6 +170,7 @@ impl Model {
             strength,
             epoch: txn.epoch,
             write_ts,
+            first_ts: write_ts,
             local_ts: context.local_ts,
             values,
         };
@@ -212,6 +216,7 @@ impl Model {
             lock.values.retain(|(seq, _)| !ignores(resolution.ignored, *seq));
             if resolution.status == ResolveStatus::Pending {
                 lock.write_ts = lock.write_ts.max(resolution.ts);
+                lock.first_ts = lock.first_ts.max(resolution.ts);
                 return !lock.values.is_empty();
             }
             let newest = versions.keys().next_back();
@@ -234,7 +239,7 @@ impl Model {
     ) -> bool {
         self.keys.range(span.start.clone()..span.end.clone()).any(|(_, state)| {
             let intent = |lock: &ModelLock| {
-                lock.strength == Strength::Intent && Some(lock.txn) != own && lock.write_ts <= to
+                lock.strength == Strength::Intent && Some(lock.txn) != own && lock.first_ts <= to
             };
             state.versions.keys().any(|ts| *ts > from && *ts <= to) || state.locks.iter().any(intent)
         })
