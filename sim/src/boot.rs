@@ -36,6 +36,7 @@ pub(crate) async fn boot(
         balances: parameters.balances,
         split_requests: parameters.split_requests,
         dead_after: parameters.dead_after,
+        lease_duration: parameters.lease_duration,
         verify: true,
         closed_lag: parameters.closed_lag,
         ..StoreConfig::default()

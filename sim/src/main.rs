@@ -129,6 +129,7 @@ fn start(arguments: &Arguments) -> Result<bool, String> {
             corners: arguments.corners,
             leases_only: arguments.leases_only,
             length: arguments.length.map(minutes),
+            lease_duration: bug.and_then(|bug| options_for(bug).lease_duration),
             bug,
             print: arguments.trace,
         },

@@ -27,6 +27,8 @@ pub struct Parameters {
     pub split_requests: u64,
     /// Silence after which a node's replicas are replaced.
     pub dead_after: Duration,
+    /// How long a lease lasts that is not extended.
+    pub lease_duration: Duration,
     pub mix: Mix,
     pub clients: usize,
     pub accounts: u64,
@@ -137,6 +139,7 @@ impl Parameters {
             clock_offset_max: Duration::from_millis(250),
             silence_max: Duration::from_secs(2),
             dead_after: Duration::from_secs(30),
+            lease_duration: basalt_kv::StoreConfig::default().lease_duration,
             network: NetworkFaults::default(),
             mix: mix.unwrap_or(drawn_mix),
             clients: rng.below(7) + 2,
@@ -213,6 +216,7 @@ impl Parameters {
             balances: false,
             split_requests: 2_500,
             dead_after: Duration::from_secs(30),
+            lease_duration: basalt_kv::StoreConfig::default().lease_duration,
             txn_expiry: basalt_kv::StoreConfig::default().txn_expiry,
             closed_lag: Duration::from_secs(3),
             staged_commits: true,

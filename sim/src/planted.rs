@@ -6,6 +6,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     thread,
+    time::Duration,
 };
 
 use basalt_env::Bug;
@@ -35,7 +36,10 @@ pub fn options_for(bug: Bug) -> RunOptions {
         Bug::SkipPrevention => (5, false),
         _ => (3, false),
     };
-    RunOptions { nodes, leases_only, bug: Some(bug), ..RunOptions::default() }
+    // A process that starts waits for three seconds at most, until its clock has passed what the one before may have given
+    // out. Leases must outlast that, or there is none left to use again.
+    let lease_duration = (bug == Bug::ReuseLease).then_some(Duration::from_secs(8));
+    RunOptions { nodes, leases_only, lease_duration, bug: Some(bug), ..RunOptions::default() }
 }
 
 /// What finds each of the deliberate bugs: the first seed, and what it says. Needs the feature `planted`.

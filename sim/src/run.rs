@@ -47,6 +47,8 @@ pub struct RunOptions {
     pub length: Option<Duration>,
     /// See [`Parameters::on_leases`].
     pub leases_only: bool,
+    /// How long leases last. Instead of the store's default.
+    pub lease_duration: Option<Duration>,
     /// A deliberate bug to switch on (needs the feature `planted`).
     pub bug: Option<Bug>,
     pub print: bool,
@@ -78,6 +80,7 @@ pub fn run(options: &RunOptions) -> Report {
     if let Some(length) = options.length {
         parameters = parameters.lasting(options.seed, length);
     }
+    parameters.lease_duration = options.lease_duration.unwrap_or(parameters.lease_duration);
     let executor = SimExecutor::new(options.seed);
     let trace = Trace::new(options.print);
     let violations = Violations::default();
