@@ -93,7 +93,7 @@ pub struct SnapshotData {
 
 /// The replicated state. All methods are called by the store loop, except `flush` and `snapshot`, which run beside it.
 pub trait StateMachine: Send + Sync + 'static {
-    /// Every replica that has state in the engine.
+    /// Every replica that has state in the engine. What a freshly opened engine shows is durable.
     fn groups(&self) -> Result<Vec<GroupDescriptor>>;
 
     /// Applies `entries` (consecutive, in order, at least one), writing effects, applied index, applied term and

@@ -34,19 +34,12 @@ impl Driver {
         for range_id in missing {
             self.add_without_state(range_id)?;
         }
-        self.doubt_splits();
         self.log.append(&mut self.batch).await?;
         self.log.sync().await?;
         for range_id in self.replicas.keys().copied().collect::<Vec<_>>() {
             self.lead_alone(range_id);
         }
         Ok(())
-    }
-
-    /// Any of the logs may hold a split whose right side was made before this start, and the state machine may show more
-    /// than is durable: what an earlier process has written, but not flushed. So no log goes before the first flush.
-    fn doubt_splits(&mut self) {
-        self.splits.extend(self.replicas.keys().map(|range_id| (*range_id, self.flush_started + 1)));
     }
 
     /// State whose replica was removed: the crash came before its destruction was flushed.

@@ -514,25 +514,3 @@ fn a_log_that_still_has_a_split_to_replay_does_not_go() {
     });
     executor.clear();
 }
-
-/// What the state machine shows after a restart may be as little durable as before it, if only the process ended.
-#[test]
-fn a_restart_makes_no_split_durable() {
-    let (executor, disk, toy) = (SimExecutor::new(1), SimDisk::new(), Toy::new(1, &[1], 1));
-    executor.run(async {
-        let handle = start(&executor, &disk, &toy).await.unwrap();
-        write(&handle, 1, "split 19").await.unwrap();
-        write(&handle, 19, "a").await.unwrap();
-        executor.kill(1);
-        let disk = disk.crash(Tear::Lose);
-        let handle = start(&executor, &disk, &toy).await.unwrap();
-        assert_eq!((toy.ranges(), toy.durable_replica(19)), (vec![1, 19], None));
-        handle.remove_group(RANGE, ReplicaId(2)).await.unwrap();
-        executor.kill(1);
-        let (disk, toy) = (disk.crash(Tear::Lose), toy.after_crash());
-        let handle = start(&executor, &disk, &toy).await.unwrap();
-        write(&handle, 19, "b").await.unwrap();
-        assert_eq!((toy.commands(19), toy.ranges()), (vec!["a".to_owned(), "b".to_owned()], vec![19]));
-    });
-    executor.clear();
-}

@@ -15,8 +15,8 @@ use std::{
 
 use basalt_base::{Key, NodeId, Span, StoreId, Timestamp};
 use basalt_env::{
-    BoxFuture, Clock,
-    sim::{InjectedFault, SimDisk, SimExecutor, SimNetwork, SimNodeClock, Tear},
+    BoxFuture, Clock, Rng,
+    sim::{InjectedFault, SimDisk, SimExecutor, SimNetwork, SimNodeClock, SimRng, Tear},
 };
 use basalt_kv::{Network, PeerConfig, Store};
 use basalt_kv_api::Directory;
@@ -272,6 +272,11 @@ impl Node {
                     return;
                 }
                 state.disk = state.disk.restart();
+                // What an engine shows when it was opened it has made durable by then. An end loses less than a power cut: an
+                // engine that writes as it goes loses nothing, one that buffers some.
+                let unflushed = state.engine.unflushed();
+                let kept = SimRng::new(group ^ unflushed << 32).next_u64() % (unflushed + 1);
+                state.engine = state.engine.crash(kept);
             }
             node.slow_disk();
             node.apply_disk_full();
