@@ -71,10 +71,12 @@ pub enum Bug {
     UseGivenLease,
     /// What a node's clock showed counts for values that another node wrote before it got the lease, too.
     ObserveMovedLease,
+    /// Who is given a lease does not take note of the reads that it is told of.
+    ForgetToldReads,
 }
 
 impl Bug {
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::AckBeforeSync,
         Self::ForgetClockBound,
         Self::ForgetReadsOnSplit,
@@ -107,6 +109,7 @@ impl Bug {
         Self::IgnoreStasis,
         Self::UseGivenLease,
         Self::ObserveMovedLease,
+        Self::ForgetToldReads,
     ];
 
     pub fn name(self) -> &'static str {
@@ -143,6 +146,7 @@ impl Bug {
             Self::IgnoreStasis => "ignore-stasis",
             Self::UseGivenLease => "use-given-lease",
             Self::ObserveMovedLease => "observe-moved-lease",
+            Self::ForgetToldReads => "forget-told-reads",
         }
     }
 

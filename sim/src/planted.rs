@@ -31,7 +31,8 @@ pub fn options_for(bug: Bug) -> RunOptions {
         | Bug::IgnoreStasis
         | Bug::UseGivenLease
         | Bug::TrustEveryClock
-        | Bug::ObserveMovedLease => (3, true),
+        | Bug::ObserveMovedLease
+        | Bug::ForgetToldReads => (3, true),
         // Who recovers a commit must come between its parts.
         Bug::SkipPrevention => (5, false),
         _ => (3, false),

@@ -91,6 +91,19 @@ impl SpanMap {
         mark
     }
 
+    /// What is known of parts of `span`.
+    pub fn within<'a>(&'a self, span: &'a Span) -> impl Iterator<Item = (Span, ReadMark)> + 'a {
+        let before = self.segments.range(..span.start.clone()).next_back();
+        let inside = self.segments.range(span.start.clone()..span.end.clone().max(span.start.clone()));
+        before.into_iter().chain(inside).filter(|(_, segment)| segment.end > span.start).map(
+            |(start, segment)| {
+                let (start, end) =
+                    (start.clone().max(span.start.clone()), segment.end.clone().min(span.end.clone()));
+                (Span::new(start, end), segment.mark)
+            },
+        )
+    }
+
     fn take_overlapping(&mut self, span: &Span) -> Vec<(Key, Segment)> {
         let mut keys: Vec<Key> = Vec::new();
         if let Some((start, segment)) = self.segments.range(..span.start.clone()).next_back()

@@ -15,7 +15,10 @@ use std::{
 use basalt_base::{Span, Timestamp, TxnId};
 use parking_lot::Mutex;
 
-use super::span_map::{ReadMark, SpanMap};
+use super::{
+    span_map::{ReadMark, SpanMap},
+    summary::{ReadSummary, threshold},
+};
 
 #[derive(Default)]
 struct Generation {
@@ -45,27 +48,43 @@ impl TimestampCache {
     }
 
     pub fn add_point(&self, key: &[u8], timestamp: Timestamp, owner: Option<TxnId>) {
-        let mark = ReadMark { timestamp, owner };
-        let mut state = self.state.lock();
-        if timestamp < state.low_water {
-            return;
-        }
-        let generation = &mut state.current;
-        let slot = generation.points.entry(hash(key)).or_default();
-        *slot = slot.merge(mark);
-        generation.points_max = generation.points_max.max(timestamp);
-        generation.max = generation.max.max(timestamp);
-        state.rotate_when_above(self.capacity);
+        self.state.lock().add_point(hash(key), ReadMark { timestamp, owner }, self.capacity);
     }
 
     pub fn add_span(&self, span: &Span, timestamp: Timestamp, owner: Option<TxnId>) {
+        self.state.lock().add_span(span, ReadMark { timestamp, owner }, self.capacity);
+    }
+
+    /// Puts what is known of reads in `span` into `summary`: at most `entries_max` points and as many spans. Points of other
+    /// spans are among them, since their keys are not known.
+    pub fn summarize(&self, span: &Span, entries_max: usize, summary: &mut ReadSummary) {
+        let state = self.state.lock();
+        let generations = [&state.current, &state.previous];
+        let points = || generations.into_iter().flat_map(|generation| &generation.points);
+        let spans: Vec<(Span, ReadMark)> =
+            generations.into_iter().flat_map(|generation| generation.spans.within(span)).collect();
+        let low_water = threshold(points().map(|(_, mark)| mark.timestamp).collect(), entries_max)
+            .max(threshold(spans.iter().map(|(_, mark)| mark.timestamp).collect(), entries_max))
+            .max(state.low_water)
+            .max(summary.low_water);
+        summary.low_water = low_water;
+        let is_above = |mark: &ReadMark| mark.timestamp > low_water;
+        summary.points =
+            points().filter(|(_, mark)| is_above(mark)).map(|(hash, mark)| (*hash, *mark)).collect();
+        // The maps have no order that would be the same everywhere.
+        summary.points.sort_unstable_by_key(|(hash, mark)| (*hash, mark.timestamp, mark.owner));
+        summary.spans = spans.into_iter().filter(|(_, mark)| is_above(mark)).collect();
+    }
+
+    /// Takes note of the reads that another node has served.
+    pub fn adopt(&self, summary: &ReadSummary) {
         let mut state = self.state.lock();
-        if timestamp < state.low_water {
-            return;
+        for (hash, mark) in &summary.points {
+            state.add_point(*hash, *mark, self.capacity);
         }
-        state.current.spans.add(span, ReadMark { timestamp, owner });
-        state.current.max = state.current.max.max(timestamp);
-        state.rotate_when_above(self.capacity);
+        for (span, mark) in &summary.spans {
+            state.add_span(span, *mark, self.capacity);
+        }
     }
 
     /// Whatever was read may have been read up to `timestamp`.
@@ -122,6 +141,27 @@ impl TimestampCache {
 }
 
 impl State {
+    fn add_point(&mut self, hash: u64, mark: ReadMark, capacity: usize) {
+        if mark.timestamp < self.low_water {
+            return;
+        }
+        let generation = &mut self.current;
+        let slot = generation.points.entry(hash).or_default();
+        *slot = slot.merge(mark);
+        generation.points_max = generation.points_max.max(mark.timestamp);
+        generation.max = generation.max.max(mark.timestamp);
+        self.rotate_when_above(capacity);
+    }
+
+    fn add_span(&mut self, span: &Span, mark: ReadMark, capacity: usize) {
+        if mark.timestamp < self.low_water {
+            return;
+        }
+        self.current.spans.add(span, mark);
+        self.current.max = self.current.max.max(mark.timestamp);
+        self.rotate_when_above(capacity);
+    }
+
     fn rotate_when_above(&mut self, capacity: usize) {
         if self.current.points.len() + self.current.spans.len() <= capacity {
             return;
@@ -182,6 +222,39 @@ mod tests {
         assert_eq!(cache.forward(b"m", Timestamp(10), T1), Timestamp(10));
         let tail = Span::new(Key::from_static(b"n"), Key::from_static(b"z"));
         assert_eq!(cache.get_span(&tail).timestamp, Timestamp(10));
+    }
+
+    #[test]
+    fn who_is_told_of_reads_keeps_writes_above_them_and_moves_no_others() {
+        let key = |at: u64| Key::copy_from_slice(&at.to_be_bytes());
+        let whole = Span::new(key(0), key(1_000));
+        for entries_max in [0, 1, 10, 1_000] {
+            let (giver, taker) =
+                (TimestampCache::new(Timestamp(3), 1_000), TimestampCache::new(Timestamp(0), 1_000));
+            for at in 0..100 {
+                giver.add_point(&key(at), Timestamp(10 + at), T1);
+                giver.add_span(&Span::new(key(200 + at), key(202 + at)), Timestamp(300 - at), T2);
+            }
+            let mut summary = ReadSummary { low_water: Timestamp(3), ..ReadSummary::default() };
+            giver.summarize(&whole, entries_max, &mut summary);
+            assert!(summary.points.len() <= entries_max && summary.spans.len() <= entries_max);
+            taker.adopt(&summary);
+            for at in (0..100).chain(200..301) {
+                let told = taker.forward(&key(at), Timestamp(1), None).max(summary.low_water.next());
+                assert!(told >= giver.forward(&key(at), Timestamp(1), None), "{at} of {entries_max}");
+            }
+            let unread = taker.forward(&key(500), Timestamp(1), None).max(summary.low_water.next());
+            let known = giver.forward(&key(500), Timestamp(1), None);
+            assert_eq!(unread == known, entries_max == 1_000, "{unread} {known} {entries_max}");
+        }
+        // Whoever has read may write where it has read.
+        let (giver, taker) = (TimestampCache::new(Timestamp(3), 60), TimestampCache::new(Timestamp(0), 60));
+        giver.add_point(b"k", Timestamp(10), T1);
+        let mut summary = ReadSummary::default();
+        giver.summarize(&whole, 10, &mut summary);
+        taker.adopt(&summary);
+        assert_eq!(taker.forward(b"k", Timestamp(10), T1), Timestamp(10));
+        assert_eq!(taker.forward(b"k", Timestamp(10), T2), Timestamp(11));
     }
 
     #[test]

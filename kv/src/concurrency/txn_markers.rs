@@ -16,6 +16,8 @@ use std::collections::BTreeMap;
 use basalt_base::{Timestamp, TxnId};
 use parking_lot::Mutex;
 
+use super::summary::{ReadSummary, threshold};
+
 /// Tombstones that a lease takes along when it is given away.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tombstones {
@@ -126,6 +128,26 @@ impl TxnMarkers {
 }
 
 impl TxnMarkers {
+    /// Puts the latest pushes into `summary`, at most `entries_max`.
+    pub fn summarize(&self, entries_max: usize, summary: &mut ReadSummary) {
+        let state = self.state.lock();
+        let pushes =
+            || [&state.previous, &state.current].into_iter().flat_map(|generation| &generation.pushes);
+        let low_water = threshold(pushes().map(|(_, to)| *to).collect(), entries_max)
+            .max(state.pushes_low_water)
+            .max(summary.pushes_low_water);
+        summary.pushes_low_water = low_water;
+        for (id, to) in pushes().filter(|(_, to)| **to > low_water) {
+            let told = summary.pushes.entry(*id).or_default();
+            *told = (*told).max(*to);
+        }
+    }
+
+    /// Takes note of the pushes that another node has granted.
+    pub fn adopt(&self, summary: &ReadSummary) {
+        summary.pushes.iter().for_each(|(id, to)| self.push(*id, *to));
+    }
+
     /// All tombstones, with those that an earlier lease has left, or as many of the latest as there may be.
     pub fn tombstones(&self, inherited: &Tombstones, entries_max: usize) -> Tombstones {
         let state = self.state.lock();
@@ -170,6 +192,23 @@ mod tests {
             assert!(!markers.may_create_record(TxnId(u128::from(id)), Timestamp(50 + id)));
         }
         assert!(markers.may_create_record(TxnId(1_000), Timestamp(1_000)));
+    }
+
+    #[test]
+    fn who_is_told_of_pushes_grants_nothing_below_them() {
+        for entries_max in [0, 1, 10, 1_000] {
+            let (giver, taker) = (TxnMarkers::new(Timestamp(5), 40), TxnMarkers::new(Timestamp(0), 1_000));
+            (0..50_u64).for_each(|id| giver.push(TxnId(u128::from(id)), Timestamp(100 + id)));
+            let mut summary = ReadSummary { pushes_low_water: Timestamp(7), ..ReadSummary::default() };
+            giver.summarize(entries_max, &mut summary);
+            assert!(summary.pushes.len() <= entries_max);
+            taker.adopt(&summary);
+            for id in (0..50).map(TxnId) {
+                assert!(taker.pushed_to(id).max(summary.pushes_low_water) >= giver.pushed_to(id));
+            }
+            let others = taker.pushed_to(TxnId(7_000)).max(summary.pushes_low_water);
+            assert_eq!(others == Timestamp(7), entries_max == 1_000, "{others}");
+        }
     }
 
     #[test]

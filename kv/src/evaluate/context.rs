@@ -12,7 +12,7 @@ use basalt_storage::{
 
 use super::unlocked_reader::UnlockedReader;
 use crate::{
-    concurrency::{Blocked, Dependents, HolderInfo, LockTable, TimestampCache, Tombstones, TxnMarkers, Want},
+    concurrency::{Blocked, Dependents, HolderInfo, LockTable, Marks, TimestampCache, TxnMarkers, Want},
     replica::{RangeDescriptor, ResolveOp, StatsDelta, Trigger},
 };
 
@@ -105,10 +105,8 @@ pub struct Shared<'a> {
     pub since_start: std::time::Duration,
     pub txn_expiry_ms: u64,
     pub gc_threshold: Timestamp,
-    /// Of the range's lease: what was read or pushed under an earlier one is at or below it.
-    pub low_water: Timestamp,
-    /// Aborted under an earlier lease.
-    pub inherited: &'a Tombstones,
+    /// Of earlier leases of the range.
+    pub marks: &'a Marks,
     /// The range is closed to writes, or about to be, up to here.
     pub promised: Timestamp,
     /// This node's clock.
@@ -119,7 +117,7 @@ pub struct Shared<'a> {
 impl Shared<'_> {
     /// The lowest timestamp ≥ `write_ts` at which `txn` may write `key`.
     pub fn forward(&self, key: &[u8], write_ts: Timestamp, txn: Option<TxnId>) -> Timestamp {
-        let forwarded = self.reads.forward(key, write_ts, txn).max(self.low_water.next());
+        let forwarded = self.reads.forward(key, write_ts, txn).max(self.marks.reads.next());
         if forwarded > self.promised || planted(Bug::WriteBelowClosed) {
             return forwarded;
         }
@@ -129,12 +127,12 @@ impl Shared<'_> {
 
     /// The lowest timestamp at which the transaction may commit.
     pub fn pushed_to(&self, id: TxnId) -> Timestamp {
-        self.markers.pushed_to(id).max(self.low_water)
+        self.markers.pushed_to(id).max(self.marks.pushes)
     }
 
     /// Whether a record of the transaction, begun at `min_ts`, may be created.
     pub fn may_create_record(&self, id: TxnId, min_ts: Timestamp) -> bool {
-        self.inherited.permit(id, min_ts) && self.markers.may_create_record(id, min_ts)
+        self.marks.inherited.permit(id, min_ts) && self.markers.may_create_record(id, min_ts)
     }
 }
 
@@ -215,7 +213,8 @@ impl Evaluation<'_> {
 
     fn local_limit(&self, txn: &TxnMeta) -> Timestamp {
         let Some(observed) = self.observed else { return txn.global_limit };
-        let earlier = if planted(Bug::ObserveMovedLease) { Timestamp::ZERO } else { self.shared.low_water };
+        let earlier =
+            if planted(Bug::ObserveMovedLease) { Timestamp::ZERO } else { self.shared.marks.lease_start };
         observed.max(earlier).min(txn.global_limit)
     }
 

@@ -36,7 +36,7 @@ use parking_lot::Mutex;
 use super::{
     command::{Command, LeaseTrigger, ResolveExtent, ResolveOp, SplitTrigger, Trigger},
     descriptor::{
-        self, APPLIED, AppliedState, DESCRIPTOR, GC_THRESHOLD, LEASE, MEMBERSHIP, Place, state_key,
+        self, APPLIED, AppliedState, DESCRIPTOR, GC_THRESHOLD, LEASE, Lease, MEMBERSHIP, Place, state_key,
     },
     invariants,
     range_set::RangeSet,
@@ -44,6 +44,7 @@ use super::{
     state::{Replica, ReplicaState},
     verify,
 };
+use crate::concurrency::{Marks, ReadSummary};
 
 /// Why a committed command had no effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +72,9 @@ pub trait Applies: Send + Sync {
     /// Another descriptor, or, with `new_lease`, another lease than this store's memory was filled under. Extensions of a
     /// lease are not told.
     fn changed(&self, replica: &Arc<Replica>, new_lease: bool);
+    /// A leaseholder has given its lease away, and tells of the reads that it has served. Called before anything is served
+    /// under the next lease.
+    fn told_of_reads(&self, lease: &Lease, summary: &ReadSummary);
     /// The replica is gone from this store.
     fn destroyed(&self, replica: &Arc<Replica>);
 }
@@ -272,15 +276,25 @@ impl Run<'_> {
         self.batch.append(open.take());
         match command.trigger {
             Trigger::None => self.write(),
-            Trigger::Lease(LeaseTrigger { lease, tombstones, .. }) => {
+            Trigger::Lease(LeaseTrigger { lease, tombstones, reads, .. }) => {
                 invariants::succession(self.replica, &self.state.lease, &lease)?;
                 if lease.sequence != self.state.lease.sequence {
                     // Before anybody can serve under it.
                     if !planted(Bug::SkipLowWater) {
-                        self.replica.raise_low_water(lease.start);
-                        self.replica.bequeath(lease.start, tombstones);
-                        // Whoever holds it writes above its start.
-                        self.close(lease.start);
+                        let mut marks = Marks::blank(lease.start);
+                        if let Some(tombstones) = tombstones {
+                            marks.inherited = Arc::new(tombstones);
+                        }
+                        // Whoever holds the lease writes above that. The same on every replica: it decides which commands
+                        // are rejected.
+                        self.close(reads.as_ref().map_or(lease.start, |reads| reads.low_water));
+                        if let Some(reads) = reads
+                            && let Some(observer) = self.states.observer()
+                        {
+                            observer.told_of_reads(&lease, &reads);
+                            (marks.reads, marks.pushes) = (reads.low_water, reads.pushes_low_water);
+                        }
+                        self.replica.bequeath(marks);
                     }
                     (self.changed, self.new_lease) = (true, true);
                 }

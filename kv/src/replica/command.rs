@@ -15,7 +15,7 @@ use super::{
     descriptor::{Lease, Place, RangeDescriptor, put_places, take_places},
     wire::{self, Input, WireError},
 };
-use crate::concurrency::Tombstones;
+use crate::concurrency::{ReadMark, ReadSummary, Tombstones};
 
 const FORMAT: u8 = 2;
 const FIRST_FORMAT: u8 = 1;
@@ -80,6 +80,9 @@ pub struct LeaseTrigger {
     /// What the holder that gives it away knows of transactions without a record. Without that, all that began before the
     /// new lease may have been aborted.
     pub tombstones: Option<Tombstones>,
+    /// What it knows of reads and of pushed transactions. Without that, everything may have been read, and everybody pushed,
+    /// up to the start of the new lease.
+    pub reads: Option<ReadSummary>,
 }
 
 /// Both halves as they will be. The right one inherits the lease and the threshold.
@@ -261,12 +264,17 @@ fn put_trigger(out: &mut BytesMut, trigger: &Trigger) {
     match trigger {
         Trigger::None => out.put_u8(0),
         Trigger::Lease(trigger) => {
-            out.put_u8(if trigger.tombstones.is_some() { 5 } else { 1 });
+            out.put_u8(match (&trigger.tombstones, &trigger.reads) {
+                (Some(_), Some(_)) => 6,
+                (Some(_), None) => 5,
+                _ => 1,
+            });
             trigger.lease.put(out);
             out.put_u64(trigger.replaces.0);
             out.put_u8(u8::from(trigger.is_transfer));
             if let Some(tombstones) = &trigger.tombstones {
                 put_tombstones(out, tombstones);
+                trigger.reads.iter().for_each(|reads| put_reads(out, reads));
             }
         }
         Trigger::Split(split) => {
@@ -302,6 +310,54 @@ fn take_tombstones(input: &mut Input) -> Result<Tombstones, WireError> {
     Ok(Tombstones { low_water, entries: entries.collect::<Result<_, WireError>>()? })
 }
 
+fn put_reads(out: &mut BytesMut, reads: &ReadSummary) {
+    out.put_u64(reads.low_water.0);
+    put_count(out, reads.points.len());
+    for (hash, mark) in &reads.points {
+        out.put_u64(*hash);
+        put_mark(out, mark);
+    }
+    put_count(out, reads.spans.len());
+    for (span, mark) in &reads.spans {
+        wire::put_span(out, span);
+        put_mark(out, mark);
+    }
+    out.put_u64(reads.pushes_low_water.0);
+    put_count(out, reads.pushes.len());
+    for (id, to) in &reads.pushes {
+        out.put_u128(id.0);
+        out.put_u64(to.0);
+    }
+}
+
+fn take_reads(input: &mut Input) -> Result<ReadSummary, WireError> {
+    let low_water = input.timestamp()?;
+    let points = (0..input.count(17)?).map(|_| Ok((input.u64()?, take_mark(input)?)));
+    let points = points.collect::<Result<_, WireError>>()?;
+    let spans = (0..input.count(17)?).map(|_| Ok((input.span()?, take_mark(input)?)));
+    let spans = spans.collect::<Result<_, WireError>>()?;
+    let pushes_low_water = input.timestamp()?;
+    let pushes = (0..input.count(24)?).map(|_| Ok((input.txn_id()?, input.timestamp()?)));
+    let pushes = pushes.collect::<Result<_, WireError>>()?;
+    Ok(ReadSummary { low_water, points, spans, pushes_low_water, pushes })
+}
+
+fn put_mark(out: &mut BytesMut, mark: &ReadMark) {
+    out.put_u64(mark.timestamp.0);
+    out.put_u8(u8::from(mark.owner.is_some()));
+    mark.owner.iter().for_each(|owner| out.put_u128(owner.0));
+}
+
+fn take_mark(input: &mut Input) -> Result<ReadMark, WireError> {
+    let timestamp = input.timestamp()?;
+    let owner = match input.u8()? {
+        0 => None,
+        1 => Some(input.txn_id()?),
+        _ => return Err(input.error()),
+    };
+    Ok(ReadMark { timestamp, owner })
+}
+
 fn take_trigger(input: &mut Input, format: u8) -> Result<Trigger, WireError> {
     match input.u8()? {
         0 => Ok(Trigger::None),
@@ -309,11 +365,12 @@ fn take_trigger(input: &mut Input, format: u8) -> Result<Trigger, WireError> {
             let lease = Lease::take_first_format(input)?;
             Ok(Trigger::Lease(LeaseTrigger { lease, ..LeaseTrigger::default() }))
         }
-        tag @ (1 | 5) => Ok(Trigger::Lease(LeaseTrigger {
+        tag @ (1 | 5 | 6) => Ok(Trigger::Lease(LeaseTrigger {
             lease: Lease::take(input)?,
             replaces: input.timestamp()?,
             is_transfer: input.u8()? != 0,
-            tombstones: (tag == 5).then(|| take_tombstones(input)).transpose()?,
+            tombstones: (tag >= 5).then(|| take_tombstones(input)).transpose()?,
+            reads: (tag == 6).then(|| take_reads(input)).transpose()?,
         })),
         2 => Ok(Trigger::Split(SplitTrigger {
             left: RangeDescriptor::decode(input.bytes()?)?,
@@ -375,6 +432,21 @@ mod tests {
                 replaces: Timestamp(4),
                 is_transfer: true,
                 tombstones: None,
+                reads: None,
+            }),
+            Trigger::Lease(LeaseTrigger {
+                tombstones: Some(Tombstones::default()),
+                reads: Some(ReadSummary {
+                    low_water: Timestamp(3),
+                    points: vec![(77, ReadMark { timestamp: Timestamp(8), owner: None })],
+                    spans: vec![(
+                        Span::new(Bytes::from_static(b"a"), Bytes::from_static(b"b")),
+                        ReadMark { timestamp: Timestamp(9), owner: Some(TxnId(4)) },
+                    )],
+                    pushes_low_water: Timestamp(2),
+                    pushes: [(TxnId(4), Timestamp(5))].into(),
+                }),
+                ..LeaseTrigger::default()
             }),
             Trigger::Lease(LeaseTrigger {
                 tombstones: Some(Tombstones {

@@ -17,7 +17,7 @@ use super::{
     },
     wire::WireError,
 };
-use crate::concurrency::Tombstones;
+use crate::concurrency::Marks;
 
 /// The replicated state outside the data, as of the applied index.
 #[derive(Clone, Debug)]
@@ -121,11 +121,8 @@ pub struct Replica {
     pub range_id: RangeId,
     pub replica_id: ReplicaId,
     state: RwLock<ReplicaState>,
-    /// Everything in the range may have been read up to here, and every transaction that began before may be pushed or
-    /// aborted: what an earlier leaseholder knew is forgotten.
-    low_water: AtomicU64,
-    /// What is known of transactions that an earlier leaseholder has aborted.
-    inherited: RwLock<Arc<Tombstones>>,
+    /// What is known of earlier leases.
+    marks: RwLock<Arc<Marks>>,
     /// The lease with this sequence number is not used any more by its holder, here: it is being given away.
     revoked: AtomicU64,
     /// A tighter expiration than that of the lease in force, once it was proposed. Zero for none.
@@ -147,8 +144,7 @@ pub struct Replica {
 pub struct LeaseView {
     pub descriptor: Arc<RangeDescriptor>,
     pub sequence: u64,
-    pub low_water: Timestamp,
-    pub inherited: Arc<Tombstones>,
+    pub marks: Arc<Marks>,
     /// See [`Replica::promised`].
     pub promised: Timestamp,
     /// Nobody else has a replica, and the lease is not going to expire.
@@ -162,11 +158,7 @@ impl Replica {
         Self {
             range_id: state.descriptor.range_id,
             replica_id: state.replica_id,
-            low_water: AtomicU64::new(state.lease.start.0),
-            inherited: RwLock::new(Arc::new(Tombstones {
-                low_water: state.lease.start,
-                ..Tombstones::default()
-            })),
+            marks: RwLock::new(Arc::new(Marks::blank(state.lease.start))),
             revoked: AtomicU64::new(0),
             capped_at: AtomicU64::new(0),
             promised: AtomicU64::new(state.applied.closed_ts.0),
@@ -217,8 +209,7 @@ impl Replica {
             LeaseView {
                 descriptor: Arc::clone(&state.descriptor),
                 sequence: lease.sequence,
-                low_water: self.low_water(),
-                inherited: self.inherited(),
+                marks: self.marks(),
                 promised: self.promised(),
                 is_alone: !lease.expires() && state.membership.is_alone(self.replica_id),
                 until: if lease.expires() { lease.expiration } else { Timestamp::MAX },
@@ -280,23 +271,15 @@ impl Replica {
         self.told_meta.fetch_max(generation, Ordering::Relaxed);
     }
 
-    pub fn low_water(&self) -> Timestamp {
-        Timestamp(self.low_water.load(Ordering::SeqCst))
+    pub fn marks(&self) -> Arc<Marks> {
+        Arc::clone(&self.marks.read())
     }
 
-    pub fn raise_low_water(&self, to: Timestamp) {
-        self.low_water.fetch_max(to.0, Ordering::SeqCst);
-    }
-
-    pub fn inherited(&self) -> Arc<Tombstones> {
-        Arc::clone(&self.inherited.read())
-    }
-
-    /// What the holder of the lease from `start` on must know of those before it.
-    pub fn bequeath(&self, start: Timestamp, tombstones: Option<Tombstones>) {
-        let tombstones =
-            tombstones.unwrap_or_else(|| Tombstones { low_water: start, ..Tombstones::default() });
-        *self.inherited.write() = Arc::new(tombstones);
+    /// What the holder of the next lease must know of those before it. Reads and pushes are never forgotten.
+    pub fn bequeath(&self, next: Marks) {
+        let mut marks = self.marks.write();
+        let (reads, pushes) = (marks.reads.max(next.reads), marks.pushes.max(next.pushes));
+        *marks = Arc::new(Marks { reads, pushes, ..next });
     }
 
     /// What writers evaluated here go above. It is at least what is closed; above that only a courtesy, which saves their
@@ -354,8 +337,7 @@ impl Replica {
 
     /// What the right half of a split takes over from `left`.
     pub(super) fn inherit(&self, left: &Self) {
-        self.raise_low_water(left.low_water());
-        *self.inherited.write() = left.inherited();
+        *self.marks.write() = left.marks();
         self.promise(left.promised());
         let marks = [
             (&self.revoked, &left.revoked),

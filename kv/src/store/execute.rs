@@ -286,8 +286,7 @@ impl Store {
                 since_start: self.env.clock.monotonic(),
                 txn_expiry_ms: u64::try_from(self.config.txn_expiry.as_millis()).unwrap_or(u64::MAX),
                 gc_threshold: replica.gc_threshold(),
-                low_water: view.low_water,
-                inherited: &view.inherited,
+                marks: &view.marks,
                 promised: view.promised,
                 now,
                 uncertain_reads: &self.counters.uncertain_reads,
@@ -322,7 +321,7 @@ impl Store {
         }
         let batch = eval.open.take();
         // Before this batch's own reads are noted, which may forget others.
-        self.check_writes(base, &batch, eval.txn_id(), eval.lowest_write, view.low_water)?;
+        self.check_writes(base, &batch, eval.txn_id(), eval.lowest_write, view.marks.reads)?;
         for read in &eval.reads {
             match read {
                 ReadSpan::Point(key) => self.reads.add_point(key, read_ts, eval.txn_id()),

@@ -21,7 +21,7 @@ use basalt_storage::{OpenBatch, Reader, mvcc::FinishedTxns};
 
 use super::{Store, latching::is_addressed_to};
 use crate::{
-    concurrency::Tombstones,
+    concurrency::Marks,
     counts::Counters,
     evaluate::{self, Evaluation, Shared, Stop, UnlockedReader},
     replica::{Replica, StatsDelta, Trigger, state::Past},
@@ -91,8 +91,7 @@ impl Store {
                 since_start: self.env.clock.monotonic(),
                 txn_expiry_ms: 0,
                 gc_threshold: threshold,
-                low_water: Timestamp::ZERO,
-                inherited: &Tombstones::default(),
+                marks: &Marks::default(),
                 promised: Timestamp::ZERO,
                 now,
                 uncertain_reads: &self.counters.uncertain_reads,

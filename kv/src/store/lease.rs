@@ -7,7 +7,8 @@
 //!
 //! A request is served only if the lease covers the highest timestamp that the request depends on with the largest
 //! difference of clocks to spare (*stasis*). The next lease begins at the end of this one, so it begins above all that was
-//! read here; the low-water mark of the range says so to writers.
+//! read here; the low-water mark of the range says so to writers. A lease that is given away takes along what was read
+//! ([`crate::concurrency::ReadSummary`]), so that only writers of that go above it.
 
 use std::{
     collections::BTreeMap,
@@ -23,7 +24,7 @@ use parking_lot::Mutex;
 
 use super::{Store, open::alive, proposal::raft_error};
 use crate::{
-    concurrency::{Access, LatchGuard, LatchSpan, Signal},
+    concurrency::{Access, LatchGuard, LatchSpan, ReadSummary, Signal},
     counts::Counters,
     replica::{Command, CommandOutcome, Header, Lease, LeaseTrigger, LeaseView, Replica, Trigger},
 };
@@ -34,6 +35,9 @@ const INTERVAL_ALONE: Duration = Duration::from_secs(2);
 
 /// Tombstones that go with a lease, in an entry of the log.
 const TOMBSTONES_MAX: usize = 512;
+
+/// Reads of points, of spans, and pushes that go with it.
+const SUMMARY_MAX: usize = 256;
 
 /// Looks at a lease before a request is sent elsewhere.
 const ATTEMPTS: u32 = 3;
@@ -277,9 +281,14 @@ impl Store {
             expiration: self.lease_end(start),
         };
         // No transaction is aborted any more, here, until the lease is another.
-        let tombstones = self.markers.tombstones(&replica.inherited(), TOMBSTONES_MAX);
-        let trigger =
-            LeaseTrigger { lease, replaces: old.expiration, is_transfer: true, tombstones: Some(tombstones) };
+        let tombstones = self.markers.tombstones(&replica.marks().inherited, TOMBSTONES_MAX);
+        let trigger = LeaseTrigger {
+            lease,
+            replaces: old.expiration,
+            is_transfer: true,
+            tombstones: Some(tombstones),
+            reads: Some(self.summarize_reads(replica)),
+        };
         let proposal = self.raft().propose(replica.range_id, lease_command(replica, trigger).encode());
         // However it ends, the lease of before is not used again: if it is still in force, a new one follows it.
         let patience = self.env.spawner.sleep(self.config.proposal_patience);
@@ -295,6 +304,16 @@ impl Store {
         }
         Counters::increment(&self.counters.lease_transfers);
         self.raft().transfer_leader(replica.range_id, target).map_err(raft_error)
+    }
+
+    /// What was read and pushed here, under this lease or before. Nothing is any more: the range is latched.
+    fn summarize_reads(&self, replica: &Replica) -> ReadSummary {
+        let marks = replica.marks();
+        let mut summary =
+            ReadSummary { low_water: marks.reads, pushes_low_water: marks.pushes, ..ReadSummary::default() };
+        self.reads.summarize(&replica.descriptor().span, SUMMARY_MAX, &mut summary);
+        self.markers.summarize(SUMMARY_MAX, &mut summary);
+        summary
     }
 
     /// Excludes every request of the range. Those that the log holds up are not waited for without end, for they hold up

@@ -86,7 +86,7 @@ impl Store {
                     state.descriptor.span,
                     state.membership,
                     state.lease,
-                    replica.low_water(),
+                    replica.marks().reads,
                     replica.is_revoked()
                 )
             });

@@ -34,7 +34,7 @@ use super::{
     verdict::{Part, verdict},
 };
 use crate::{
-    concurrency::{LatchGuard, Tombstones},
+    concurrency::{LatchGuard, Marks},
     counts::Counters,
     evaluate::Effects,
     replica::{
@@ -48,8 +48,7 @@ struct Share {
     replica: Arc<Replica>,
     descriptor: Arc<RangeDescriptor>,
     lease_sequence: u64,
-    low_water: Timestamp,
-    inherited: Arc<Tombstones>,
+    marks: Arc<Marks>,
     promised: Timestamp,
     batch: WriteBatch,
 }
@@ -95,8 +94,7 @@ impl Store {
             let everything = LeaseView {
                 descriptor: everything(),
                 sequence: 0,
-                low_water: shares.iter().map(|share| share.low_water).max().unwrap_or_default(),
-                inherited: shares.first().map(|share| Arc::clone(&share.inherited)).unwrap_or_default(),
+                marks: Arc::new(highest_marks(&shares)),
                 promised: shares.iter().map(|share| share.promised).max().unwrap_or_default(),
                 is_alone: true,
                 until: Timestamp::MAX,
@@ -149,8 +147,7 @@ impl Store {
                 replica,
                 descriptor: view.descriptor,
                 lease_sequence: view.sequence,
-                low_water: view.low_water,
-                inherited: view.inherited,
+                marks: view.marks,
                 promised: view.promised,
                 batch: WriteBatch::new(),
             });
@@ -268,5 +265,16 @@ impl Tail {
                 tracing::debug!(%error, "a late commit had no effect");
             }
         })
+    }
+}
+
+/// The record is in the first range, and what is known of aborted transactions is asked for there.
+fn highest_marks(shares: &[Share]) -> Marks {
+    let highest = |of: fn(&Marks) -> Timestamp| shares.iter().map(|share| of(&share.marks)).max();
+    Marks {
+        lease_start: highest(|marks| marks.lease_start).unwrap_or_default(),
+        reads: highest(|marks| marks.reads).unwrap_or_default(),
+        pushes: highest(|marks| marks.pushes).unwrap_or_default(),
+        inherited: shares.first().map(|share| Arc::clone(&share.marks.inherited)).unwrap_or_default(),
     }
 }

@@ -2,10 +2,13 @@
 
 use std::sync::{Arc, Weak};
 
+use basalt_env::{Bug, planted};
+
 use super::{Store, open::alive};
 use crate::{
+    concurrency::ReadSummary,
     counts::Counters,
-    replica::{Applies, Replica},
+    replica::{Applies, Lease, Replica},
 };
 
 pub(super) struct Watcher {
@@ -34,6 +37,14 @@ impl Applies for Watcher {
         let task = Arc::clone(&store);
         let task = async move { task.adopt(&replica, new_lease).await };
         store.env.spawner.spawn("kv new lease", Box::pin(task));
+    }
+
+    fn told_of_reads(&self, lease: &Lease, summary: &ReadSummary) {
+        let Some(store) = alive(&self.store) else { return };
+        if lease.is_of(store.ident.node_id, store.incarnation) && !planted(Bug::ForgetToldReads) {
+            store.reads.adopt(summary);
+            store.markers.adopt(summary);
+        }
     }
 
     fn destroyed(&self, replica: &Arc<Replica>) {
