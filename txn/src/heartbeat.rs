@@ -45,6 +45,15 @@ impl Inner {
         }
     }
 
+    /// Has the record hear of the transaction at once, and of how far it has come.
+    pub(crate) fn report(&self) {
+        let (shared, id, txn) = (self.shared.clone(), self.state().meta.id, self.me.clone());
+        let report = async move {
+            beat_one(&shared, id, txn, Duration::ZERO).await;
+        };
+        self.shared.env.spawner.spawn("txn-report", Box::pin(report));
+    }
+
     pub(crate) fn unregister(&self, state: &mut State) {
         if std::mem::replace(&mut state.registered, false) {
             self.shared.live.lock().txns.remove(&state.meta.id);
@@ -62,7 +71,7 @@ async fn beat(shared: Arc<Shared>) {
             && let Some((id, txn)) = due.pop_front()
         {
             if busy.insert(id) {
-                beats.push(beat_one(&shared, id, txn));
+                beats.push(beat_one(&shared, id, txn, AGE_MIN));
             }
         }
         tokio::select! {
@@ -89,10 +98,10 @@ async fn beat(shared: Arc<Shared>) {
 }
 
 /// Does not keep the transaction alive while it waits for the answer.
-async fn beat_one(shared: &Shared, id: TxnId, txn: Weak<Inner>) -> TxnId {
+async fn beat_one(shared: &Shared, id: TxnId, txn: Weak<Inner>, age_min: Duration) -> TxnId {
     let meta = txn.upgrade().and_then(|txn| {
         let mut state = txn.state();
-        let old = shared.env.clock.monotonic().saturating_sub(state.began) >= AGE_MIN;
+        let old = shared.env.clock.monotonic().saturating_sub(state.began) >= age_min;
         if !old || state.meta.id != id || !matches!(state.phase, Phase::Active | Phase::Committing) {
             return None;
         }

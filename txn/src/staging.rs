@@ -92,6 +92,11 @@ impl Inner {
                     let mut state = self.state();
                     state.meta.write_ts = state.meta.write_ts.max(staged_at.next());
                 }
+                if matches!(*cause, StoreError::LockNotAvailable { .. }) {
+                    // The transaction will wait for somebody's lock. Readers of what it has locked itself must not wait
+                    // with it, as they do for a record that may still turn out to be a commit.
+                    self.report();
+                }
                 self.step_over(*cause).await?;
                 Ok(None)
             }

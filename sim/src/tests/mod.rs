@@ -1,6 +1,7 @@
 //! What an operator does to a cluster without faults, step by step.
 
 mod balancing;
+mod commits;
 mod failing;
 mod fixture;
 mod joining;
