@@ -130,6 +130,7 @@ fn start(arguments: &Arguments) -> Result<bool, String> {
             leases_only: arguments.leases_only,
             length: arguments.length.map(minutes),
             lease_duration: bug.and_then(|bug| options_for(bug).lease_duration),
+            txn_expiry: bug.and_then(|bug| options_for(bug).txn_expiry),
             bug,
             print: arguments.trace,
         },

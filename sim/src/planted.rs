@@ -33,14 +33,15 @@ pub fn options_for(bug: Bug) -> RunOptions {
         | Bug::TrustEveryClock
         | Bug::ObserveMovedLease
         | Bug::ForgetToldReads => (3, true),
-        // Who recovers a commit must come between its parts.
-        Bug::SkipPrevention => (5, false),
+        Bug::SkipPrevention | Bug::IgnoreClockStep => (5, false),
         _ => (3, false),
     };
     // A process that starts waits for three seconds at most, until its clock has passed what the one before may have given
     // out. Leases must outlast that, or there is none left to use again.
     let lease_duration = (bug == Bug::ReuseLease).then_some(Duration::from_secs(8));
-    RunOptions { nodes, leases_only, lease_duration, bug: Some(bug), ..RunOptions::default() }
+    // Who recovers a commit must come between its parts, and does so only when its coordinator seems to be gone.
+    let txn_expiry = (bug == Bug::SkipPrevention).then_some(Duration::from_millis(50));
+    RunOptions { nodes, leases_only, lease_duration, txn_expiry, bug: Some(bug), ..RunOptions::default() }
 }
 
 /// What finds each of the deliberate bugs: the first seed, and what it says. Needs the feature `planted`.

@@ -49,6 +49,8 @@ pub struct RunOptions {
     pub leases_only: bool,
     /// How long leases last. Instead of the store's default.
     pub lease_duration: Option<Duration>,
+    /// After what silence others take a transaction for abandoned. Instead of what the seed draws.
+    pub txn_expiry: Option<Duration>,
     /// A deliberate bug to switch on (needs the feature `planted`).
     pub bug: Option<Bug>,
     pub print: bool,
@@ -81,6 +83,7 @@ pub fn run(options: &RunOptions) -> Report {
         parameters = parameters.lasting(options.seed, length);
     }
     parameters.lease_duration = options.lease_duration.unwrap_or(parameters.lease_duration);
+    parameters.txn_expiry = options.txn_expiry.unwrap_or(parameters.txn_expiry);
     let executor = SimExecutor::new(options.seed);
     let trace = Trace::new(options.print);
     let violations = Violations::default();
