@@ -56,6 +56,14 @@ impl Plan {
             flags: flags.map(str::to_owned).to_vec(),
         }
     }
+
+    /// Gives a flag another value.
+    pub fn set(&mut self, flag: &str, value: &str) {
+        match self.flags.iter().position(|known| known == flag) {
+            Some(at) => value.clone_into(&mut self.flags[at + 1]),
+            None => self.flags.extend([flag.to_owned(), value.to_owned()]),
+        }
+    }
 }
 
 pub struct RealCluster {

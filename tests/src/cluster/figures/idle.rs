@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::fill::fill;
+use super::fill::{extend, fill};
 use crate::{
     chaos::{Outcome, options::Options},
     cluster::real::{Plan, RealCluster},
@@ -11,8 +11,8 @@ use crate::{
 const NODES: usize = 3;
 const PATIENCE: Duration = Duration::from_secs(300);
 const WINDOW: Duration = Duration::from_secs(30);
-/// A range of one mebibyte is divided in two when it is full.
-const MEBIBYTES_PER_RANGE: f64 = 0.7;
+/// A range of one mebibyte is divided in two when it is full, so this makes too few.
+const ROWS_PER_RANGE: u64 = 700;
 
 pub async fn run(options: &Options) -> Outcome {
     let wanted: u64 = options.get("ranges", 1_000)?;
@@ -20,7 +20,13 @@ pub async fn run(options: &Options) -> Outcome {
     let mut cluster = RealCluster::start(&plan).await?;
     cluster.whole(NODES, PATIENCE).await?;
     let client = cluster.members[0].connect().await?;
-    fill(&client, (wanted as f64 * MEBIBYTES_PER_RANGE) as u64).await?;
+    let mut rows = fill(&client, 1).await?;
+    while (cluster.ranges().await?.len() as u64) < wanted {
+        let missing = wanted - cluster.ranges().await?.len() as u64;
+        let more = (missing * ROWS_PER_RANGE).max(ROWS_PER_RANGE);
+        extend(&client, rows, rows + more).await?;
+        rows += more;
+    }
     drop(client);
     cluster.whole(NODES, PATIENCE).await?;
     // Until splits, moves and compactions are done.

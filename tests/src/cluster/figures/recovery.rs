@@ -21,8 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(300);
 pub async fn run(options: &Options) -> Outcome {
     let mebibytes: u64 = options.get("mebibytes", 1_024)?;
     let mut plan = Plan::new(&options.binary, &options.folder, NODES);
-    let range = options.get("range-max-bytes", "64MiB".to_owned())?;
-    plan.flags.extend(["--range-max-bytes".to_owned(), range, "--cache".to_owned(), "128MiB".to_owned()]);
+    plan.set("--range-max-bytes", &options.get("range-max-bytes", "64MiB".to_owned())?);
+    plan.set("--cache", "128MiB");
     let mut cluster = RealCluster::start(&plan).await?;
     cluster.whole(NODES, PATIENCE).await?;
     let begun = Instant::now();
