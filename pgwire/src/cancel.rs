@@ -18,10 +18,12 @@ use tokio::sync::Notify;
 pub enum CancelReason {
     /// A cancel request: the statement fails, the session goes on.
     Requested = 1,
+    /// The server cannot serve anybody for now; other servers can.
+    Away = 2,
     /// The server is shutting down.
-    Shutdown = 2,
+    Shutdown = 3,
     /// The client is gone; nobody will read the answer.
-    Disconnected = 3,
+    Disconnected = 4,
 }
 
 impl CancelReason {
@@ -31,6 +33,11 @@ impl CancelReason {
             Self::Requested => {
                 SqlError::new(SqlState::QUERY_CANCELED, "canceling statement due to user request")
             }
+            Self::Away => SqlError::new(
+                SqlState::ADMIN_SHUTDOWN,
+                "terminating connection because this node cannot serve it for now",
+            )
+            .with_hint("Other nodes of the cluster can; connect again."),
             Self::Shutdown => {
                 SqlError::new(SqlState::ADMIN_SHUTDOWN, "terminating connection due to administrator command")
             }
@@ -64,7 +71,8 @@ impl CancelHandle {
         match self.0.reason.load(Ordering::Acquire) {
             0 => None,
             1 => Some(CancelReason::Requested),
-            2 => Some(CancelReason::Shutdown),
+            2 => Some(CancelReason::Away),
+            3 => Some(CancelReason::Shutdown),
             _ => Some(CancelReason::Disconnected),
         }
     }
@@ -88,7 +96,7 @@ impl CancelHandle {
 
     /// Completes when the connection should end: a mere cancel request does not count.
     pub(crate) async fn ended(&self) -> CancelReason {
-        self.wait_for(CancelReason::Shutdown).await
+        self.wait_for(CancelReason::Away).await
     }
 
     async fn wait_for(&self, least: CancelReason) -> CancelReason {

@@ -351,7 +351,7 @@ where
                 Ok(())
             }
             Err(Stop::ClientGone) => Err(End::Closed),
-            Err(Stop::Overdue) => Err(End::Fatal(CancelReason::Shutdown.error())),
+            Err(Stop::Overdue(reason)) => Err(End::Fatal(reason.error())),
             Err(Stop::Panicked(message)) => Err(End::Panicked(message)),
         }
     }

@@ -188,7 +188,7 @@ where
     let mut session = match supervisor.run(server.backend.connect(startup)).await {
         Ok(session) => session,
         Err(Stop::Error(error)) => return Err(NotStarted::Refused(error)),
-        Err(Stop::ClientGone | Stop::Overdue) => return Err(NotStarted::Closed),
+        Err(Stop::ClientGone | Stop::Overdue(_)) => return Err(NotStarted::Closed),
         Err(Stop::Panicked(message)) => return Err(NotStarted::Panicked(message)),
     };
     let reported = parameters::reported(&request.user, &request.application_name, session.parameters());

@@ -79,6 +79,12 @@ impl Server {
         self.registry.session_count()
     }
 
+    /// Ends every session, whatever it does: this server cannot serve them for now, and others can. Later clients are the
+    /// backend's to refuse.
+    pub fn send_away(&self) {
+        self.registry.cancel_all(CancelReason::Away);
+    }
+
     /// Acts on a cancel request that came to another server, which has passed it on. Says whether the session is one of
     /// this server's, not whether the key was right.
     pub fn cancel(&self, process_id: i32, secret: &[u8]) -> bool {

@@ -26,8 +26,8 @@ pub(crate) enum Stop {
     Error(SqlError),
     /// Nobody is there to hear more.
     ClientGone,
-    /// The session did not stop in time at shutdown.
-    Overdue,
+    /// The session was told to end, and did not stop in time.
+    Overdue(CancelReason),
     /// The session's state is unknown: it must not be called again.
     Panicked(String),
 }
@@ -62,7 +62,7 @@ impl<R: AsyncRead + Unpin> Supervisor<'_, R> {
             },
             () = self.env.spawner.sleep(self.limits.end_timeout) => Err(match reason {
                 CancelReason::Disconnected => Stop::ClientGone,
-                _ => Stop::Overdue,
+                reason => Stop::Overdue(reason),
             }),
         }
     }

@@ -6,9 +6,10 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll},
+    time::Duration,
 };
 
 use basalt_base::{RangeId, ReplicaId, Timestamp};
@@ -34,6 +35,19 @@ pub(crate) struct Shared {
     pub incarnation: u64,
     pub command_bytes_max: usize,
     pub is_reluctant: AtomicBool,
+    /// When the loop's turn began, in nanoseconds of the monotonic clock; 0 while it waits for work.
+    pub turn_began: AtomicU64,
+}
+
+impl Shared {
+    /// The loop has something to do from `now` on.
+    pub fn turn_begins(&self, now: Duration) {
+        self.turn_began.store(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX).max(1), Ordering::Relaxed);
+    }
+
+    pub fn turn_ends(&self) {
+        self.turn_began.store(0, Ordering::Relaxed);
+    }
 }
 
 /// A running store. Cheap to clone.
@@ -76,6 +90,15 @@ impl Future for ProposalFuture {
 }
 
 impl RaftHandle {
+    /// For how long the loop has been at one turn: milliseconds, unless the disk does not answer. `now` is the monotonic
+    /// clock's.
+    pub fn held_up_for(&self, now: Duration) -> Duration {
+        match self.shared.turn_began.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            began => now.saturating_sub(Duration::from_nanos(began)),
+        }
+    }
+
     /// Proposes `command` (not empty). It is queued before this returns, in call order; the future need not be polled.
     pub fn propose(&self, range_id: RangeId, command: Bytes) -> ProposalFuture {
         self.enqueue(range_id, command, Vec::new(), None)

@@ -1,6 +1,9 @@
 //! Opening a store.
 
-use std::sync::{Arc, atomic::AtomicBool};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64},
+};
 
 use basalt_base::Timestamp;
 use basalt_env::Env;
@@ -94,6 +97,7 @@ impl RaftStore {
             incarnation: log.incarnation(),
             command_bytes_max: options.command_bytes_max,
             is_reluctant: AtomicBool::new(false),
+            turn_began: AtomicU64::new(0),
         });
         let handle = RaftHandle { shared: shared.clone() };
         let spawner = env.spawner.clone();

@@ -144,6 +144,16 @@ impl Node {
         self.wire.set_addresses(address, "");
     }
 
+    /// For how long the disk has kept this node waiting.
+    pub fn held_up_for(&self) -> Duration {
+        self.store.held_up_for()
+    }
+
+    /// Whether other nodes are members of the cluster.
+    pub fn has_others(&self) -> bool {
+        !self.store.other_members().is_empty()
+    }
+
     /// Where other nodes reach this one.
     pub fn rpc_address(&self) -> &str {
         &self.rpc_address

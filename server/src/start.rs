@@ -7,7 +7,8 @@ use basalt_pgwire::{Authenticator, Limits, Server, listen};
 use tokio::sync::oneshot;
 
 use crate::{
-    backend::SqlBackend, cluster, configuration::Configuration, logging, node::Node, signals::StopSignals,
+    away, backend::SqlBackend, cluster, configuration::Configuration, logging, node::Node,
+    signals::StopSignals,
 };
 
 /// Statements nest as deep as the planner allows, and the threads that run them recurse as deep. Address space only: what
@@ -50,7 +51,7 @@ async fn serve(configuration: &Configuration) -> Result<(), String> {
     let node = tokio::select! {
         biased;
         () = stop.received() => return Ok(()),
-        node = Node::open(env, configuration) => node?,
+        node = Node::open(env.clone(), configuration) => node?,
         () = &mut serving => return Ok(()),
     };
     node.serves_sql_at(&cluster::advertised(configuration, address));
@@ -71,6 +72,7 @@ async fn serve(configuration: &Configuration) -> Result<(), String> {
             return Err(format!("store {}: {cause}", configuration.store.display()));
         }
         () = asked => {}
+        () = away::send_clients_away(&env, &node, &backend, &server) => {}
         () = &mut serving => {}
     }
     tokio::select! {

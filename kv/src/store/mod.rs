@@ -204,6 +204,12 @@ impl Store {
         }
     }
 
+    /// For how long the disk has kept the log waiting: milliseconds, unless it stalls. Other nodes take over meanwhile what
+    /// this one serves.
+    pub fn held_up_for(&self) -> Duration {
+        self.raft().held_up_for(self.env.clock.monotonic())
+    }
+
     fn raft(&self) -> &RaftHandle {
         self.raft.get().expect("set before the store is handed out")
     }

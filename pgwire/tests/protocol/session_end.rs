@@ -127,6 +127,29 @@ async fn shutdown_ends_idle_sessions_first() {
 }
 
 #[tokio::test]
+async fn who_is_sent_away_hears_that_others_serve() {
+    let limits = Limits { end_timeout: Duration::from_millis(50), ..Limits::default() };
+    let server = RunningServer::start_with(limits);
+    let mut idle = server.started().await;
+    let mut busy = server.started().await;
+    let mut stubborn = server.started().await;
+    busy.send(&query("hang")).await;
+    stubborn.send(&query("stubborn")).await;
+    server.wait_hanging(2).await;
+    server.server.send_away();
+    for client in [&mut idle, &mut busy, &mut stubborn] {
+        let replies = client.until_closed().await;
+        assert_eq!(kinds(&replies), "E");
+        assert_eq!(replies[0].state(), "57P01");
+        assert!(replies[0].field(b'H').unwrap().contains("Other nodes"), "not the words of a shutdown");
+    }
+    drop((idle, busy, stubborn));
+    server.wait_sessions(0).await;
+    // The server itself goes on: whether it takes clients is the backend's to say.
+    server.started().await;
+}
+
+#[tokio::test]
 async fn a_session_can_be_terminated_idle_or_busy() {
     let server = RunningServer::start();
     for (sql, expected) in [("series 1", "TDCZE"), ("hang", "E")] {

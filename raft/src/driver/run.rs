@@ -161,6 +161,7 @@ impl Driver {
             Ok(Stopped) => Error::Stopped,
             Err(error) => error,
         };
+        self.shared.turn_ends();
         let left = self.shared.inbox.close(match &reason {
             Error::Stopped => Error::Stopped,
             error => Error::Poisoned(error.to_string()),
@@ -192,8 +193,12 @@ impl Driver {
                 if self.shutdown.is_some() && !self.flush_running {
                     return self.stop().await;
                 }
+                self.shared.turn_ends();
                 self.wait().await;
+                self.shared.turn_begins(self.env.clock.monotonic());
                 self.mark()?;
+            } else {
+                self.shared.turn_begins(self.env.clock.monotonic());
             }
             self.take_inbox().await?;
             self.bury();

@@ -1,4 +1,4 @@
-//! Truncation, reclaiming, and full disks.
+//! Truncation, reclaiming, full disks, and those that do not answer.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -111,5 +111,27 @@ fn a_state_machine_without_room_is_retried() {
         eventually(&executor, "the committed command is applied", || toy.commands(1) == ["a", "b"]).await;
         write(&handle, 1, "d").await.unwrap();
         assert_eq!(toy.commands(1), ["a", "b", "d"]);
+    });
+}
+
+#[test]
+fn a_disk_that_does_not_answer_shows() {
+    let (executor, disk, toy) = (SimExecutor::new(1), SimDisk::new(), Toy::new(1, &[1], 1));
+    executor.run(async {
+        let handle = start(&executor, &disk, &toy).await.unwrap();
+        let env = executor.env(1, disk.clone());
+        write(&handle, 1, "before").await.unwrap();
+        executor.sleep(Duration::from_secs(5)).await;
+        assert!(handle.held_up_for(env.clock.monotonic()) < Duration::from_millis(1), "idle is not held up");
+        let slow = env.spawner.clone();
+        disk.delay_syncs(move || slow.sleep(Duration::from_secs(10)));
+        let stalled = handle.propose(RangeId(1), "during".into());
+        executor.sleep(Duration::from_secs(6)).await;
+        let held_up = handle.held_up_for(env.clock.monotonic());
+        assert!(held_up > Duration::from_secs(5) && held_up <= Duration::from_secs(6), "{held_up:?}");
+        disk.delay_syncs(|| Box::pin(async {}));
+        stalled.await.unwrap();
+        executor.sleep(Duration::from_secs(1)).await;
+        assert!(handle.held_up_for(env.clock.monotonic()) < Duration::from_millis(1), "it answers again");
     });
 }

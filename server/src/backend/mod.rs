@@ -4,7 +4,10 @@ mod cancel;
 mod output;
 mod session;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicBool, Ordering},
+};
 
 use async_trait::async_trait;
 use basalt_base::{
@@ -20,10 +23,12 @@ use session::ClientSession;
 
 use crate::others::OtherNodes;
 
-/// Opens SQL sessions for clients, once the node is ready; before, it says that it isn't (`57P03`).
+/// Opens SQL sessions for clients, once the node is ready; before, and while it is away, it says that it isn't (`57P03`), upon
+/// which libpq and its kin try the next host of their list.
 #[derive(Default)]
 pub struct SqlBackend {
     served: OnceLock<Served>,
+    is_away: AtomicBool,
 }
 
 struct Served {
@@ -37,6 +42,11 @@ impl SqlBackend {
     pub fn serve(&self, services: Arc<SqlServices>, node: NodeId, others: Arc<OtherNodes>) {
         let _already = self.served.set(Served { services, node, others });
     }
+
+    /// Whether clients are refused for now, because other nodes serve them better.
+    pub fn set_away(&self, is_away: bool) {
+        self.is_away.store(is_away, Ordering::Release);
+    }
 }
 
 #[async_trait]
@@ -47,6 +57,13 @@ impl Backend for SqlBackend {
         let served = served.ok_or_else(|| {
             SqlError::new(SqlState::CANNOT_CONNECT_NOW, "the database system is starting up")
         })?;
+        if self.is_away.load(Ordering::Acquire) {
+            return Err(SqlError::new(
+                SqlState::CANNOT_CONNECT_NOW,
+                "the disk of this node does not answer for now",
+            )
+            .with_hint("Other nodes of the cluster serve clients."));
+        }
         let info = ConnectInfo {
             user: startup.user,
             database: startup.database,
