@@ -27,6 +27,7 @@ pub mod workload;
 pub use campaign::{Campaign, RUN_TWICE, Sums, run_all};
 pub use cost::{Cost, Shape, cost};
 pub use idle::{Idle, idle};
+pub use nemesis::NemesisKind;
 pub use parameters::{Long, Mix, Parameters};
 pub use planted::{PLANTED_SEEDS_MAX, find_all_planted, find_planted, options_for};
 pub use reached::Reached;

@@ -4,10 +4,15 @@ use std::{path::PathBuf, process::ExitCode, thread::available_parallelism, time:
 
 use basalt_env::Bug;
 use basalt_sim::{
-    Campaign, Mix, RUN_TWICE, Reached, Report, RunOptions, Shape, Stall, StallFault, Sums, cost,
+    Campaign, Mix, NemesisKind, RUN_TWICE, Reached, Report, RunOptions, Shape, Stall, StallFault, Sums, cost,
     find_all_planted, idle, options_for, run_all, stall,
 };
 use clap::{Parser, ValueEnum};
+
+/// Every range then survives the loss of one.
+const DEFAULT_NODES: u64 = 3;
+/// Of virtual time.
+const DEFAULT_MINUTES: f64 = 10.0;
 
 #[derive(Clone, Copy, ValueEnum)]
 enum WorkloadChoice {
@@ -16,7 +21,7 @@ enum WorkloadChoice {
     Both,
 }
 
-/// Simulates a node under faults. Equal seeds give equal runs.
+/// Simulates a cluster under faults. Equal seeds give equal runs.
 #[derive(Parser)]
 #[command(name = "basalt-sim", version)]
 struct Arguments {
@@ -29,12 +34,16 @@ struct Arguments {
     /// Goes on with further seeds until so many minutes have passed since the beginning.
     #[arg(long)]
     minutes: Option<f64>,
-    /// How long faults go on in each run, in minutes of virtual time. Instead of what each seed draws.
+    /// How long faults go on in each run, in minutes of virtual time: ten if neither this nor --nodes is said; with --nodes alone, the
+    /// seconds that each seed draws.
     #[arg(long, value_name = "MINUTES")]
     length: Option<f64>,
-    /// Nodes of the cluster.
-    #[arg(long, default_value_t = 1)]
-    nodes: u64,
+    /// Nodes of the cluster: three if nothing is said, one with `--planted NAME`.
+    #[arg(long)]
+    nodes: Option<u64>,
+    /// Keeps the run to these faults, of all that the seed draws; the network and the disks stay as slow as they are.
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',', value_parser = parse_nemesis)]
+    nemesis: Option<Vec<NemesisKind>>,
     /// Instead of the one that each seed draws.
     #[arg(long)]
     workload: Option<WorkloadChoice>,
@@ -64,7 +73,7 @@ struct Arguments {
     /// are named; with `--trace`, the errors of the worst.
     #[arg(long)]
     stalls: bool,
-    /// Prints the events of clients and faults.
+    /// Prints the events of clients and faults, and what the nodes log, with the virtual time.
     #[arg(long)]
     trace: bool,
     /// Seeds that run at the same time. As many as there are processors, if it is not said.
@@ -120,15 +129,21 @@ fn start(arguments: &Arguments) -> Result<bool, String> {
         WorkloadChoice::Both => Mix::Both,
     });
     let minutes = |minutes: f64| Duration::from_secs_f64(minutes.max(0.0) * 60.0);
+    let nodes = arguments.nodes.unwrap_or(if bug.is_some() { 1 } else { DEFAULT_NODES });
+    // Who says nothing, or asks for faults that only long runs have, sees all of them.
+    let is_short =
+        bug.is_some() || arguments.leases_only || arguments.nodes.is_some() && arguments.nemesis.is_none();
+    let length = arguments.length.or((!is_short).then_some(DEFAULT_MINUTES)).map(minutes);
     let single = first == last && arguments.minutes.is_none();
     let campaign = Campaign {
         options: RunOptions {
             seed: first,
-            nodes: arguments.nodes,
+            nodes,
             mix,
             corners: arguments.corners,
             leases_only: arguments.leases_only,
-            length: arguments.length.map(minutes),
+            nemeses: arguments.nemesis.clone(),
+            length,
             lease_duration: bug.and_then(|bug| options_for(bug).lease_duration),
             txn_expiry: bug.and_then(|bug| options_for(bug).txn_expiry),
             bug,
@@ -141,6 +156,9 @@ fn start(arguments: &Arguments) -> Result<bool, String> {
         twice: arguments.check_determinism.unwrap_or(0),
         stop_at_violation: bug.is_some(),
     };
+    if arguments.trace {
+        basalt_sim::trace::print_logs();
+    }
     let started = std::time::Instant::now();
     let show = |report: &Report| {
         if single || !report.violations.is_empty() {
@@ -154,7 +172,7 @@ fn start(arguments: &Arguments) -> Result<bool, String> {
         }
         return Ok(!sums.failed.is_empty());
     }
-    let missing = print_sums(arguments, first, &sums, started.elapsed());
+    let missing = print_sums(arguments, (nodes, length.is_some()), first, &sums, started.elapsed());
     if arguments.every_kind && !missing.is_empty() {
         println!("never happened: {}", missing.join(", "));
         return Ok(false);
@@ -163,7 +181,13 @@ fn start(arguments: &Arguments) -> Result<bool, String> {
 }
 
 /// Returns what has never happened.
-fn print_sums(arguments: &Arguments, first: u64, sums: &Sums, elapsed: Duration) -> Vec<&'static str> {
+fn print_sums(
+    arguments: &Arguments,
+    (nodes, is_long): (u64, bool),
+    first: u64,
+    sums: &Sums,
+    elapsed: Duration,
+) -> Vec<&'static str> {
     println!(
         "{} seeds from {first}, {} with violations {:?}; {} commits, {} crashes, {:.1} s",
         sums.runs,
@@ -181,10 +205,10 @@ fn print_sums(arguments: &Arguments, first: u64, sums: &Sums, elapsed: Duration)
         seconds("ms with faults") / 3600.0,
         seconds("virtual ms") / seconds(busy).max(1e-3)
     );
-    let corners: Vec<&str> = match (arguments.nodes, arguments.length) {
+    let corners: Vec<&str> = match (nodes, is_long) {
         (0..2, _) => Reached::of_one_node().skip(Reached::ALL.len()).collect(),
-        (_, None) => Reached::of_clusters().collect(),
-        (_, Some(_)) => Reached::of_long_runs().collect(),
+        (_, false) => Reached::of_clusters().collect(),
+        (_, true) => Reached::of_long_runs().collect(),
     };
     let twice = arguments.check_determinism.map(|_| RUN_TWICE);
     let kinds: Vec<&'static str> = Reached::ALL.into_iter().chain(corners).chain(twice).collect();
@@ -294,6 +318,11 @@ fn print(report: &Report) {
     for violation in &report.violations {
         println!("  VIOLATION {violation}");
     }
+}
+
+fn parse_nemesis(name: &str) -> Result<NemesisKind, String> {
+    let names = || NemesisKind::ALL.map(NemesisKind::name).join(", ");
+    NemesisKind::from_name(name).ok_or_else(|| format!("the faults are {}", names()))
 }
 
 fn parse_range(text: &str) -> Result<(u64, u64), String> {

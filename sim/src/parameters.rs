@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use basalt_env::{Rng, sim::SimRng};
 
+use crate::nemesis::NemesisKind;
+
 /// Which workloads run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mix {
@@ -75,6 +77,8 @@ pub struct Parameters {
     pub long: Option<Long>,
     /// Busy on few keys, with clocks that are far apart and leases that move: [`Parameters::on_leases`].
     pub leases_only: bool,
+    /// The only faults that come; `None` for all that the seed draws.
+    pub nemeses: Option<Vec<NemesisKind>>,
 }
 
 /// What only long runs of clusters go through. See [`crate::nemesis`].
@@ -172,6 +176,7 @@ impl Parameters {
             closed_lag: Duration::from_secs(3),
             staged_commits: true,
             leases_only: false,
+            nemeses: None,
         };
         if nodes > 1 {
             parameters.draw_cluster(&rng);

@@ -20,7 +20,7 @@ use crate::{
     Mix, Parameters, Violations,
     check::{quiescent, replicas, serving::Serving, survey::Survey},
     cluster::Cluster,
-    nemesis::{Nemesis, split_somewhere},
+    nemesis::{Nemesis, NemesisKind, split_somewhere},
     reached::Reached,
     trace::Trace,
     workload::{Context, Ended, Workloads, transact},
@@ -47,6 +47,8 @@ pub struct RunOptions {
     pub length: Option<Duration>,
     /// See [`Parameters::on_leases`].
     pub leases_only: bool,
+    /// The only faults that come. Instead of all that the seed draws.
+    pub nemeses: Option<Vec<NemesisKind>>,
     /// How long leases last. Instead of the store's default.
     pub lease_duration: Option<Duration>,
     /// After what silence others take a transaction for abandoned. Instead of what the seed draws.
@@ -82,6 +84,7 @@ pub fn run(options: &RunOptions) -> Report {
     if let Some(length) = options.length {
         parameters = parameters.lasting(options.seed, length);
     }
+    parameters.nemeses.clone_from(&options.nemeses);
     parameters.lease_duration = options.lease_duration.unwrap_or(parameters.lease_duration);
     parameters.txn_expiry = options.txn_expiry.unwrap_or(parameters.txn_expiry);
     let executor = SimExecutor::new(options.seed);

@@ -113,7 +113,9 @@ pub fn push(
         eval.effects.recovery = Some(Recovery { anchor, record: record.clone(), prevent });
         return Ok(Response::PushTxn { record, known: true });
     }
-    record.write_ts = record.write_ts.max(eval.shared.pushed_to(pushee.id));
+    let pushed_to = eval.shared.pushed_to(pushee.id);
+    let claimed = record.write_ts.max(pushed_to);
+    record.write_ts = claimed;
     let priority = eval.txn.as_ref().map_or(Default::default(), |txn| txn.priority);
     let abort = match push_type {
         _ if expired => true,
@@ -133,11 +135,17 @@ pub fn push(
         eval.effects.finished = Some((pushee.id, None));
         return Ok(Response::PushTxn { record, known: true });
     }
-    // A reader wins against its equals: else large writers would hold up readers for as long as they run.
-    if push_type == PushType::Timestamp && record.write_ts < push_to && (force || priority >= pushee.priority)
-    {
-        eval.shared.markers.push(pushee.id, push_to);
-        record.write_ts = push_to;
+    if push_type == PushType::Timestamp {
+        // The lock that the reader met may have been rolled back, or be of an earlier epoch: its timestamp does not keep the
+        // commit from being below. The record's does, and what the transaction was pushed to.
+        record.write_ts = existing.map_or(Timestamp::ZERO, |record| record.write_ts).max(pushed_to);
+        // A reader wins against its equals: else large writers would hold up readers for as long as they run. Who is above
+        // already loses nothing.
+        let wins = force || priority >= pushee.priority || claimed >= push_to;
+        if record.write_ts < push_to && wins {
+            eval.shared.markers.push(pushee.id, push_to);
+            record.write_ts = push_to;
+        }
     }
     Ok(Response::PushTxn { record, known: true })
 }

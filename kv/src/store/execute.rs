@@ -319,6 +319,10 @@ impl Store {
         if read_ts <= threshold && !eval.reads.is_empty() {
             return Err(Error::BelowGcThreshold { read_ts, threshold }.into());
         }
+        // The latches keep nothing away that the next leaseholder has done, and its commands may have been applied meanwhile.
+        if !eval.reads.is_empty() && (replica.lease().sequence != view.sequence || replica.is_revoked()) {
+            return Err(Error::NotLeaseholder.into());
+        }
         let batch = eval.open.take();
         // Before this batch's own reads are noted, which may forget others.
         self.check_writes(base, &batch, eval.txn_id(), eval.lowest_write, view.marks.reads)?;

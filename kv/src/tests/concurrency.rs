@@ -118,6 +118,35 @@ fn a_read_that_moves_up_pushes_again_whom_it_has_passed() {
     });
 }
 
+/// A lock that its holder has given up says nothing about where the holder commits.
+#[test]
+fn a_reader_passes_nobody_because_of_a_lock_that_was_rolled_back() {
+    with_store(15, async |machine, client: Client| {
+        let mut reader = client.begin(1);
+        let mut writer = client.begin(2);
+        client.in_txn(&mut writer, vec![put("b", "1", 1)]).await.unwrap();
+        machine.sleep_ms(10).await;
+        reader.read_ts = client.store.now().unwrap();
+        reader.write_ts = reader.read_ts;
+        machine.sleep_ms(10).await;
+        // Written above the reader, in a request whose answer the writer has not awaited.
+        let mut lost = writer.clone();
+        lost.write_ts = client.store.now().unwrap();
+        client.in_txn(&mut lost, vec![put("a", "2", 2)]).await.unwrap();
+        assert!(writer.write_ts < reader.read_ts && reader.read_ts < lost.write_ts);
+        machine.sleep_ms(10).await;
+        reader.min_ts = client.store.now().unwrap();
+        reader.global_limit = reader.min_ts;
+        let header = BatchHeader { txn: Some(reader), ..BatchHeader::default() };
+        let response = client.send(header, vec![get("a"), get("b")]).await.unwrap();
+        let reader = response.txn.expect("the answer carries the transaction");
+        assert_eq!(super::fixture::value_of(&response.responses[1]), None);
+        let refused = client.end(&mut writer, true, &["a", "b"]).await;
+        let Err(Error::RefreshRequired { write_ts }) = refused else { panic!("{refused:?}") };
+        assert!(write_ts > reader.read_ts, "it would commit at {write_ts}, below {}", reader.read_ts);
+    });
+}
+
 /// Who skips locks is in nobody's way, whatever its priority.
 #[test]
 fn a_scan_that_skips_locks_pushes_nobody_who_lives() {

@@ -4,6 +4,7 @@
 //! changes: of all kinds only some are about at any time, so that the cluster gets into trouble of every mixture, and out
 //! of it.
 
+mod choice;
 mod clocks;
 mod disks;
 mod losses;
@@ -22,6 +23,7 @@ use std::{
 use basalt_base::NodeId;
 use basalt_env::{BoxFuture, sim::SimExecutor};
 
+pub use choice::NemesisKind;
 pub use ranges::{begin_split, split_somewhere};
 use weather::{Kind, Weather};
 
@@ -54,61 +56,75 @@ impl Nemesis {
         let network = &parameters.network;
         let is_cluster = parameters.nodes > 1;
         let mut tasks: Vec<BoxFuture<'static, ()>> = Vec::new();
+        let wanted = |kind: NemesisKind, every: Option<Duration>| {
+            every.filter(|_| parameters.nemeses.as_ref().is_none_or(|chosen| chosen.contains(&kind)))
+        };
         let mut add = |every: Option<Duration>, task: fn(Self, Duration) -> BoxFuture<'static, ()>| {
             tasks.extend(every.map(|every| task(self.clone(), every)));
         };
-        add(parameters.crash_every, |nemesis, every| Box::pin(async move { nemesis.crash(every).await }));
-        add(parameters.split_every, |nemesis, every| Box::pin(async move { nemesis.split(every).await }));
-        add(parameters.disk_full_every, |nemesis, every| {
+        add(wanted(NemesisKind::Crash, parameters.crash_every), |nemesis, every| {
+            Box::pin(async move { nemesis.crash(every).await })
+        });
+        add(wanted(NemesisKind::Split, parameters.split_every), |nemesis, every| {
+            Box::pin(async move { nemesis.split(every).await })
+        });
+        add(wanted(NemesisKind::DiskFull, parameters.disk_full_every), |nemesis, every| {
             Box::pin(async move { nemesis.fill_disk(every).await })
         });
         if parameters.leases_only {
-            add(parameters.clock_jump_every, |nemesis, every| {
+            add(wanted(NemesisKind::ClockJump, parameters.clock_jump_every), |nemesis, every| {
                 Box::pin(async move { nemesis.drive_clocks_apart(every).await })
             });
-            add(network.lease_transfer_every, |nemesis, every| {
+            add(wanted(NemesisKind::LeaseTransfer, network.lease_transfer_every), |nemesis, every| {
                 Box::pin(async move { nemesis.give_leases_away(every).await })
             });
         } else {
-            add(parameters.clock_jump_every, |nemesis, every| {
+            add(wanted(NemesisKind::ClockJump, parameters.clock_jump_every), |nemesis, every| {
                 Box::pin(async move { nemesis.jump_clock(every).await })
             });
         }
         if is_cluster {
             self.disturb_network();
-            add(network.partition_every, |nemesis, every| {
+            add(wanted(NemesisKind::Partition, network.partition_every), |nemesis, every| {
                 Box::pin(async move { nemesis.partition(every).await })
             });
-            add(network.lease_transfer_every, |nemesis, every| {
+            add(wanted(NemesisKind::LeaseTransfer, network.lease_transfer_every), |nemesis, every| {
                 Box::pin(async move { nemesis.transfer_leases(every).await })
             });
-            add(network.drain_every, |nemesis, every| Box::pin(async move { nemesis.drain(every).await }));
-            add(network.clock_set_every, |nemesis, every| {
+            add(wanted(NemesisKind::Drain, network.drain_every), |nemesis, every| {
+                Box::pin(async move { nemesis.drain(every).await })
+            });
+            add(wanted(NemesisKind::ClockSet, network.clock_set_every), |nemesis, every| {
                 Box::pin(async move { nemesis.set_clock(every).await })
             });
-            add(network.decommission_every, |nemesis, every| {
+            add(wanted(NemesisKind::Decommission, network.decommission_every), |nemesis, every| {
                 Box::pin(async move { nemesis.decommission(every).await })
             });
         }
         if let Some(long) = &parameters.long {
+            // Not a fault of its own: it says which may come.
             add(Some(long.weather_every), |nemesis, every| {
                 Box::pin(async move { nemesis.change_weather(every).await })
             });
-            add(long.join_every, |nemesis, every| Box::pin(async move { nemesis.grow(every).await }));
-            add(Some(long.outage_every), |nemesis, every| {
+            add(wanted(NemesisKind::Join, long.join_every), |nemesis, every| {
+                Box::pin(async move { nemesis.grow(every).await })
+            });
+            add(wanted(NemesisKind::Outage, Some(long.outage_every)), |nemesis, every| {
                 Box::pin(async move { nemesis.turn_off(every).await })
             });
-            add(Some(long.freeze_every), |nemesis, every| {
+            add(wanted(NemesisKind::Freeze, Some(long.freeze_every)), |nemesis, every| {
                 Box::pin(async move { nemesis.freeze(every).await })
             });
-            add(Some(long.restart_every), |nemesis, every| {
+            add(wanted(NemesisKind::RestartAll, Some(long.restart_every)), |nemesis, every| {
                 Box::pin(async move { nemesis.restart_all(every).await })
             });
-            add(Some(long.loss_every), |nemesis, every| Box::pin(async move { nemesis.lose(every).await }));
-            add(Some(long.sync_error_every), |nemesis, every| {
+            add(wanted(NemesisKind::Loss, Some(long.loss_every)), |nemesis, every| {
+                Box::pin(async move { nemesis.lose(every).await })
+            });
+            add(wanted(NemesisKind::SyncError, Some(long.sync_error_every)), |nemesis, every| {
                 Box::pin(async move { nemesis.fail_syncs(every).await })
             });
-            add(Some(long.misplace_every), |nemesis, every| {
+            add(wanted(NemesisKind::MisplacedWrite, Some(long.misplace_every)), |nemesis, every| {
                 Box::pin(async move { nemesis.misplace_writes(every).await })
             });
         }
