@@ -46,6 +46,16 @@ impl CancelReason {
     }
 }
 
+impl CancelReason {
+    /// The error of a statement that was told to stop for this reason and was dropped because it did not: it may have been
+    /// a commit.
+    pub(crate) fn overdue_error(self) -> SqlError {
+        SqlError::new(SqlState::STATEMENT_COMPLETION_UNKNOWN, self.error().message().to_owned())
+            .with_detail("The statement did not stop in time. If it changes anything, it may or may not have taken effect.")
+            .with_hint("Check whether the changes are there before trying again.")
+    }
+}
+
 /// Shared between a connection, its session and those who may cancel it. Clones are the same flag.
 #[derive(Clone, Debug, Default)]
 pub struct CancelHandle(Arc<State>);

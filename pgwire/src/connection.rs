@@ -351,7 +351,7 @@ where
                 Ok(())
             }
             Err(Stop::ClientGone) => Err(End::Closed),
-            Err(Stop::Overdue(reason)) => Err(End::Fatal(reason.error())),
+            Err(Stop::Overdue(reason)) => Err(End::Fatal(reason.overdue_error())),
             Err(Stop::Panicked(message)) => Err(End::Panicked(message)),
         }
     }
