@@ -34,7 +34,7 @@ impl RaftStore {
     /// Damage (as opposed to a torn tail) is [`Error::Corruption`] and names file and offset.
     pub async fn open(env: Env, options: Options) -> Result<Self> {
         let counters = Arc::new(Counters::default());
-        let mut log = LogStore::open(env.disk.clone(), &options, counters.clone()).await?;
+        let mut log = LogStore::open(env.disk.clone(), &*env.rng, &options, counters.clone()).await?;
         let mut batch = LogBatch::default();
         batch.incarnation(log.incarnation() + 1);
         log.append(&mut batch).await?;

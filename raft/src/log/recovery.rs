@@ -1,6 +1,6 @@
 //! Replaying the log when a store opens.
 
-use std::{collections::VecDeque, ops::Range};
+use std::{collections::VecDeque, ops::Range, sync::Arc};
 
 use basalt_env::{Disk, File, OpenMode};
 use bytes::Bytes;
@@ -8,8 +8,8 @@ use bytes::Bytes;
 use super::{
     codec::Fields,
     frame::{
-        ALIGNMENT, BATCH_HEADER, BatchHeader, FOLDER, SEGMENT_HEADER, SPARE_SUFFIX, SegmentHeader, padded,
-        segment_number, segment_path,
+        ALIGNMENT, BATCH_HEADER, BatchHeader, FOLDER, SEGMENT_HEADER, SPARE_SUFFIX, Salt, SegmentHeader,
+        padded, segment_number, segment_path,
     },
     record::Record,
     state::{LogState, SegmentFiles, damaged},
@@ -24,22 +24,14 @@ pub(super) fn replay(disk: &dyn Disk, state: &mut LogState, files: &SegmentFiles
         let path = format!("{FOLDER}/{spare}");
         disk.remove(&path).map_err(|error| Error::io(&path, &error))?;
     }
-    let segments: Vec<u64> = names.iter().filter_map(|name| segment_number(name)).collect();
+    let mut segments: Vec<u64> = names.iter().filter_map(|name| segment_number(name)).collect();
+    remove_unused(disk, &mut segments)?;
     let mut tail: Option<Tail> = None;
     for (position, &segment) in segments.iter().enumerate() {
         let is_last = position + 1 == segments.len();
         let path = segment_path(segment);
-        let file = disk.open(&path, OpenMode::ReadWriteCreate).map_err(|error| Error::io(&path, &error))?;
-        let bytes = read(&*file, &path)?;
-        let Some(header) = SegmentHeader::decode(&bytes).filter(|header| header.segment == segment) else {
-            if is_last && find_batch(&bytes, segment, 0, |_| true).is_none() {
-                // A crash while it was made: its header is synced before its first batch is written.
-                tracing::info!(file = %path, "removing a log segment that was never used");
-                disk.remove(&path).map_err(|error| Error::io(&path, &error))?;
-                break;
-            }
-            return Err(damaged(segment, 0));
-        };
+        let (file, bytes) = open(disk, &path)?;
+        let header = header_of(&bytes, segment).ok_or_else(|| damaged(segment, 0))?;
         if let Some(before) = &tail {
             if segment != before.segment + 1 {
                 return Err(Error::Corruption(format!("{} is missing", segment_path(before.segment + 1))));
@@ -57,6 +49,7 @@ pub(super) fn replay(disk: &dyn Disk, state: &mut LogState, files: &SegmentFiles
             offset: SEGMENT_HEADER,
             number: header.first_batch,
             chain: header.chain,
+            salt: header.salt,
         };
         let unsynced = replay_batches(&bytes, &mut next, state)?;
         if is_last {
@@ -79,13 +72,47 @@ pub(super) fn replay(disk: &dyn Disk, state: &mut LogState, files: &SegmentFiles
     Ok(tail)
 }
 
-fn read(file: &dyn File, path: &str) -> Result<Bytes> {
+/// Removes a last segment that a crash left without its header, which is synced before its first batch is written. The one
+/// before it is the last then, and may have a torn tail.
+fn remove_unused(disk: &dyn Disk, segments: &mut Vec<u64>) -> Result<()> {
+    let Some(&last) = segments.last() else { return Ok(()) };
+    let path = segment_path(last);
+    let (_, bytes) = open(disk, &path)?;
+    if header_of(&bytes, last).is_some() {
+        return Ok(());
+    }
+    // The file may be one that was used before, full of batches of another segment. Its own would have the salt of the one
+    // before it; where none is before, it is new and has zeros only.
+    let before = segments.len().checked_sub(2).map(|position| segments[position]);
+    let is_used = match before {
+        Some(before) => {
+            let (_, before_bytes) = open(disk, &segment_path(before))?;
+            let header = header_of(&before_bytes, before).ok_or_else(|| damaged(before, 0))?;
+            find_batch(&bytes, last, header.salt, SEGMENT_HEADER, |_| true).is_some()
+        }
+        None => bytes.iter().skip(SEGMENT_HEADER as usize).any(|byte| *byte != 0),
+    };
+    if is_used {
+        return Err(damaged(last, 0));
+    }
+    tracing::info!(file = %path, "removing a log segment that was never used");
+    disk.remove(&path).map_err(|error| Error::io(&path, &error))?;
+    segments.pop();
+    Ok(())
+}
+
+fn header_of(bytes: &Bytes, segment: u64) -> Option<SegmentHeader> {
+    SegmentHeader::decode(bytes).filter(|header| header.segment == segment)
+}
+
+fn open(disk: &dyn Disk, path: &str) -> Result<(Arc<dyn File>, Bytes)> {
     let io = |error| Error::io(path, &error);
+    let file = disk.open(path, OpenMode::ReadWriteCreate).map_err(io)?;
     let length = usize::try_from(file.len().map_err(io)?).map_err(|_| Error::Corruption(path.to_owned()))?;
     let mut buffer = vec![0; length];
     let read = file.read_at(0, &mut buffer).map_err(io)?;
     buffer.truncate(read);
-    Ok(buffer.into())
+    Ok((file, buffer.into()))
 }
 
 /// Writes what nothing proves to have been synced once more, so that the sync that follows writes it. After a sync that
@@ -105,6 +132,7 @@ fn replay_batches(bytes: &Bytes, tail: &mut Tail, state: &mut LogState) -> Resul
         offset: tail.offset,
         number: tail.number,
         chain: tail.chain,
+        salt: tail.salt,
     };
     while let Some((payload, chain, synced)) = batch_at(bytes, place(tail)) {
         later.push_back((tail.number, tail.offset));
@@ -135,6 +163,7 @@ struct Place {
     offset: u64,
     number: u64,
     chain: u32,
+    salt: Salt,
 }
 
 impl Place {
@@ -149,7 +178,7 @@ impl Place {
 /// was synced before it.
 fn batch_at(bytes: &Bytes, place: Place) -> Option<(Bytes, u32, u64)> {
     let start = usize::try_from(place.offset).ok()?;
-    let (header, chain) = BatchHeader::decode(bytes.get(start..)?, place.segment)?;
+    let (header, chain) = BatchHeader::decode(bytes.get(start..)?, place.segment, place.salt)?;
     if header.number != place.number || header.chain != place.chain {
         return None;
     }
@@ -168,6 +197,7 @@ pub fn proven_batches(segment: &Bytes) -> Vec<Range<usize>> {
         offset: SEGMENT_HEADER,
         number: header.first_batch,
         chain: header.chain,
+        salt: header.salt,
     };
     let (mut batches, mut newest) = (Vec::new(), 0);
     while let Some((payload, chain, synced)) = batch_at(segment, place) {
@@ -182,12 +212,13 @@ pub fn proven_batches(segment: &Bytes) -> Vec<Range<usize>> {
 
 /// Tells a torn tail from damage: a later batch may say that the unreadable one was synced.
 fn check_tail(bytes: &Bytes, tail: &Tail) -> Result<()> {
-    let proof = find_batch(bytes, tail.segment, tail.offset, |header| header.synced >= tail.number);
+    let proof =
+        find_batch(bytes, tail.segment, tail.salt, tail.offset, |header| header.synced >= tail.number);
     if proof.is_some() {
         return Err(damaged(tail.segment, tail.offset));
     }
     let start = usize::try_from(tail.offset).unwrap_or(usize::MAX).min(bytes.len());
-    if BatchHeader::decode(&bytes[start..], tail.segment).is_some() {
+    if BatchHeader::decode(&bytes[start..], tail.segment, tail.salt).is_some() {
         tracing::warn!(
             file = %segment_path(tail.segment),
             offset = tail.offset,
@@ -201,12 +232,13 @@ fn check_tail(bytes: &Bytes, tail: &Tail) -> Result<()> {
 fn find_batch(
     bytes: &Bytes,
     segment: u64,
+    salt: Salt,
     from: u64,
     wanted: impl Fn(&BatchHeader) -> bool,
 ) -> Option<usize> {
     let from = usize::try_from(from).ok()?;
     (from..bytes.len()).step_by(ALIGNMENT as usize).find(|&at| {
         bytes[at] != 0
-            && BatchHeader::decode(&bytes[at..], segment).is_some_and(|(header, _)| wanted(&header))
+            && BatchHeader::decode(&bytes[at..], segment, salt).is_some_and(|(header, _)| wanted(&header))
     })
 }

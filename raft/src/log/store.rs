@@ -7,13 +7,13 @@ use std::{
 };
 
 use basalt_base::{RangeId, ReplicaId, Timestamp};
-use basalt_env::{Bug, Disk, DiskLock, File, OpenMode, planted};
+use basalt_env::{Bug, Disk, DiskLock, File, OpenMode, Rng, planted};
 use parking_lot::Mutex;
 
 use super::{
     LogBatch,
     codec::length_u32,
-    frame::{BATCH_HEADER, BatchHeader, FOLDER, SEGMENT_HEADER, SegmentHeader, padded, segment_path},
+    frame::{BATCH_HEADER, BatchHeader, FOLDER, SEGMENT_HEADER, Salt, SegmentHeader, padded, segment_path},
     group::{GroupLog, HardState, cached_bytes},
     record::{Location, Record},
     recovery,
@@ -38,6 +38,8 @@ pub(super) struct Tail {
     pub number: u64,
     /// The checksum of the last batch's header.
     pub chain: u32,
+    /// The store's.
+    pub salt: Salt,
 }
 
 /// The log of a store. One owner writes; groups are read through [`GroupLog`] and [`SegmentFiles`].
@@ -68,7 +70,12 @@ pub(crate) struct LogStore {
 
 impl LogStore {
     /// Replays the log, or starts a new one.
-    pub async fn open(disk: Arc<dyn Disk>, options: &Options, counters: Arc<Counters>) -> Result<Self> {
+    pub async fn open(
+        disk: Arc<dyn Disk>,
+        rng: &dyn Rng,
+        options: &Options,
+        counters: Arc<Counters>,
+    ) -> Result<Self> {
         disk.create_dir_all(FOLDER).map_err(|error| Error::io(FOLDER, &error))?;
         let lock = disk.lock(&format!("{FOLDER}/LOCK")).map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock => Error::Locked,
@@ -79,7 +86,7 @@ impl LogStore {
         let tail = match recovery::replay(&*disk, &mut state, &files)? {
             Some(tail) => tail,
             None => {
-                let header = SegmentHeader { segment: 1, first_batch: 1, chain: 0 };
+                let header = SegmentHeader { segment: 1, first_batch: 1, chain: 0, salt: Salt::new(rng) };
                 let tail = create_segment(&*disk, header, options.segment_bytes, None).await?;
                 files.files.write().insert(tail.segment, tail.file.clone());
                 state.segments.add(tail.segment);
@@ -108,11 +115,8 @@ impl LogStore {
         // only; from here on both are relied upon.
         store.sync_tail().await?;
         store.disk.sync_dir(FOLDER).await.map_err(|error| Error::io(FOLDER, &error))?;
-        if store.tail.offset == SEGMENT_HEADER {
-            // A new store, or a crash took the checkpoint that every segment begins with.
-            let mut checkpoint = store.checkpoint();
-            store.append(&mut checkpoint).await?;
-        }
+        // A new store has none, or a crash took it.
+        store.write_checkpoint()?;
         Ok(store)
     }
 
@@ -175,6 +179,7 @@ impl LogStore {
     /// Makes sure that `bytes` of commands fit, beside the internal reserve. [`Error::DiskFull`] leaves all as it was.
     pub async fn reserve(&mut self, bytes: u64) -> Result<()> {
         self.check()?;
+        self.write_checkpoint()?;
         let wanted = padded(bytes) + self.internal_reserve;
         if self.tail.offset + wanted > self.tail.capacity { self.roll_over(wanted).await } else { Ok(()) }
     }
@@ -186,11 +191,21 @@ impl LogStore {
         if batch.is_empty() {
             return Ok(());
         }
+        self.write_checkpoint()?;
         let length = padded(batch.bytes.len() as u64);
         if self.tail.offset + length > self.tail.capacity {
             self.roll_over(length).await?;
         }
         self.write(batch)
+    }
+
+    /// Writes what every segment begins with, unless it is there.
+    fn write_checkpoint(&mut self) -> Result<()> {
+        if self.tail.offset > SEGMENT_HEADER {
+            return Ok(());
+        }
+        let mut checkpoint = self.checkpoint();
+        self.write(&mut checkpoint)
     }
 
     fn write(&mut self, batch: &mut LogBatch) -> Result<()> {
@@ -203,7 +218,7 @@ impl LogStore {
             payload_crc: crc32fast::hash(&batch.bytes[BATCH_HEADER..]),
             chain: self.tail.chain,
         };
-        let (header, chain) = header.encode();
+        let (header, chain) = header.encode(self.tail.salt);
         batch.bytes[..BATCH_HEADER].copy_from_slice(&header);
         if let Err(error) = self.tail.file.write_at(self.tail.offset, &batch.bytes) {
             let error = Error::io(&segment_path(self.tail.segment), &error);
@@ -314,7 +329,8 @@ impl LogStore {
     pub fn is_unmarked(&self) -> bool {
         let newest = self.tail.number - 1;
         let has_room = self.tail.offset + padded(BATCH_HEADER as u64) <= self.tail.capacity;
-        self.synced == newest && self.marked < newest && has_room && self.poisoned.is_none()
+        let has_batch = self.tail.offset > SEGMENT_HEADER;
+        self.synced == newest && self.marked < newest && has_batch && has_room && self.poisoned.is_none()
     }
 
     /// Writes an empty batch behind the last one, which was synced: its header says so, as that of every later batch
@@ -344,13 +360,14 @@ impl LogStore {
 
     /// Continues in a new segment with room for `bytes` beside the checkpoint.
     async fn roll_over(&mut self, bytes: u64) -> Result<()> {
-        let mut checkpoint = self.checkpoint();
         let header = SegmentHeader {
             segment: self.tail.segment + 1,
             first_batch: self.tail.number,
             chain: self.tail.chain,
+            salt: self.tail.salt,
         };
-        let wanted = SEGMENT_HEADER + padded(checkpoint.bytes.len() as u64) + bytes + self.internal_reserve;
+        let checkpoint_bytes = padded(self.checkpoint().bytes.len() as u64);
+        let wanted = SEGMENT_HEADER + checkpoint_bytes + bytes + self.internal_reserve;
         // Only the last segment may have a torn tail.
         self.sync_all().await?;
         let fits = |spare: &Spare| spare.capacity >= wanted;
@@ -365,7 +382,8 @@ impl LogStore {
             Err(Error::DiskFull) => return Err(Error::DiskFull),
             Err(error) => return Err(self.poison(error)),
         }
-        self.write(&mut checkpoint)
+        // If it finds no room, the next batch begins with it.
+        self.write_checkpoint()
     }
 
     pub(super) fn check(&self) -> Result<()> {
@@ -426,5 +444,6 @@ async fn create_segment(
         capacity: spare.map_or(wanted, |spare| spare.capacity),
         number: header.first_batch,
         chain: header.chain,
+        salt: header.salt,
     })
 }

@@ -1,5 +1,7 @@
 //! The log store alone.
 
+mod tail;
+
 use std::sync::Arc;
 
 use basalt_base::{RangeId, ReplicaId};
@@ -20,7 +22,8 @@ fn options() -> Options {
 }
 
 async fn open(disk: &SimDisk) -> Result<LogStore> {
-    LogStore::open(Arc::new(disk.clone()), &options(), Arc::new(Counters::default())).await
+    let counters = Arc::new(Counters::default());
+    LogStore::open(Arc::new(disk.clone()), &SimRng::new(7), &options(), counters).await
 }
 
 fn entries(indexes: std::ops::Range<LogIndex>, term: Term, bytes: usize) -> Vec<Entry> {
@@ -379,7 +382,8 @@ fn a_full_cache_is_not_walked_at_every_append() {
         let disk = SimDisk::new();
         let counters = Arc::new(Counters::default());
         let options = Options { cache_bytes_max: 2 << 20, ..Options::default() };
-        let mut log = LogStore::open(Arc::new(disk), &options, counters.clone()).await.unwrap();
+        let mut log =
+            LogStore::open(Arc::new(disk), &SimRng::new(7), &options, counters.clone()).await.unwrap();
         // More small entries than the cache holds, and more of them in it than RUNS_MIN.
         let count = 40_000;
         for index in 11..11 + count {

@@ -29,6 +29,7 @@ pub enum Operation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Error(Operation),
+    RefuseWrite,
     LoseWrite,
     MisdirectWrite,
     LieAboutSync,
@@ -53,6 +54,11 @@ impl DiskFault {
     /// durable, though the next sync succeeds.
     pub fn error(operation: Operation) -> Self {
         Self::new(Kind::Error(operation))
+    }
+
+    /// A write that finds no room, though its place was allocated: as on a file system that never writes in place.
+    pub fn full_write() -> Self {
+        Self::new(Kind::RefuseWrite)
     }
 
     /// A write that seems to succeed, can be read while it is cached and even survives a sync, but never reaches the
@@ -171,6 +177,10 @@ impl Faults {
         if chosen || self.bite(Kind::Error(operation), path, |_| Some(())).is_some() {
             self.counts.errors += 1;
             return Err(io::Error::from_raw_os_error(libc::EIO));
+        }
+        if operation == Operation::Write && self.bite(Kind::RefuseWrite, path, |_| Some(())).is_some() {
+            self.counts.full += 1;
+            return Err(io::ErrorKind::StorageFull.into());
         }
         Ok(())
     }
