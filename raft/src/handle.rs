@@ -246,9 +246,9 @@ impl RaftHandle {
         self.shared.inbox.control(Control::TransferLeader(range_id, target))
     }
 
-    /// Delivers messages from peers.
-    pub fn step(&self, messages: Vec<Envelope>) {
-        self.shared.inbox.step(messages);
+    /// Delivers messages from peers. False if not all of them were taken: too many are waiting, or the store has ended.
+    pub fn step(&self, messages: Vec<Envelope>) -> bool {
+        self.shared.inbox.step(messages)
     }
 
     /// Tells that a message to `peer` could not be sent.

@@ -83,6 +83,19 @@ struct Queue {
     closed: Option<Error>,
 }
 
+impl Queue {
+    /// A message may be larger than the limit: one at a time has room all the same, and so has one snapshot, which does not
+    /// count.
+    fn has_room(&self, message: &Envelope, count_max: usize, bytes_max: usize) -> bool {
+        let queued = &self.batch.messages;
+        if message.is_snapshot {
+            return !queued.iter().any(|queued| queued.is_snapshot);
+        }
+        let fits = queued.len() < count_max && self.message_bytes + message.message.len() <= bytes_max;
+        fits || queued.is_empty()
+    }
+}
+
 pub(crate) struct Inbox {
     queue: Mutex<Queue>,
     notify: Notify,
@@ -143,30 +156,24 @@ impl Inbox {
         Ok(())
     }
 
-    /// Queues messages from peers; drops them when there are too many (Raft sends again).
-    pub fn step(&self, messages: Vec<Envelope>) {
+    /// Queues messages from peers; drops those that are too many (Raft sends again). Whether all were taken.
+    pub fn step(&self, messages: Vec<Envelope>) -> bool {
         let mut queue = self.queue.lock();
         if queue.closed.is_some() {
-            return;
+            return messages.is_empty();
         }
+        let mut all = true;
         for message in messages {
-            let bytes = message.message.len();
-            // A snapshot may be larger than the limit: one at a time has room all the same.
-            let alone = if message.is_snapshot {
-                !queue.batch.messages.iter().any(|queued| queued.is_snapshot)
-            } else {
-                queue.batch.messages.is_empty()
-            };
-            if alone
-                || (queue.batch.messages.len() < self.count_max
-                    && queue.message_bytes + bytes <= self.bytes_max)
-            {
-                queue.message_bytes += if message.is_snapshot { 0 } else { bytes };
+            let taken = queue.has_room(&message, self.count_max, self.bytes_max);
+            if taken {
+                queue.message_bytes += if message.is_snapshot { 0 } else { message.message.len() };
                 queue.batch.messages.push(message);
             }
+            all &= taken;
         }
         drop(queue);
         self.notify.notify_one();
+        all
     }
 
     pub fn control(&self, control: Control) -> Result<()> {
@@ -226,5 +233,39 @@ pub(crate) fn refuse(proposals: impl IntoIterator<Item = Proposal>, error: &Erro
     for proposal in proposals {
         // The proposer may have gone; then nobody needs the answer.
         let _ = proposal.reply.send(Answer::Done(Err(error.clone())));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::MessageKind;
+
+    fn envelope(kind: MessageKind, bytes: usize) -> Envelope {
+        Envelope {
+            range_id: RangeId(1),
+            from: ReplicaId(1),
+            to: ReplicaId(2),
+            term: 3,
+            kind,
+            is_snapshot: kind == MessageKind::Snapshot,
+            message: vec![0; bytes].into(),
+        }
+    }
+
+    #[test]
+    fn one_snapshot_at_a_time_is_taken_and_the_sender_of_another_hears_that_it_was_not() {
+        let options = Options { inbox_bytes_max: 1000, command_bytes_max: 1000, ..Options::default() };
+        let inbox = Inbox::new(&options);
+        assert!(inbox.step(vec![envelope(MessageKind::Snapshot, 5000)]));
+        assert!(!inbox.step(vec![envelope(MessageKind::Snapshot, 10)]));
+        // It takes no room from messages.
+        assert!(inbox.step(vec![envelope(MessageKind::Append, 900)]));
+        assert!(!inbox.step(vec![envelope(MessageKind::Append, 200), envelope(MessageKind::Append, 50)]));
+        let sizes: Vec<_> = inbox.drain().messages.iter().map(|message| message.message.len()).collect();
+        assert_eq!(sizes, [5000, 900, 50]);
+        assert!(inbox.step(vec![envelope(MessageKind::Snapshot, 10)]));
+        inbox.close(Error::Stopped);
+        assert!(!inbox.step(vec![envelope(MessageKind::Append, 1)]));
     }
 }

@@ -53,8 +53,9 @@ impl Default for Options {
             inbox_bytes_max: 64 << 20,
             command_bytes_max: 32 << 20,
             snapshot_bytes_max: 256 << 20,
-            message_bytes_max: 1 << 20,
-            inflight_max: 256,
+            message_bytes_max: 128 << 10,
+            // Together what a link holds for a peer, so that a range which is behind does not overrun it alone.
+            inflight_max: 64,
             uncommitted_bytes_max: 128 << 20,
             apply_bytes_max: 16 << 20,
             tick_interval: Duration::from_millis(100),

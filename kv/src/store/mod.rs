@@ -12,6 +12,7 @@ mod drain;
 mod execute;
 mod fencing;
 mod following;
+mod frames;
 mod fullness;
 mod garbage;
 mod invariants;

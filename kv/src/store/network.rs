@@ -5,20 +5,22 @@
 
 use std::{
     collections::BTreeMap,
+    slice,
     sync::{Arc, OnceLock, Weak},
 };
 
 use basalt_base::{NodeId, RangeId, ReplicaId};
 use basalt_env::{BoxFuture, Spawner};
-use basalt_kv_api::{
-    Alone, Class, Directory, Link, NoLink,
-    wire::{Input, WireError, put_bytes},
-};
-use basalt_raft::{Envelope, GroupDescriptor, MessageKind, Observer, Term, Transport};
-use bytes::{BufMut, Bytes, BytesMut};
+use basalt_kv_api::{Alone, Class, Directory, Link, NoLink};
+use basalt_raft::{Envelope, GroupDescriptor, Observer, Term, Transport};
+use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::{Store, open::alive};
+use super::{
+    Store,
+    frames::{decode_envelopes, encode_envelopes, frames},
+    open::alive,
+};
 use crate::{
     peer::{Handler, PeerConfig, Peers},
     replica::{RangeDescriptor, RangeStates},
@@ -111,7 +113,7 @@ impl RaftWires {
     /// A copy of a range goes as a call, so that its fate is known: a leader sends nothing else until it is.
     fn send_snapshot(&self, to: NodeId, envelope: &Envelope) {
         let Some(store) = self.store() else { return };
-        let request = PeerRequest::Snapshot(encode_envelopes([envelope])).encode();
+        let request = PeerRequest::Snapshot(encode_envelopes(slice::from_ref(envelope))).encode();
         let (range_id, replica_id) = (envelope.range_id, envelope.to);
         let peers = Arc::clone(&self.peers);
         let task = async move {
@@ -146,10 +148,12 @@ impl Transport for RaftWires {
             }
         }
         for (node_id, envelopes) in by_node {
-            let sent = self.peers.send(node_id, Class::Raft, encode_envelopes(&envelopes));
-            if !sent && let Some(store) = self.store() {
-                for envelope in envelopes {
-                    store.raft().report_unreachable(envelope.range_id, envelope.to);
+            for envelopes in frames(&envelopes) {
+                let sent = self.peers.send(node_id, Class::Raft, encode_envelopes(envelopes));
+                if !sent && let Some(store) = self.store() {
+                    for envelope in envelopes {
+                        store.raft().report_unreachable(envelope.range_id, envelope.to);
+                    }
                 }
             }
         }
@@ -192,7 +196,7 @@ impl Handler for Incoming {
     }
 }
 
-/// Hands messages to Raft. False if none could be read.
+/// Hands messages to Raft. False if they could not be read, or not all of them were taken.
 fn take_messages(store: &Arc<Store>, wires: &RaftWires, from: NodeId, message: Bytes) -> bool {
     let envelopes = match decode_envelopes(message) {
         Ok(envelopes) => envelopes,
@@ -204,8 +208,7 @@ fn take_messages(store: &Arc<Store>, wires: &RaftWires, from: NodeId, message: B
     for envelope in &envelopes {
         wires.note(envelope.range_id, envelope.from, from);
     }
-    store.raft().step(envelopes);
-    true
+    store.raft().step(envelopes)
 }
 
 impl Observer for RaftWires {
@@ -223,7 +226,7 @@ impl Observer for RaftWires {
         let task = async move {
             let blank = GroupDescriptor::blank(envelope.range_id, envelope.to);
             match store.raft().create_group(blank).await {
-                Ok(()) => store.raft().step(vec![envelope]),
+                Ok(()) => drop(store.raft().step(vec![envelope])),
                 Err(error) => tracing::debug!(range = %envelope.range_id, %error, "no blank replica"),
             }
         };
@@ -241,39 +244,4 @@ impl Observer for RaftWires {
         };
         self.spawner.spawn("kv old replica", Box::pin(task));
     }
-}
-
-fn encode_envelopes<'a>(
-    envelopes: impl IntoIterator<Item = &'a Envelope, IntoIter: ExactSizeIterator>,
-) -> Bytes {
-    let envelopes = envelopes.into_iter();
-    // Most are heartbeats and single entries.
-    let mut out = BytesMut::with_capacity(4 + 128 * envelopes.len());
-    out.put_u32(u32::try_from(envelopes.len()).expect("a turn of the loop is bounded"));
-    for envelope in envelopes {
-        out.put_u64(envelope.range_id.0);
-        out.put_u64(envelope.from.0);
-        out.put_u64(envelope.to.0);
-        out.put_u64(envelope.term);
-        out.put_u8(envelope.kind.number());
-        put_bytes(&mut out, &envelope.message);
-    }
-    out.freeze()
-}
-
-fn decode_envelopes(bytes: Bytes) -> Result<Vec<Envelope>, WireError> {
-    let mut input = Input::new(bytes, "messages of Raft");
-    let count = input.count(37)?;
-    let envelopes = (0..count)
-        .map(|_| {
-            let (range_id, from, to) =
-                (RangeId(input.u64()?), ReplicaId(input.u64()?), ReplicaId(input.u64()?));
-            let term = input.u64()?;
-            let kind = MessageKind::from_number(input.u8()?).ok_or_else(|| input.error())?;
-            let is_snapshot = kind == MessageKind::Snapshot;
-            Ok(Envelope { range_id, from, to, term, kind, is_snapshot, message: input.bytes()? })
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-    input.end()?;
-    Ok(envelopes)
 }
