@@ -5,7 +5,8 @@
 //! anybody is talked to. The list travels with each handshake, and everybody remembers the last life of every other node.
 //! A process that has not lived that life is not its successor: its store was copied, or set back, before it. A copy that was
 //! made later has lived it, and is told apart only as long as the other process shows signs of life; so a new life has to wait
-//! until all connections of the last one have ended.
+//! until all connections of the last one have ended. The list holds the last 256 lives: who comes with a full one that lacks the
+//! life that was met is let in, because a node in trouble reaches that number sooner than a copy does.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -73,6 +74,12 @@ impl Lives {
                 return Ok(Meeting { of: Some((self.others.clone(), node)), is_first: true });
             }
             (Some(last), Some(life)) if lives.contains(&last.life) => (last, *life),
+            // More starts than a list holds since the two last met, as of a node that is started again and again while
+            // the other one is down: the list cannot say.
+            (Some(last), Some(life)) if lives.len() >= LIVES_MAX => {
+                tracing::warn!(%node, "it has begun anew more often since it was last met than can be told from a copy");
+                (last, *life)
+            }
             (Some(_), _) => {
                 let reason = format!(
                     "node {node}: its store is a copy: another process has spoken as this node since; wipe the store and join anew"
@@ -133,6 +140,18 @@ mod tests {
                 assert_eq!(refused, is_copy.then_some(RefusalKind::Copy), "{before:?} {comes:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_node_that_began_anew_more_often_than_its_list_is_long_is_let_in() {
+        let lives = Lives::begin(Vec::new(), 1, &[]);
+        drop(outcome(&lives, &[5]).ok().unwrap());
+        let since: Vec<u64> = (1000..).take(LIVES_MAX - 1).collect();
+        assert_eq!(outcome(&lives, &since).err(), Some(RefusalKind::Copy));
+        let since: Vec<u64> = (1000..).take(LIVES_MAX).collect();
+        drop(outcome(&lives, &since).ok().unwrap());
+        // From here on it is the one.
+        assert_eq!(outcome(&lives, &[5]).err(), Some(RefusalKind::Copy));
     }
 
     #[test]
