@@ -178,6 +178,8 @@ impl Replica {
         let forsaken = self.is_forsaken();
         let ready = self.node.tick();
         self.ask_successor();
+        // When it was applied a transfer may have been under way, which lets nothing be proposed.
+        self.leave_joint();
         ready || self.node.has_ready() || forsaken != self.is_forsaken()
     }
 

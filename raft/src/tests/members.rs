@@ -6,7 +6,10 @@ use basalt_base::ReplicaId;
 use basalt_env::sim::{SimExecutor, SimRng, Tear};
 use bytes::Bytes;
 
-use super::cluster::{Cluster, RANGE, options, write};
+use super::{
+    cluster::{Cluster, RANGE, eventually, options, write},
+    network::Faults,
+};
 use crate::{Error, Membership, MembershipChange, Role};
 
 #[test]
@@ -328,4 +331,32 @@ fn a_learner_that_was_left_behind_has_no_leader() {
         assert_eq!(leader(3), Some(ReplicaId(1)));
     });
     executor.clear();
+}
+
+#[test]
+fn an_idle_group_leaves_a_joint_configuration_that_a_transfer_has_kept_it_in() {
+    let executor = SimExecutor::new(5);
+    executor.run(async {
+        let cluster = Cluster::new(&executor, 4).await;
+        cluster.grow().await;
+        cluster.change(1, &[MembershipChange::AddLearner(ReplicaId(4))]).await;
+        cluster.agree(&[1, 2, 3, 4]).await;
+        let handle = cluster.store(1).handle.clone();
+        let swap = vec![MembershipChange::Remove(ReplicaId(2)), MembershipChange::AddVoter(ReplicaId(4))];
+        // Between proposal and commit the leader is asked to hand over to one that cannot be reached: as long as it tries
+        // to, it proposes nothing.
+        cluster.network.cut(2);
+        let slow = Faults { lost: 0, repeated: 0, delay_max: Duration::from_millis(50) };
+        cluster.network.set_faults(&executor, Some(slow));
+        let change = handle.change_membership(RANGE, swap, Bytes::from_static(b"change"));
+        executor.sleep(Duration::from_micros(10)).await;
+        handle.transfer_leader(RANGE, ReplicaId(2)).unwrap();
+        assert!(change.await.is_ok());
+        assert!(cluster.store(1).toy.membership(1).is_joint());
+        assert!(handle.status(RANGE).is_some_and(|status| status.is_transferring));
+        eventually(&executor, "the joint configuration is left", || {
+            [1, 3, 4].iter().all(|id| !cluster.store(*id).toy.membership(1).is_joint())
+        })
+        .await;
+    });
 }
