@@ -19,6 +19,8 @@ enum WorkloadChoice {
     Bank,
     Register,
     Both,
+    /// Rows that everybody writes without reading them.
+    Hot,
 }
 
 /// Simulates a cluster under faults. Equal seeds give equal runs.
@@ -127,6 +129,7 @@ fn start(arguments: &Arguments) -> Result<bool, String> {
         WorkloadChoice::Bank => Mix::Bank,
         WorkloadChoice::Register => Mix::Register,
         WorkloadChoice::Both => Mix::Both,
+        WorkloadChoice::Hot => Mix::Hot,
     });
     let minutes = |minutes: f64| Duration::from_secs_f64(minutes.max(0.0) * 60.0);
     let nodes = arguments.nodes.unwrap_or(if bug.is_some() { 1 } else { DEFAULT_NODES });

@@ -12,6 +12,8 @@ pub enum Mix {
     Bank,
     Register,
     Both,
+    /// Only rows that everybody writes; see [`crate::workload::Hot`].
+    Hot,
 }
 
 #[derive(Clone, Debug)]

@@ -35,7 +35,9 @@ impl Reached {
     const ALONE: [&'static str; 1] = ["free again at the answer"];
 
     /// What befalls clusters, besides [`Tally::WORK`], which is what they do.
-    const CLUSTER: [&'static str; 17] = [
+    const CLUSTER: [&'static str; 19] = [
+        "cut off and taken back",
+        "sent and taken back",
         "partition: one node alone",
         "partition: two halves",
         "partition: everybody sees another majority",

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use basalt_sim::{Reached, RunOptions, run};
+use basalt_sim::{Mix, Reached, RunOptions, run};
 
 fn hash_of(seed: u64) -> u64 {
     hash_with(RunOptions { seed, ..RunOptions::default() })
@@ -73,6 +73,14 @@ fn seeds_that_found_bugs_of_clusters_stay_clean() {
 #[test]
 fn seeds_that_found_bugs_of_five_nodes_stay_clean() {
     hash_with(of_cluster(5, 35));
+}
+
+/// Waits that went round through a claim to a key, which nobody saw.
+#[test]
+fn hot_rows_keep_nobody_waiting_for_ever() {
+    for seed in [37, 45, 54] {
+        hash_with(RunOptions { mix: Some(Mix::Hot), ..of_cluster(3, seed) });
+    }
 }
 
 /// Each has found a bug in ten virtual minutes of faults: a segment of the log without a durable name; a late write laid over

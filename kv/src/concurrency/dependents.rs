@@ -4,6 +4,9 @@
 //! the holder, and it is told with the push who waits for the waiter, directly or not. A waiter asks at the range of its
 //! own record who waits for it. If the one that it waits for itself is among them, the waits go round.
 //!
+//! Some wait for a claim: a place in a queue, of somebody who may have no record and waits on the same store. Those push the
+//! holders that the claim waits for, as if they waited for them themselves.
+//!
 //! Of every cycle at least one edge leads from a smaller transaction id to a greater one: whoever waits along such an edge
 //! gives way. Nobody else does, so of two that wait for each other exactly one ends.
 

@@ -378,24 +378,29 @@ impl KeyLocks {
         })
     }
 
+    /// The holders that keep the given waiter waiting, and the transactions whose claims do.
+    pub(super) fn in_the_way(&self, order: u64) -> (Vec<&HolderInfo>, Vec<TxnId>) {
+        let Some(waiter) = self.queue.iter().find(|waiter| waiter.order == order) else {
+            return Default::default();
+        };
+        let own = |id: TxnId| waiter.txn == Some(id);
+        let conflicts = |holder: &&Holder| {
+            !own(holder.info.id) && waiter.want.conflicts(holder.strength, holder.replicated)
+        };
+        let holders = self.holders.iter().filter(conflicts).map(|holder| &holder.info).collect();
+        // Who holds the key already does not queue for it again.
+        let claims = if self.holders.iter().any(|holder| own(holder.info.id)) {
+            Vec::new()
+        } else {
+            self.earlier_claims(waiter.want, waiter.txn, order).filter_map(|claim| claim.txn).collect()
+        };
+        (holders, claims)
+    }
+
     /// The transactions that keep the given waiter waiting.
     pub(super) fn blockers(&self, order: u64) -> Vec<TxnId> {
-        let Some(waiter) = self.queue.iter().find(|waiter| waiter.order == order) else { return Vec::new() };
-        let mut blockers: Vec<TxnId> = self
-            .holders
-            .iter()
-            .filter(|holder| {
-                waiter.txn != Some(holder.info.id)
-                    && waiter.want.conflicts(holder.strength, holder.replicated)
-            })
-            .map(|holder| holder.info.id)
-            .collect();
-        let holds = self.holders.iter().any(|holder| waiter.txn == Some(holder.info.id));
-        if !holds {
-            let claims = self.earlier_claims(waiter.want, waiter.txn, order);
-            blockers.extend(claims.filter_map(|claim| claim.txn));
-        }
-        blockers
+        let (holders, claims) = self.in_the_way(order);
+        holders.into_iter().map(|holder| holder.id).chain(claims).collect()
     }
 }
 
@@ -478,6 +483,13 @@ impl QueuePlace {
         let entry = state.keys.get(&self.key)?;
         let waiter = entry.queue.iter().find(|waiter| waiter.order == self.order)?;
         entry.blocked(waiter.want, waiter.txn, self.order)
+    }
+
+    /// The holders that those wait for whose claims block the place, directly or behind other claims. Whoever waits for a
+    /// claim waits for them.
+    pub fn holders_behind_claims(&self) -> Vec<HolderInfo> {
+        let state = self.table.state.lock();
+        wait_graph::holders_behind_claims(&state, &self.key, self.order)
     }
 
     /// A cycle of waits through this place's transaction, if there is one now.

@@ -131,6 +131,12 @@ impl Store {
             }
             let blocked = waits.places[index].blocked();
             let Some(blocked) = blocked else { return Ok(()) };
+            if matches!(blocked, Blocked::Claimed) {
+                // Only to find out whether the waits go round: those whose claims they are clean up themselves.
+                for holder in waits.places[index].holders_behind_claims() {
+                    self.push_holder(&holder, header, None).await?;
+                }
+            }
             if self.push_all(&conflicts, &blocked, header, requests, waits).await? {
                 return Ok(());
             }

@@ -4,6 +4,7 @@ mod anchored;
 mod bank;
 mod batches;
 mod cancelled;
+mod hot;
 mod impatient;
 mod inserts;
 mod list_append;
@@ -31,6 +32,7 @@ pub use anchored::Anchored;
 pub use bank::Bank;
 pub use batches::Batches;
 pub use cancelled::Cancelled;
+pub use hot::Hot;
 pub use impatient::Impatient;
 pub use inserts::Inserts;
 pub use list_append::ListAppend;
@@ -87,6 +89,7 @@ pub struct Workloads {
     pub bank: Bank,
     anchored: Anchored,
     cancelled: Cancelled,
+    hot: Hot,
     impatient: Impatient,
     inserts: Inserts,
     batches: Batches,
@@ -105,6 +108,7 @@ impl Workloads {
             bank: Bank::new(context.clone()),
             anchored: Anchored::new(context.clone()),
             cancelled: Cancelled::new(context.clone()),
+            hot: Hot::new(context.clone()),
             impatient: Impatient::new(context.clone()),
             inserts: Inserts::new(context.clone()),
             batches: Batches::new(context.clone()),
@@ -123,15 +127,19 @@ impl Workloads {
         if context.parameters.leases_only {
             return self.step_at_home(context, client).await;
         }
+        if context.parameters.mix == Mix::Hot {
+            return self.hot.step(client).await;
+        }
         if context.parameters.nodes > 1 && context.one_in(5) {
             return self.registers.read_past(client).await;
         }
         if context.parameters.nodes > 1 && context.rng.coin() {
-            return match context.below(5) {
+            return match context.below(6) {
                 0 => self.lists.step(client).await,
                 1 => self.registers.step(client).await,
                 2 => self.predicates.step(client).await,
                 3 => self.sets.step(client).await,
+                4 => self.hot.step(client).await,
                 _ => self.forks.step(client).await,
             };
         }
@@ -145,7 +153,7 @@ impl Workloads {
         }
         let bank_turn = match context.parameters.mix {
             Mix::Bank => true,
-            Mix::Register => false,
+            Mix::Register | Mix::Hot => false,
             Mix::Both => context.rng.coin(),
         };
         match (bank_turn, context.below(6)) {
@@ -175,6 +183,7 @@ impl Workloads {
         self.bank.check(txn).await?;
         self.anchored.check(txn).await?;
         self.cancelled.check(txn).await?;
+        self.hot.check(txn).await?;
         self.impatient.check(txn).await?;
         self.inserts.check(txn).await?;
         self.batches.check(txn).await?;
