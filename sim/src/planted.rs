@@ -33,7 +33,7 @@ pub fn options_for(bug: Bug) -> RunOptions {
         | Bug::TrustEveryClock
         | Bug::ObserveMovedLease
         | Bug::ForgetToldReads => (3, true),
-        Bug::SkipPrevention | Bug::IgnoreClockStep => (5, false),
+        Bug::SkipPrevention => (5, false),
         _ => (3, false),
     };
     // A process that starts waits for three seconds at most, until its clock has passed what the one before may have given
