@@ -58,7 +58,7 @@ impl Reached {
     ];
 
     /// What befalls them in long runs only.
-    const LONG: [&'static str; 12] = [
+    const LONG: [&'static str; 13] = [
         "clock beyond the bound",
         "failed sync",
         "off until it counts as dead",
@@ -68,6 +68,7 @@ impl Reached {
         "disk lost",
         "lost node replaced",
         "damage found",
+        "state damage found",
         "damage at the log's end found",
         "write misplaced",
         "misplaced write found",

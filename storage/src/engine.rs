@@ -142,4 +142,9 @@ pub trait Engine: Reader {
     /// its time: not for a thread that others wait for.
     fn compact_deleted(&self, family: Family, span: &Span) -> Result<()>;
     fn counts(&self) -> EngineCounts;
+    /// What the medium was first found to have damaged, since the engine was opened: file and place. Reads of it fail with
+    /// `Corruption`, and so does whatever rewrites it.
+    fn damage(&self) -> Option<String> {
+        None
+    }
 }

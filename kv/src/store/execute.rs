@@ -221,6 +221,7 @@ impl Store {
                 self.wait_for_locks(guard, conflicts, &turns.header, requests, &mut turns.waits).await
             }
             Stop::Error(error) => {
+                let error = self.unless_damaged(error);
                 if matches!(error, Error::WriteTooOld { .. }) {
                     Counters::increment(&self.counters.write_too_old);
                 }

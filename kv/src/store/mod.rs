@@ -7,6 +7,7 @@ mod balance;
 mod balance_plan;
 mod clock_keeper;
 mod cluster_ranges;
+mod damage;
 mod detach;
 mod drain;
 mod execute;

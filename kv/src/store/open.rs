@@ -25,6 +25,7 @@ use basalt_storage::{
 use super::{
     Network, Store,
     balance::Balance,
+    damage::refuse_damaged,
     drain::Draining,
     fencing::{Fence, LAG_SHARE},
     fullness::Fullness,
@@ -105,6 +106,9 @@ impl Store {
     ) -> Result<Arc<Self>> {
         if config.range_bytes_max < RANGE_BYTES_MIN {
             return Err(Error::Invalid(format!("ranges must be allowed {RANGE_BYTES_MIN} bytes")));
+        }
+        if network.directory.has_peers() {
+            refuse_damaged(&*env.disk)?;
         }
         let StoreLog(mut log) = log;
         let engine = LockDirectory::open(engine).map_err(storage_error)?;
@@ -269,6 +273,8 @@ impl Store {
         let replicate = Self::run_replicate(Arc::downgrade(self), self.env.clone());
         spawner.spawn("kv replicate", Box::pin(replicate));
         spawner.spawn("kv clock watch", Box::pin(Self::watch_clock(Arc::downgrade(self), self.env.clone())));
+        spawner
+            .spawn("kv damage watch", Box::pin(Self::watch_damage(Arc::downgrade(self), self.env.clone())));
         spawner.spawn("kv balance", Box::pin(Self::run_balance(Arc::downgrade(self), self.env.clone())));
         spawner.spawn("kv removal", Box::pin(Self::run_removal(Arc::downgrade(self), self.env.clone())));
         spawner.spawn("kv leases", Box::pin(Self::keep_leases(Arc::downgrade(self), self.env.clone())));

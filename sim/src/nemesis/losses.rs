@@ -14,6 +14,8 @@ use crate::{check::survey::Survey, node::Node};
 /// A misplaced write can be told from one that a crash has torn when so many syncs have come behind it: a later batch
 /// says then that it was durable, and is durable itself.
 const SYNCS_BEHIND: u64 = 4;
+/// How long somebody may take to meet damage.
+const MEET_MAX: Duration = Duration::from_secs(20);
 /// How long a write is waited for.
 const WRITE_MAX: Duration = Duration::from_secs(5);
 
@@ -36,15 +38,21 @@ impl Nemesis {
         self.can_lose(node).then_some(turn)
     }
 
-    /// A node loses its disk, or damages it so that it must not start. Another one joins in its place, and the lost one
+    /// A node loses its disk, or damages it so that it must not start or go on. Another one joins in its place, and the lost one
     /// is taken from the directory when nobody needs it any more.
     pub(super) async fn lose(&self, every: Duration) {
         while self.due(Kind::Loss, every).await {
             let node = self.context.cluster.any();
             let Some(_claim) = node.claim() else { continue };
             let Some(_turn) = self.turn_to_lose(&node) else { continue };
-            node.crash(&self.context);
-            if self.context.coin() && !self.is_damaged(&node).await {
+            let way = self.context.below(3);
+            if way == 0 && !self.is_state_damaged(&node).await {
+                continue;
+            }
+            if way > 0 {
+                node.crash(&self.context);
+            }
+            if way == 1 && !self.is_damaged(&node).await {
                 continue;
             }
             self.replace(&node).await;
@@ -123,6 +131,22 @@ impl Nemesis {
             self.context.violations.report(format!("node {} serves a damaged log: {what}", node.number()));
         }
         refused
+    }
+
+    /// Damages the state of a node that runs. Once anybody has met it the node must leave, and not start again.
+    async fn is_state_damaged(&self, node: &Node) -> bool {
+        let Some(what) = node.damage_state(&self.context) else { return false };
+        self.context.trace.line(|| format!("state of node {} is damaged: {what}", node.number()));
+        let deadline = self.executor.now() + MEET_MAX;
+        while !node.is_refused() {
+            if (self.is_stopped() || self.executor.now() > deadline) && node.mend_state() {
+                self.context.trace.line(|| format!("nobody has met the damage of node {}", node.number()));
+                return false;
+            }
+            self.context.cluster.pause().await;
+        }
+        self.context.reached.count("state damage found");
+        true
     }
 
     fn is_replaced(&self, node: &Node) -> bool {

@@ -10,7 +10,7 @@ use basalt_env::{
     sim::{DiskFault, InjectedFault, Operation},
 };
 use basalt_raft::proven_batches;
-use basalt_storage::memory::Fault;
+use basalt_storage::{Engine, memory::Fault};
 use bytes::Bytes;
 
 use super::{Claim, DISK_CAPACITY, Node};
@@ -106,6 +106,30 @@ impl Node {
         let mut state = self.state.lock();
         state.damaged = true;
         state.disk.inject(fault)
+    }
+
+    /// The medium damages a key of the state. Says which, if there is any.
+    pub fn damage_state(&self, context: &Context) -> Option<String> {
+        let mut state = self.state.lock();
+        let what = state.engine.damage_some(&mut |count| context.below(count))?;
+        state.damaged = true;
+        Some(what)
+    }
+
+    /// Takes the damage of the state back. False if it was met before.
+    pub fn mend_state(&self) -> bool {
+        let mut state = self.state.lock();
+        if state.engine.damage().is_some() || state.disk.paths(|path| path == "DAMAGED").len() > 0 {
+            return false;
+        }
+        state.engine.mend();
+        state.damaged = false;
+        true
+    }
+
+    /// Whether what it has was damaged.
+    pub fn is_damaged(&self) -> bool {
+        self.state.lock().damaged
     }
 
     /// Nothing of what the disk holds is damaged.

@@ -78,8 +78,10 @@ where
     {
         violations.report(format!("a commit is neither done nor undone: {reason}"));
     }
+    // The others may not be able to do without a node whose state is damaged.
+    let is_damaged = || cluster.nodes().iter().any(crate::node::Node::is_damaged);
     if let Ended::Failed(error) = &ended
-        && matches!(error.kind(), ErrorKind::Internal | ErrorKind::Corruption)
+        && (error.kind() == ErrorKind::Internal || error.kind() == ErrorKind::Corruption && !is_damaged())
     {
         violations.report(format!("a transaction failed with an internal error: {error}"));
     }

@@ -116,7 +116,7 @@ impl Engine for RocksEngine {
                 Op::DeleteRange { .. } => {}
             }
         }
-        self.store.db.write(out).map_err(|error| self.fail(map_error(error)))?;
+        self.store.db.write(out).map_err(|error| self.fail(self.store.read_error(error)))?;
         add(&self.store.counts.batches, 1);
         add(&self.store.counts.batch_bytes, bytes as u64);
         Ok(())
@@ -128,7 +128,7 @@ impl Engine for RocksEngine {
 
     fn flush(&self) -> Result<()> {
         self.check_poison()?;
-        self.store.db.flush_wal(true).map_err(|error| self.fail(map_error(error)))?;
+        self.store.db.flush_wal(true).map_err(|error| self.fail(self.store.read_error(error)))?;
         add(&self.store.counts.flushes, 1);
         Ok(())
     }
@@ -162,6 +162,10 @@ impl Engine for RocksEngine {
         let handle = self.store.family(family);
         self.store.db.compact_range_cf_opt(handle, Some(&span.start), Some(&span.end), &options);
         Ok(())
+    }
+
+    fn damage(&self) -> Option<String> {
+        self.store.damage.lock().clone()
     }
 
     fn counts(&self) -> EngineCounts {

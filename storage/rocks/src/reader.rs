@@ -4,7 +4,6 @@ use basalt_storage::{EngineIterator, Family, IterOptions, Reader, Result};
 use bytes::Bytes;
 use rocksdb::{DBRawIteratorWithThreadMode, ErrorKind, ReadOptions};
 
-use crate::error::map_error;
 use crate::store::{Db, OwnedSnapshot, Store, add};
 
 /// A consistent view.
@@ -30,7 +29,8 @@ impl RocksSnapshot {
 
 pub(crate) fn get(store: &Store, family: Family, key: &[u8], options: &ReadOptions) -> Result<Option<Bytes>> {
     add(&store.counts.gets, 1);
-    let value = store.db.get_pinned_cf_opt(store.family(family), key, options).map_err(map_error)?;
+    let value = store.db.get_pinned_cf_opt(store.family(family), key, options);
+    let value = value.map_err(|error| store.read_error(error))?;
     Ok(value.map(|pinned| Bytes::copy_from_slice(&pinned)))
 }
 
@@ -80,7 +80,7 @@ impl<'a> RocksIter<'a> {
         }
         match self.iter.status() {
             Err(error) if self.bounded && error.kind() == ErrorKind::Incomplete => self.gave_up = true,
-            status => status.map_err(map_error)?,
+            status => status.map_err(|error| self.store.read_error(error))?,
         }
         Ok(())
     }

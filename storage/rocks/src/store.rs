@@ -25,6 +25,8 @@ pub(crate) struct Store {
     pub counts: Counts,
     /// Why the engine takes no more writes.
     pub poisoned: Mutex<Option<String>>,
+    /// See [`basalt_storage::Engine::damage`].
+    pub damage: Mutex<Option<String>>,
 }
 
 #[derive(Default)]
@@ -57,7 +59,17 @@ impl Store {
             })
         };
         let families = [family(Family::Data)?, family(Family::Lock)?, family(Family::Local)?];
-        Ok(Arc::new(Self { families, db, counts: Counts::default(), poisoned: Mutex::new(None) }))
+        let (poisoned, damage) = (Mutex::default(), Mutex::default());
+        Ok(Arc::new(Self { families, db, counts: Counts::default(), poisoned, damage }))
+    }
+
+    /// The error of an operation on what was written before, which is remembered if it shows damage.
+    pub fn read_error(&self, error: rocksdb::Error) -> Error {
+        let error = map_error(error);
+        if let Error::Corruption(what) = &error {
+            self.damage.lock().get_or_insert_with(|| what.clone());
+        }
+        error
     }
 
     pub fn family(&self, family: Family) -> &Arc<BoundColumnFamily<'static>> {

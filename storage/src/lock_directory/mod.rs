@@ -125,6 +125,10 @@ impl Engine for LockDirectory {
     fn counts(&self) -> EngineCounts {
         self.engine.counts()
     }
+
+    fn damage(&self) -> Option<String> {
+        self.engine.damage()
+    }
 }
 
 fn changes_locks(op: &Op) -> bool {

@@ -26,7 +26,7 @@ impl MemoryIter {
         Self { pin, family, lower, upper, skips_max, current: None, gave_up: false }
     }
 
-    fn forward(&mut self, from: Bound<&[u8]>) {
+    fn forward(&mut self, from: Bound<&[u8]>) -> Result<()> {
         // A position below the lower bound means the lower bound.
         let from = match (from, &self.lower) {
             (Bound::Included(key) | Bound::Excluded(key), Some(lower)) if key < &lower[..] => {
@@ -38,16 +38,22 @@ impl MemoryIter {
         let state = self.pin.shared.state.read();
         let found = state.first_from(self.family, from, self.upper.as_deref(), self.pin.seq, self.skips_max);
         drop(state);
-        self.stand_on(found);
+        self.stand_on(found)
     }
 
-    fn stand_on(&mut self, found: Found) {
+    fn stand_on(&mut self, found: Found) -> Result<()> {
         self.pin.shared.counts.skips.fetch_add(found.skipped, Ordering::Relaxed);
         self.current = found.entry;
         self.gave_up = found.gave_up;
+        let Some((key, _)) = &self.current else { return Ok(()) };
+        let checked = self.pin.shared.check(self.family, key);
+        if checked.is_err() {
+            self.current = None;
+        }
+        checked
     }
 
-    fn backward(&mut self, from: Bound<&[u8]>) {
+    fn backward(&mut self, from: Bound<&[u8]>) -> Result<()> {
         let from = match (from, &self.upper) {
             (Bound::Included(key) | Bound::Excluded(key), Some(upper)) if key >= &upper[..] => {
                 Bound::Excluded(&upper[..])
@@ -58,47 +64,41 @@ impl MemoryIter {
         let state = self.pin.shared.state.read();
         let found = state.last_from(self.family, from, self.lower.as_deref(), self.pin.seq, self.skips_max);
         drop(state);
-        self.stand_on(found);
+        self.stand_on(found)
     }
 }
 
 impl EngineIterator for MemoryIter {
     fn seek(&mut self, key: &[u8]) -> Result<()> {
         count(&self.pin.shared.counts.seeks);
-        self.forward(Bound::Included(key));
-        Ok(())
+        self.forward(Bound::Included(key))
     }
 
     fn seek_for_prev(&mut self, key: &[u8]) -> Result<()> {
         count(&self.pin.shared.counts.seeks);
-        self.backward(Bound::Included(key));
-        Ok(())
+        self.backward(Bound::Included(key))
     }
 
     fn seek_to_first(&mut self) -> Result<()> {
         count(&self.pin.shared.counts.seeks);
-        self.forward(Bound::Unbounded);
-        Ok(())
+        self.forward(Bound::Unbounded)
     }
 
     fn seek_to_last(&mut self) -> Result<()> {
         count(&self.pin.shared.counts.seeks);
-        self.backward(Bound::Unbounded);
-        Ok(())
+        self.backward(Bound::Unbounded)
     }
 
     fn next(&mut self) -> Result<()> {
         count(&self.pin.shared.counts.steps);
         let (key, _) = self.current.take().expect("next is called only while valid");
-        self.forward(Bound::Excluded(&key));
-        Ok(())
+        self.forward(Bound::Excluded(&key))
     }
 
     fn prev(&mut self) -> Result<()> {
         count(&self.pin.shared.counts.steps);
         let (key, _) = self.current.take().expect("prev is called only while valid");
-        self.backward(Bound::Excluded(&key));
-        Ok(())
+        self.backward(Bound::Excluded(&key))
     }
 
     fn valid(&self) -> bool {

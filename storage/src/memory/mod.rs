@@ -66,6 +66,18 @@ impl MemoryEngine {
         self.shared.state.write().fault = fault;
     }
 
+    /// The medium damages the data of a key that `random(n)`, which draws from `0..n`, picks: whoever reads it gets
+    /// `Corruption`, crashes or not. Says which, if there is data.
+    pub fn damage_some(&self, random: &mut dyn FnMut(u64) -> u64) -> Option<String> {
+        self.shared.state.write().damage_some(random)
+    }
+
+    /// Nothing is damaged any more.
+    pub fn mend(&self) {
+        let mut state = self.shared.state.write();
+        (state.damaged, state.damage_found) = (None, None);
+    }
+
     /// Batches written since the last flush: a crash may keep any prefix of them.
     pub fn unflushed(&self) -> u64 {
         let state = self.shared.state.read();
@@ -97,6 +109,24 @@ impl MemoryEngine {
     }
 }
 
+impl Shared {
+    /// Fails for damaged data, and remembers that it was met.
+    fn check(&self, family: Family, key: &[u8]) -> Result<()> {
+        let is_damaged = self
+            .state
+            .read()
+            .damaged
+            .as_ref()
+            .is_some_and(|damaged| family == Family::Data && damaged == key);
+        if !is_damaged {
+            return Ok(());
+        }
+        let what = format!("bad checksum at key {key:02x?}");
+        self.state.write().damage_found.get_or_insert_with(|| what.clone());
+        Err(Error::Corruption(what))
+    }
+}
+
 /// Keeps the versions of one batch number alive.
 struct Pin {
     shared: Arc<Shared>,
@@ -123,6 +153,7 @@ struct MemorySnapshot {
 impl Reader for MemorySnapshot {
     fn get(&self, family: Family, key: &[u8]) -> Result<Option<Bytes>> {
         count(&self.pin.shared.counts.gets);
+        self.pin.shared.check(family, key)?;
         Ok(self.pin.shared.state.read().get(family, key, self.pin.seq))
     }
 
@@ -134,6 +165,7 @@ impl Reader for MemorySnapshot {
 impl Reader for MemoryEngine {
     fn get(&self, family: Family, key: &[u8]) -> Result<Option<Bytes>> {
         count(&self.shared.counts.gets);
+        self.shared.check(family, key)?;
         let state = self.shared.state.read();
         Ok(state.get(family, key, state.seq))
     }
@@ -172,6 +204,10 @@ impl Engine for MemoryEngine {
 
     fn compact_deleted(&self, _family: Family, _span: &Span) -> Result<()> {
         Ok(())
+    }
+
+    fn damage(&self) -> Option<String> {
+        self.shared.state.read().damage_found.clone()
     }
 
     fn counts(&self) -> EngineCounts {

@@ -23,6 +23,9 @@ pub(super) struct State {
     /// Keys with a version to drop once the horizon reaches the batch number.
     stale: VecDeque<(u64, Family, Key)>,
     pub fault: Option<Fault>,
+    /// A key of the data family whose bytes the medium has damaged, and what is said of it since it was met.
+    pub damaged: Option<Key>,
+    pub damage_found: Option<String>,
     pub poisoned: Option<String>,
     pub batch_bytes: u64,
     pub flushes: u64,
@@ -178,7 +181,7 @@ impl State {
 
     pub fn after_crash(&self, keep: u64) -> Self {
         let seq = self.flushed + keep.min(self.seq - self.flushed);
-        let mut after = Self::default();
+        let mut after = Self { damaged: self.damaged.clone(), ..Self::default() };
         for (map, old) in after.maps.iter_mut().zip(&self.maps) {
             *map = old
                 .iter()
@@ -186,6 +189,15 @@ impl State {
                 .collect();
         }
         after
+    }
+
+    pub fn damage_some(&mut self, random: &mut dyn FnMut(u64) -> u64) -> Option<String> {
+        let data = self.map(Family::Data);
+        let count = u64::try_from(data.len()).ok().filter(|count| *count > 0)?;
+        let key = data.keys().nth(usize::try_from(random(count)).ok()?)?.clone();
+        let said = format!("{key:02x?}");
+        self.damaged = Some(key);
+        Some(said)
     }
 
     pub fn bytes_in(&self, family: Family, span: &Span) -> u64 {
