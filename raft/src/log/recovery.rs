@@ -238,7 +238,6 @@ fn find_batch(
 ) -> Option<usize> {
     let from = usize::try_from(from).ok()?;
     (from..bytes.len()).step_by(ALIGNMENT as usize).find(|&at| {
-        bytes[at] != 0
-            && BatchHeader::decode(&bytes[at..], segment, salt).is_some_and(|(header, _)| wanted(&header))
+        BatchHeader::decode(&bytes[at..], segment, salt).is_some_and(|(header, _)| wanted(&header))
     })
 }

@@ -1,19 +1,23 @@
 //! Where the log ends: what lies behind it, and segments that a crash or a full disk left half made.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use basalt_env::{
-    Disk, OpenMode,
+    Disk, OpenMode, Rng,
     sim::{DiskFault, SimDisk},
 };
 use bytes::Bytes;
 use raft::eraftpb::Entry;
 
-use super::{RANGE, append, entries, open, reopen, run, stored, truncate};
+use super::{RANGE, append, entries, open, options, reopen, run, stored, truncate};
 use crate::{
-    Error,
+    Error, Result,
+    counts::Counters,
     log::{
-        LogBatch,
+        LogBatch, LogStore,
         frame::{BatchHeader, Salt},
     },
 };
@@ -48,6 +52,42 @@ fn values_that_look_like_headers_are_no_sign_of_damage() {
             assert_eq!(log.group(RANGE).unwrap().lock().first_index(), next, "shift {shift}");
         }
     });
+}
+
+#[test]
+fn damage_is_found_whatever_the_salt() {
+    // Some begin with a zero, as what was never written does.
+    for salt in [[0; 8], [0, 1, 2, 3, 4, 5, 6, 7], [0xff; 8]] {
+        run(async {
+            let disk = SimDisk::new();
+            let mut log = open_salted(&disk, salt).await.unwrap();
+            for index in 11..14 {
+                append(&mut log, RANGE, entries(index..index + 1, 5, 100)).await;
+                log.sync().await.unwrap();
+            }
+            drop(log);
+            disk.corrupt("log/0000000000000001.seg", 64 + 50);
+            assert!(matches!(open_salted(&disk, salt).await, Err(Error::Corruption(_))), "{salt:?}");
+        });
+    }
+}
+
+async fn open_salted(disk: &SimDisk, salt: [u8; 8]) -> Result<LogStore> {
+    let counters = Arc::new(Counters::default());
+    LogStore::open(Arc::new(disk.clone()), &Fixed(salt), &options(), counters).await
+}
+
+/// Draws the same secret always.
+struct Fixed([u8; 8]);
+
+impl Rng for Fixed {
+    fn next_u64(&self) -> u64 {
+        u64::from_le_bytes(self.0)
+    }
+
+    fn fill_secret(&self, buffer: &mut [u8]) {
+        buffer.copy_from_slice(&self.0);
+    }
 }
 
 #[test]
