@@ -228,6 +228,7 @@ impl Cluster {
         reached.add("message dropped", counts.dropped);
         reached.add("message duplicated", counts.duplicated);
         reached.add("message slow", counts.slow);
+        reached.add("message reordered", counts.reordered);
     }
 
     pub fn crashes(&self) -> u64 {

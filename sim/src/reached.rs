@@ -35,7 +35,10 @@ impl Reached {
     const ALONE: [&'static str; 1] = ["free again at the answer"];
 
     /// What befalls clusters, besides [`Tally::WORK`], which is what they do.
-    const CLUSTER: [&'static str; 19] = [
+    const CLUSTER: [&'static str; 22] = [
+        "message reordered",
+        "torn write",
+        "clock jump",
         "cut off and taken back",
         "sent and taken back",
         "partition: one node alone",
@@ -58,7 +61,10 @@ impl Reached {
     ];
 
     /// What befalls them in long runs only.
-    const LONG: [&'static str; 13] = [
+    const LONG: [&'static str; 16] = [
+        "clock drift",
+        "lost write",
+        "misdirected write",
         "clock beyond the bound",
         "failed sync",
         "off until it counts as dead",

@@ -3,11 +3,15 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{Nemesis, weather::Kind};
+use crate::node::Node;
 
 /// Steps of a clock that is set wrong: so far that no other node, whatever its own clock shows, takes what this one says for
 /// right. Nearer to the bound the process that follows could be believed by some, and reads be stale.
 const STEP_MS_MIN: u64 = 600;
 const STEP_MS_MAX: u64 = 8_000;
+/// What crystals are off by; the clocks of two nodes come 60 ms further apart in ten minutes.
+const WALL_DRIFT_PPM: u64 = 50;
+const MONOTONIC_DRIFT_PPM: u64 = 500;
 
 impl Nemesis {
     /// Sets the clock of one node wrong, and right again after a while. A leaseholder of before must serve nothing by it.
@@ -48,6 +52,28 @@ impl Nemesis {
         }
     }
 
+    /// From here on both clocks of the node run at rates of their own: the monotonic one as far off as those of bad machines, the
+    /// wall clock so little that the offsets which the run permits still hold at its end.
+    fn let_drift(&self, node: &Node) {
+        let parameters = &self.context.parameters;
+        let wall = self.draw_ppm(WALL_DRIFT_PPM);
+        let added = parameters.duration * u32::try_from(WALL_DRIFT_PPM).expect("small") / 1_000_000;
+        if 2 * (parameters.network.clock_offset + added) <= parameters.clock_offset_max {
+            node.clock().set_drift_ppm(wall);
+        }
+        let monotonic = self.draw_ppm(MONOTONIC_DRIFT_PPM);
+        node.clock().set_monotonic_drift_ppm(monotonic);
+        self.context.reached.count("clock drift");
+        self.context
+            .trace
+            .line(|| format!("clocks of node {} drift by {wall} and {monotonic} ppm", node.number()));
+    }
+
+    fn draw_ppm(&self, most: u64) -> i64 {
+        let drawn = self.context.below(2 * most + 1);
+        i64::try_from(drawn).expect("small") - i64::try_from(most).expect("small")
+    }
+
     pub(super) async fn jump_clock(&self, every: Duration) {
         let parameters = &self.context.parameters;
         while self.due(Kind::Clock, every).await {
@@ -59,8 +85,10 @@ impl Nemesis {
                 let node = self.context.cluster.any();
                 self.context.trace.line(|| format!("clock of node {} is off by {micros} us", node.number()));
                 node.clock().set_offset(micros);
-                if parameters.network.clock_offset >= parameters.clock_offset_max {
-                    self.context.reached.count("clock beyond the bound");
+                let is_beyond = parameters.network.clock_offset >= parameters.clock_offset_max;
+                self.context.reached.count(if is_beyond { "clock beyond the bound" } else { "clock jump" });
+                if parameters.long.is_some() {
+                    self.let_drift(&node);
                 }
                 continue;
             }

@@ -446,6 +446,10 @@ impl Node {
         reached.add("crash", state.crashes);
         reached.add("ended itself", state.fenced);
         reached.add("disk stall", self.stalls.load(Ordering::Relaxed));
+        let disk = state.disk.fault_counts();
+        reached.add("torn write", disk.torn_writes);
+        reached.add("lost write", disk.lost_writes);
+        reached.add("misdirected write", disk.misdirected_writes);
     }
 
     pub fn range_count(&self) -> usize {

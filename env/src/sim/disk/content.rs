@@ -92,6 +92,8 @@ pub(super) struct Content {
     pending: Vec<Change>,
     /// Changes synced so far; the first pending one comes right behind them.
     synced: u64,
+    /// Writes of which a crash kept a part.
+    pub(super) torn: u64,
 }
 
 impl Content {
@@ -141,15 +143,17 @@ impl Content {
         for change in pending {
             match change {
                 Change::Write { offset, data, lands: Lands::Here } => {
-                    let mut done = 0;
+                    let (mut done, mut kept) = (0, 0);
                     while done < data.len() {
                         let at = offset + done;
                         let part = (SECTOR - at % SECTOR).min(data.len() - done);
                         if rng.coin() {
                             write(&mut self.durable, at, &data[done..done + part]);
+                            kept += part;
                         }
                         done += part;
                     }
+                    self.torn += u64::from(0 < kept && kept < data.len());
                 }
                 whole if rng.coin() => strays.extend(whole.settle(&mut self.durable)),
                 _ => {}

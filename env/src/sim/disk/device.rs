@@ -107,11 +107,14 @@ impl SimDisk {
         }
         let strays: Vec<_> = names.values().flat_map(|content| content.lock().crash(&tear)).collect();
         strays.into_iter().for_each(Stray::land);
+        let mut torn = 0;
         for (name, content) in &names {
             let mut content = content.lock();
             content.drop_cache();
             content.path.clone_from(name);
+            torn += std::mem::take(&mut content.torn);
         }
+        state.faults.counts.torn_writes += torn;
         state.names = names.clone();
         state.durable_names = names;
         state.incarnation += 1;

@@ -135,6 +135,8 @@ struct Active {
 pub struct DiskFaultCounts {
     /// Operations that failed with EIO.
     pub errors: u64,
+    /// Writes of which a power cut kept some sectors, and others not.
+    pub torn_writes: u64,
     pub lost_writes: u64,
     pub misdirected_writes: u64,
     pub lying_syncs: u64,

@@ -31,6 +31,8 @@ pub struct NetworkCounts {
     pub duplicated: u64,
     /// Delayed by `slow_one_in`.
     pub slow: u64,
+    /// Delivered behind one that was sent later on the same link.
+    pub reordered: u64,
     /// Lost on a blocked link.
     pub cut: u64,
     /// Held up by a clogged link.
@@ -141,7 +143,7 @@ impl SimNetwork {
             state.counts.dropped += 1;
             return true;
         }
-        let message = Message { from, to, class, connection, body };
+        let message = Message { from, to, class, connection, number: state.counts.sent, body };
         let twice = one_in(rng, faults.duplicate_one_in);
         if twice {
             state.counts.duplicated += 1;
@@ -179,6 +181,10 @@ impl SimNetwork {
             }
         };
         state.counts.delivered += 1;
+        let link = state.links.entry((message.from, message.to)).or_default();
+        let is_late = message.number < link.newest;
+        link.newest = link.newest.max(message.number);
+        state.counts.reordered += u64::from(is_late);
         // Outside the lock: the receiver may send.
         drop(state);
         receive(message.from, message.class, message.body);

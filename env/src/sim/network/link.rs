@@ -46,6 +46,8 @@ pub(super) struct Message {
     pub(super) class: u8,
     /// The connection of the receiver that it is for.
     pub(super) connection: u64,
+    /// Among those of its network; copies share it.
+    pub(super) number: u64,
     pub(super) body: Bytes,
 }
 
@@ -69,6 +71,8 @@ pub(super) struct Link {
     pub(super) waiting: Vec<Message>,
     /// When the last byte accepted so far has left the sender.
     sent_until: Duration,
+    /// The newest message that was delivered.
+    pub(super) newest: u64,
     /// When the last message of a class arrives.
     arrived: BTreeMap<u8, Duration>,
 }
