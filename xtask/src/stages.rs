@@ -6,7 +6,8 @@ use crate::process::Result;
 
 #[derive(Default)]
 pub struct Stages {
-    rows: Vec<(String, Duration, bool)>,
+    /// A name, a time, and a word if it is not one that has passed.
+    rows: Vec<(String, Duration, &'static str)>,
 }
 
 impl Stages {
@@ -15,8 +16,14 @@ impl Stages {
         eprintln!("== {name}");
         let started = Instant::now();
         let result = stage();
-        self.rows.push((name.to_owned(), started.elapsed(), result.is_ok()));
+        self.rows.push((name.to_owned(), started.elapsed(), if result.is_ok() { "" } else { "FAILED" }));
         result
+    }
+
+    /// Says that a stage is left out, and why.
+    pub fn skip(&mut self, name: &str, why: &str) {
+        eprintln!("== {name}: skipped: {why}");
+        self.rows.push((name.to_owned(), Duration::ZERO, "skipped"));
     }
 }
 
@@ -24,12 +31,8 @@ impl Drop for Stages {
     fn drop(&mut self) {
         let total: Duration = self.rows.iter().map(|row| row.1).sum();
         println!("\nwhere the time went");
-        for (name, elapsed, passed) in &self.rows {
-            println!(
-                "  {name:<28} {:>8.1} s  {}",
-                elapsed.as_secs_f64(),
-                if *passed { "" } else { "FAILED" }
-            );
+        for (name, elapsed, remark) in &self.rows {
+            println!("  {name:<28} {:>8.1} s  {remark}", elapsed.as_secs_f64());
         }
         println!("  {:<28} {:>8.1} s", "total", total.as_secs_f64());
     }

@@ -3,7 +3,8 @@
 use std::{ffi::OsString, process::Command};
 
 use crate::{
-    build, node,
+    build,
+    node::{self, Scratch},
     process::{Result, cargo, run},
     stages::Stages,
 };
@@ -25,12 +26,38 @@ const CI_SIMULATIONS: [&str; 11] = [
     "--every-kind",
 ];
 
-/// The long simulations that the continuous integration adds to the tests.
+/// The power of a node's disk is cut under load, again and again: what was acknowledged must be there.
+const CI_POWER_CUTS: [&str; 6] = ["--rounds", "3", "--writes", "2000", "--disk-mib", "1024"];
+
+/// What the continuous integration adds to the tests: power cuts, where the machine lets it, and long simulations.
 pub fn ci() -> Result<()> {
     let mut stages = Stages::default();
     stages.run("build of the programs", build)?;
+    match no_disks()? {
+        None => stages.run("power cuts", cut_power)?,
+        Some(why) => stages.skip("power cuts", &why),
+    }
     let simulate = || run(Command::new(node::binary("basalt-sim")).args(CI_SIMULATIONS));
     stages.run("simulations", simulate)
+}
+
+fn chaos(scenario: &str, folder: &Scratch) -> Command {
+    let mut chaos = Command::new(node::binary("basalt-chaos"));
+    chaos.arg(scenario).arg("--binary").arg(node::binary("basalt")).arg("--folder").arg(&folder.0);
+    chaos
+}
+
+/// Why this machine does not let us make file systems whose power can be cut, if it does not.
+fn no_disks() -> Result<Option<String>> {
+    let folder = Scratch::new("disks")?;
+    let asked = chaos("disks", &folder).output().map_err(|error| format!("basalt-chaos: {error}"))?;
+    let said = String::from_utf8_lossy(&asked.stdout);
+    Ok((!asked.status.success()).then(|| said.trim().trim_start_matches("FAILED: ").to_owned()))
+}
+
+fn cut_power() -> Result<()> {
+    let folder = Scratch::new("power-cuts")?;
+    run(chaos("powercut", &folder).args(CI_POWER_CUTS))
 }
 
 /// Clippy on everything, warnings denied.

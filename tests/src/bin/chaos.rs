@@ -7,6 +7,7 @@ use basalt_tests::{
         Outcome, clients,
         crash::{self, Crash},
         damage, disk_full,
+        loop_fs::LoopFs,
         options::Options,
         order, volume,
     },
@@ -16,6 +17,7 @@ use basalt_tests::{
 const SCENARIOS: &str = "scenarios:
   kill9      kill -9 under load          [--rounds 5 --writes 2000 --clients 8]
   powercut   power cuts under load, root [--rounds 5 --writes 2000 --clients 8 --disk-mib 4096]
+  disks      whether this machine has what power cuts need
   order      no reply before its sync    [--commits 60]
   diskfull   a disk that fills up, root  [--disk-mib 400]
   damage     flipped bytes, two processes on one store
@@ -67,6 +69,7 @@ async fn run() -> Outcome {
     match options.scenario.as_str() {
         "kill9" => crash::run(&options, Crash::Kill).await,
         "powercut" => crash::run(&options, Crash::PowerCut).await,
+        "disks" => LoopFs::probe(&options.folder),
         "order" => order::run(&options).await,
         "diskfull" => disk_full::run(&options).await,
         "damage" => damage::run(&options).await,

@@ -36,6 +36,14 @@ impl LoopFs {
         Ok(disk)
     }
 
+    /// Whether this machine gives such file systems, and lets their power be cut: not everybody is root, and not every
+    /// root has loop devices.
+    pub fn probe(folder: &Path) -> Outcome {
+        let disk = Self::create(folder, 32)?;
+        disk.cut_power()?;
+        disk.remount()
+    }
+
     pub fn path(&self) -> &Path {
         &self.mounted_at
     }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::{
+    failure::by_state,
     nemesis::Nemesis,
     real::Plan,
     run::{Report, Setting, run},
@@ -103,10 +104,11 @@ pub fn describe(number: usize, report: &Report) -> String {
         report.longest_stall.as_secs_f64(),
         report.machine_stall.as_secs_f64(),
     );
-    let lines = report.faults.iter().map(|fault| format!("  fault: {fault}"));
-    let errors = report.errors.iter().map(|(error, count)| format!("  {count} times: {error}"));
+    let summary = format!("  instead of answers: {}", by_state(&report.failures));
+    let faults = report.faults.iter().map(|fault| format!("  fault: {fault}"));
+    let failures = report.failures.iter().map(|(failure, count)| format!("  {count} times: {failure}"));
     let violations = report.violations.iter().map(|violation| format!("  VIOLATION: {violation}"));
-    for line in lines.chain(errors).chain(violations) {
+    for line in std::iter::once(summary).chain(faults).chain(failures).chain(violations) {
         text.push_str(&line);
         text.push('\n');
     }
@@ -115,8 +117,8 @@ pub fn describe(number: usize, report: &Report) -> String {
 
 /// One line for each nemesis and number of nodes.
 pub fn table(reports: &[Report]) -> String {
-    let mut text = "| nemesis | workloads | nodes | runs | faults | acknowledged | failed | unknown | longest stall | violations |\n\
-                    |---|---|---|---|---|---|---|---|---|---|\n"
+    let mut text = "| nemesis | workloads | nodes | runs | faults | acknowledged | failed | unknown | instead of answers | longest stall | violations |\n\
+                    |---|---|---|---|---|---|---|---|---|---|---|\n"
         .to_owned();
     for nemesis in Nemesis::ALL {
         for nodes in [3, 5] {
@@ -129,7 +131,7 @@ pub fn table(reports: &[Report]) -> String {
             workloads.dedup();
             writeln!(
                 text,
-                "| {} | {} | {nodes} | {} | {} | {} | {} | {} | {:.1} s | {} |",
+                "| {} | {} | {nodes} | {} | {} | {} | {} | {} | {} | {:.1} s | {} |",
                 nemesis.name(),
                 workloads.join(", "),
                 of_it.len(),
@@ -137,6 +139,7 @@ pub fn table(reports: &[Report]) -> String {
                 sum(|report| report.tally.acknowledged),
                 sum(|report| report.tally.failed),
                 sum(|report| report.tally.unknown),
+                by_state(of_it.iter().flat_map(|report| &report.failures)),
                 longest.as_secs_f64(),
                 sum(|report| report.violations.len()),
             )

@@ -2,6 +2,7 @@
 
 pub mod attempt;
 pub mod campaign;
+pub mod failure;
 pub mod figures;
 pub mod links;
 pub mod member;

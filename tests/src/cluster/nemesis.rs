@@ -92,7 +92,8 @@ impl Nemesis {
         matches!(self, Self::DiskStall | Self::DiskFull | Self::PowerCutOne | Self::PowerCutAll)
     }
 
-    /// Whether clients that know all nodes may see errors that do not ask for a retry.
+    /// Nothing fails in it, and each node is told before: clients that know several must see no error but those that ask
+    /// for a retry.
     pub fn is_planned(self) -> bool {
         self == Self::RollingRestart
     }

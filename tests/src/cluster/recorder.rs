@@ -11,6 +11,8 @@ use std::{
 
 use basalt_sim::check::history::{Operation, Outcome, Transaction};
 
+use super::failure::Failure;
+
 #[derive(Default)]
 pub struct Recorder {
     events: AtomicU64,
@@ -18,7 +20,7 @@ pub struct Recorder {
     /// By client, when it was answered with success.
     answers: Mutex<BTreeMap<usize, Vec<Instant>>>,
     /// What clients were told instead.
-    errors: Mutex<BTreeMap<String, u64>>,
+    failures: Mutex<BTreeMap<Failure, u64>>,
 }
 
 /// How many transactions ended how.
@@ -51,12 +53,14 @@ impl Recorder {
         self.history.lock().expect("nobody panics with it").push(transaction);
     }
 
-    pub fn note_error(&self, error: String) {
-        *self.errors.lock().expect("nobody panics with it").entry(error).or_default() += 1;
+    pub fn note(&self, failure: Failure) {
+        *self.failures.lock().expect("nobody panics with it").entry(failure).or_default() += 1;
     }
 
-    pub fn errors(&self) -> BTreeMap<String, u64> {
-        self.errors.lock().expect("nobody panics with it").clone()
+    /// What clients were told so far, and how often.
+    pub fn failures(&self) -> Vec<(Failure, u64)> {
+        let failures = self.failures.lock().expect("nobody panics with it");
+        failures.iter().map(|(failure, count)| (failure.clone(), *count)).collect()
     }
 
     pub fn history(&self) -> Vec<Transaction> {

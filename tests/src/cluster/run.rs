@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 
 use super::{
     attempt::attempt,
+    failure::Failure,
     member::within,
     nemesis::Nemesis,
     real::{Plan, RealCluster},
@@ -55,7 +56,8 @@ pub struct Report {
     pub longest_stall: Duration,
     /// How long this process itself did not get a processor: what stalls are not the nodes' fault.
     pub machine_stall: Duration,
-    pub errors: Vec<(String, u64)>,
+    /// What clients were told instead of answers, and how often.
+    pub failures: Vec<(Failure, u64)>,
     pub violations: Vec<String>,
 }
 
@@ -110,6 +112,14 @@ pub async fn on(cluster: &mut RealCluster, setting: &Setting) -> Outcome<Report>
     if tally.acknowledged < setting.acknowledged_min {
         violations.push(format!("only {} operations were acknowledged", tally.acknowledged));
     }
+    if setting.nemesis.is_planned() {
+        // Before the final reads, which know one host each.
+        let failures = recorder.failures();
+        let uncalled_for = failures.iter().filter(|(failure, _)| !failure.is_part_of_service());
+        violations.extend(
+            uncalled_for.map(|(failure, count)| format!("planned, but clients saw {count} times: {failure}")),
+        );
+    }
     violations.extend(judge(cluster, &workload, &recorder).await);
     Ok(Report {
         workload: setting.workload,
@@ -119,7 +129,7 @@ pub async fn on(cluster: &mut RealCluster, setting: &Setting) -> Outcome<Report>
         faults,
         longest_stall,
         machine_stall,
-        errors: recorder.errors().into_iter().collect(),
+        failures: recorder.failures(),
         violations,
     })
 }

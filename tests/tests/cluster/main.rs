@@ -1,0 +1,8 @@
+//! Three nodes as processes: what faults, operators and clients may do to them.
+
+mod faults;
+mod majority;
+mod operator;
+mod sessions;
+
+const NODES: usize = 3;
