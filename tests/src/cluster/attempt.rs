@@ -147,7 +147,7 @@ fn leaves_open(error: &Error) -> bool {
 /// What an error says of the transaction, and what is noted of it.
 async fn failed(session: &mut Session, trail: &Trail, error: &Error) -> (Outcome, Failure) {
     if trail.was_crossed(error) {
-        return (Outcome::Failed, Failure::of(error, Moment::Idle));
+        return (Outcome::Failed, Failure::of(error, Moment::Crossing));
     }
     // A driver that hears that an idle connection ends does not send what it was given meanwhile, and does not say why.
     if error.as_db_error().is_none()
@@ -155,7 +155,7 @@ async fn failed(session: &mut Session, trail: &Trail, error: &Error) -> (Outcome
         && let Some(word) = session.last_words().await
         && trail.was_crossed(&word)
     {
-        return (Outcome::Failed, Failure::of(&word, Moment::Idle));
+        return (Outcome::Failed, Failure::of(&word, Moment::Crossing));
     }
     (outcome_of(error, trail.deciding), Failure::of(error, Moment::Working))
 }

@@ -11,6 +11,10 @@ pub enum Moment {
     Working,
     /// It had a connection, on which nothing was under way.
     Idle,
+    /// It began something on an idle connection that the server had just ended: the two have crossed on the way, and the
+    /// server has read nothing of it. The protocol has no word by which a server could ask for an end and wait for it, so no
+    /// stop of a server avoids this; a client may send the same again elsewhere.
+    Crossing,
     /// It was asking for a connection, and another host gave it one.
     PassingOver,
     /// It was asking for a connection, and no host gave it one.
@@ -50,7 +54,7 @@ impl Failure {
             Moment::Working => {
                 is_any_of(&[SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED])
             }
-            Moment::Idle => is_any_of(&[SqlState::ADMIN_SHUTDOWN]),
+            Moment::Idle | Moment::Crossing => is_any_of(&[SqlState::ADMIN_SHUTDOWN]),
             Moment::PassingOver => true,
             Moment::Connecting => false,
         }
@@ -62,6 +66,7 @@ impl Failure {
         match self.moment {
             Moment::Working => Some(state.to_owned()),
             Moment::Idle => Some(format!("{state} while idle")),
+            Moment::Crossing => Some(format!("{state} on the way")),
             Moment::PassingOver => None,
             Moment::Connecting => Some("no connection".to_owned()),
         }
@@ -73,6 +78,7 @@ impl fmt::Display for Failure {
         formatter.write_str(match self.moment {
             Moment::Working => "",
             Moment::Idle => "while idle: ",
+            Moment::Crossing => "on the way: ",
             Moment::PassingOver => "passing over a host: ",
             Moment::Connecting => "connecting: ",
         })?;
@@ -137,6 +143,9 @@ mod tests {
             (Moment::Idle, Some("57P01"), true),
             (Moment::Idle, Some("57P03"), false),
             (Moment::Idle, None, false),
+            (Moment::Crossing, Some("57P01"), true),
+            (Moment::Crossing, Some("40003"), false),
+            (Moment::Crossing, None, false),
             (Moment::PassingOver, Some("57P03"), true),
             (Moment::PassingOver, None, true),
             (Moment::Connecting, Some("57P03"), false),
