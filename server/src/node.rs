@@ -29,6 +29,8 @@ use crate::{
 const LOCK_FILE: &str = "LOCK";
 const SPILL_FOLDER: &str = "spill";
 const FREE_BYTES_MIN: u64 = 64 << 20;
+/// How long what ended transactions have left may take.
+const SETTLE_PATIENCE: Duration = Duration::from_secs(2);
 /// How long other nodes have to take over the leases of one that stops.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
 /// A node that waits for others says so this often.
@@ -44,6 +46,7 @@ const STATEMENT_SHARE: usize = 4;
 
 pub struct Node {
     services: Arc<SqlServices>,
+    client: TxnClient,
     store: Arc<Store>,
     wire: Arc<Wire>,
     rpc_address: String,
@@ -127,7 +130,7 @@ impl Node {
         };
         let garbage = basalt_sql::ddl::garbage::collect_forever(services.clone());
         env.spawner.spawn("sql garbage", Box::pin(garbage));
-        Ok(Self { services, store, wire, rpc_address, _lock: lock })
+        Ok(Self { services, client, store, wire, rpc_address, _lock: lock })
     }
 
     /// From now on this node asks the others about their clients, and answers them about those of `server`.
@@ -181,6 +184,7 @@ impl Node {
     /// start has nothing to replay.
     pub async fn close(self) -> Result<(), String> {
         self.services.close().await;
+        self.client.settle(SETTLE_PATIENCE).await;
         let progress = self.store.drain(DRAIN_PATIENCE).await;
         if !progress.is_done() {
             tracing::warn!(

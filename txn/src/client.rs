@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     future::Future,
     sync::{Arc, Weak, atomic::AtomicUsize},
+    time::Duration,
 };
 
 use basalt_base::{Timestamp, TxnId};
@@ -94,6 +95,18 @@ impl TxnClient {
                 }
             }
             attempt += 1;
+        }
+    }
+
+    /// Waits until nothing is left to do for transactions that have ended, at most for so long: whoever meets what a node that
+    /// stops has left behind has to find out for himself that nobody is there any more.
+    pub async fn settle(&self, patience: Duration) {
+        let all = u32::try_from(self.shared.options.resolutions_max.max(1)).unwrap_or(u32::MAX);
+        tokio::select! {
+            biased;
+            // Behind everybody who waits for one.
+            _ = self.shared.resolutions.acquire_many(all) => {}
+            () = self.shared.env.spawner.sleep(patience) => {}
         }
     }
 

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// The slice of simulations that the continuous integration runs: never fewer than sixty seeds of five nodes with ten
-/// virtual minutes of faults each, and more of them until four minutes are over; ten of them twice. Everything that such
+/// virtual minutes of faults each, and more of them until ten minutes are over; ten of them twice. Everything that such
 /// runs are for must happen in some.
 const CI_SIMULATIONS: [&str; 11] = [
     "--nodes",
@@ -20,7 +20,7 @@ const CI_SIMULATIONS: [&str; 11] = [
     "--seeds",
     "7001..7060",
     "--minutes",
-    "4",
+    "10",
     "--check-determinism",
     "10",
     "--every-kind",

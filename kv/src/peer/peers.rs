@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Weak},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -37,6 +40,8 @@ pub struct Peers {
     pub(super) clock: Arc<HlcClock>,
     pub(super) config: PeerConfig,
     pub(super) counters: Counters,
+    /// No further call is executed here.
+    pub(super) refuses: AtomicBool,
     handler: RwLock<Option<Arc<dyn Handler>>>,
     peers: RwLock<BTreeMap<NodeId, Arc<Peer>>>,
 }
@@ -65,6 +70,7 @@ impl Peers {
             clock,
             config,
             counters: Counters::default(),
+            refuses: AtomicBool::new(false),
             handler: RwLock::new(None),
             peers: RwLock::default(),
         })
@@ -82,6 +88,25 @@ impl Peers {
                 self.config.ping_interval,
             )),
         );
+    }
+
+    /// From now on calls of others are refused, which tells them that they were not executed. Those that have begun go on.
+    pub fn refuse_calls(&self) {
+        self.refuses.store(true, Ordering::SeqCst);
+    }
+
+    /// The node says that this incarnation of it stops: it is called no more.
+    pub fn note_leaving(&self, node: NodeId, incarnation: u64) {
+        if let Some(peer) = self.peer(node)
+            && let Some(mut state) = peer.state_of(incarnation)
+        {
+            state.leaves = true;
+        }
+    }
+
+    /// Of this process.
+    pub fn incarnation(&self) -> u64 {
+        self.incarnation
     }
 
     /// Ends all calls, in both directions, and lets go of the handler, which may hold this.
@@ -113,7 +138,7 @@ impl Peers {
             if !state.is_up(self.now(), self.config.silence_max) {
                 return Err(state.refusal.clone().map_or(CallError::NotSent, CallError::Refused));
             }
-            if state.outgoing.len() >= self.config.calls_max {
+            if state.leaves || state.outgoing.len() >= self.config.calls_max {
                 return Err(CallError::NotSent);
             }
             let incarnation = state.incarnation;

@@ -1,6 +1,6 @@
 //! Calls of other nodes, executed here.
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Weak, atomic::Ordering};
 
 use basalt_base::ClockError;
 use basalt_kv_api::Class;
@@ -39,6 +39,9 @@ impl Peers {
                 }
                 (Admission::Full, _) => Some("too many calls".to_owned()),
                 (Admission::Execute, Err(error)) => Some(error.to_string()),
+                (Admission::Execute, Ok(())) if self.refuses.load(Ordering::SeqCst) => {
+                    Some("the node stops".to_owned())
+                }
                 (Admission::Execute, Ok(())) => None,
             };
             match refusal {

@@ -34,6 +34,8 @@ pub struct PeerState {
     pub stamp_answered: Option<Duration>,
     /// Why it does not want to hear from this node.
     pub refusal: Option<String>,
+    /// It stops, and executes no more calls.
+    pub leaves: bool,
     pub warned_at: Option<Duration>,
     pub outgoing: Outgoing,
     pub incoming: Incoming,
@@ -64,6 +66,7 @@ impl PeerState {
         self.heard_at = None;
         self.stamp_answered = None;
         self.refusal = None;
+        self.leaves = false;
         self.offsets.clear();
         self.incoming.cancel_all();
         self.incoming = Incoming::default();

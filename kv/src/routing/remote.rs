@@ -38,6 +38,8 @@ pub enum PeerRequest {
     /// A batch for one range whose leaseholder the asking node can't reach: to be served, or passed on once. The answer is
     /// that of a batch, or empty if what became of it is unknown.
     Relay { range_id: RangeId, batch: Bytes },
+    /// This incarnation of the asking node stops, and is to be called no more.
+    Leaves { incarnation: u64 },
     /// For the layers above the store. Their answer is behind a byte that says that there is one.
     Above(Bytes),
 }
@@ -66,6 +68,10 @@ impl PeerRequest {
                 out.put_u8(7);
                 put_bytes(&mut out, bytes);
             }
+            Self::Leaves { incarnation } => {
+                out.put_u8(8);
+                out.put_u64(*incarnation);
+            }
         }
         out.freeze()
     }
@@ -80,6 +86,7 @@ impl PeerRequest {
             5 => Self::Load,
             6 => Self::Relay { range_id: RangeId(input.u64()?), batch: input.bytes()? },
             7 => Self::Above(input.bytes()?),
+            8 => Self::Leaves { incarnation: input.u64()? },
             _ => return Err(input.error()),
         };
         input.end()?;
@@ -142,6 +149,10 @@ impl Store {
                 if let Err(error) = self.reload_node_states().await {
                     tracing::debug!(%error, "what was decided about nodes is read later");
                 }
+                PeerReply { hints: Vec::new(), result: Ok(BatchResponse::default()) }
+            }
+            PeerRequest::Leaves { incarnation } => {
+                self.peers().note_leaving(from, incarnation);
                 PeerReply { hints: Vec::new(), result: Ok(BatchResponse::default()) }
             }
             PeerRequest::Load => return self.node_load().encode(),
@@ -214,6 +225,7 @@ mod tests {
             PeerRequest::Snapshot(Bytes::from_static(b"copy")),
             PeerRequest::NodesChanged,
             PeerRequest::Load,
+            PeerRequest::Leaves { incarnation: 7 },
             PeerRequest::Above(Bytes::from_static(b"who is there")),
             PeerRequest::Relay { range_id: RangeId(7), batch: Bytes::from_static(b"batch") },
         ];

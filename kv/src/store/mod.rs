@@ -20,6 +20,7 @@ mod invariants;
 mod janitor;
 mod latching;
 mod lease;
+mod leaving;
 mod lock_compaction;
 mod network;
 mod node_states;
@@ -184,9 +185,10 @@ impl Store {
         self.latches.len()
     }
 
-    /// Stops cleanly: what was applied is flushed, and the next start need not skip time.
+    /// Stops cleanly: nobody is left without an answer, what was applied is flushed, and the next start need not skip time.
     pub async fn shutdown(&self) -> Result<()> {
-        // Requests go on until the log stops; none of them may read the clock above what is recorded.
+        self.say_goodbye().await;
+        // This node's own requests go on until the log stops; none of them may read the clock above what is recorded.
         let clock = self.clock.freeze();
         self.raft().shutdown(Some(clock)).await.map_err(raft_error)
     }

@@ -154,6 +154,34 @@ fn calls_to_an_earlier_life_are_not_executed() {
 }
 
 #[test]
+fn a_peer_that_stops_finishes_what_it_has_begun_and_nobody_has_to_guess() {
+    with_cluster(8, 2, async |cluster| {
+        let begun = cluster.call(1, 2, request(1, 300));
+        cluster.sleep_ms(100).await;
+        let stopping = cluster.peers(2);
+        stopping.refuse_calls();
+        let late = cluster.call(1, 2, request(2, 1));
+        cluster.sleep_ms(100).await;
+        assert!(matches!(late.result(), Some(Err(CallError::Refused(_)))), "{:?}", late.result());
+        let caller = cluster.peers(1);
+        caller.note_leaving(NodeId(2), stopping.incarnation() + 1);
+        assert!(matches!(caller.call(NodeId(2), request(3, 1)).await, Err(CallError::Refused(_))));
+        caller.note_leaving(NodeId(2), stopping.incarnation());
+        let sent = caller.counts().calls_sent;
+        assert_eq!(caller.call(NodeId(2), request(4, 1)).await, Err(CallError::NotSent));
+        assert_eq!(caller.counts().calls_sent, sent);
+        cluster.sleep_ms(300).await;
+        assert_eq!(begun.result(), Some(Ok(reply(1))));
+        assert!((2..=4).all(|id| cluster.begun(id) == 0));
+        drop(stopping);
+        cluster.kill(2);
+        cluster.start(2, Options::default());
+        cluster.sleep_ms(1_000).await;
+        assert_eq!(caller.call(NodeId(2), request(5, 1)).await, Ok(reply(5)));
+    });
+}
+
+#[test]
 fn a_bad_link_delays_calls_and_no_more() {
     with_cluster(9, 2, async |cluster| {
         cluster.network.set_faults(Faults { loss_percent: 15, repeat_percent: 15, delay_max_ms: 100 });
