@@ -61,9 +61,12 @@ impl Attempt<'_> {
 
     pub async fn commit(&mut self) -> Result<(), Error> {
         self.trail.deciding = true;
-        self.query("commit").await?;
-        self.trail.in_block = false;
-        Ok(())
+        let answer = self.query("commit").await;
+        // One that is refused ends the block, too, and the connection is idle: a server that stops may end it then.
+        if answer.as_ref().err().is_none_or(leaves_open) {
+            self.trail.in_block = false;
+        }
+        answer.map(drop)
     }
 
     pub async fn roll_back(&mut self) -> Result<(), Error> {

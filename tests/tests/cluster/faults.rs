@@ -51,6 +51,12 @@ async fn registers_stay_linearizable_when_one_direction_is_cut() {
     survives(Nemesis::OneWay, Kind::Register).await;
 }
 
+/// Several statements each, over several ranges, with locks: what a node that stops must not cut short.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn transfers_see_no_error_through_rolling_restarts() {
+    survives(Nemesis::RollingRestart, Kind::Bank).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sets_and_their_index_stay_whole_through_rolling_restarts() {
     survives(Nemesis::RollingRestart, Kind::Set).await;
