@@ -264,10 +264,11 @@ impl Identity {
             return refused(RefusalKind::NodeId, format!("node {peer} is there, and another was looked for"));
         }
         if answer.offset_max_micros != micros(self.offset_max) {
-            return refused(
-                RefusalKind::ClockOffset,
-                format!("node {peer} has another maximum clock offset"),
+            let (theirs, own) = (Duration::from_micros(answer.offset_max_micros), self.offset_max);
+            let reason = format!(
+                "the maximum clock offset of node {peer} is {theirs:?}, and that of this node {own:?}"
             );
+            return refused(RefusalKind::ClockOffset, reason);
         }
         let (theirs, own) = (answer.replicas_wanted, self.replicas_wanted);
         if theirs != own && theirs != 0 && own != 0 {

@@ -23,8 +23,6 @@ use basalt_rpc::{
 
 use crate::configuration::Configuration;
 
-/// How far the clocks of two nodes may be apart.
-pub const CLOCK_OFFSET_MAX: Duration = Duration::from_millis(250);
 /// A node that says nothing for so long is taken for down.
 pub const SILENCE_MAX: Duration = Duration::from_secs(5);
 /// Every node has one store.
@@ -75,10 +73,11 @@ pub async fn enter(
             let joined = join(env, &security, &options, &configuration.join, joiner, &local, usize::MAX)
                 .await
                 .map_err(|error| error.to_string())?;
-            if joined.offset_max != CLOCK_OFFSET_MAX {
+            if joined.offset_max != configuration.clock_offset_max.get() {
                 return Err(format!(
-                    "the cluster allows clocks to be {:?} apart, and this node {CLOCK_OFFSET_MAX:?}",
-                    joined.offset_max
+                    "the maximum clock offset of the cluster is {:?}, and this node was started with \
+                     --max-clock-offset {}",
+                    joined.offset_max, configuration.clock_offset_max
                 ));
             }
             if ![0, configuration.replicas].contains(&joined.replicas_wanted) {
@@ -96,7 +95,7 @@ pub async fn enter(
     let config = WireConfig {
         cluster_id: ident.cluster_id,
         node_id: ident.node_id,
-        offset_max: CLOCK_OFFSET_MAX,
+        offset_max: configuration.clock_offset_max.get(),
         replicas_wanted: configuration.replicas,
         security,
         local,

@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{
     certificates::{self, CertCommand},
+    clock_offset::ClockOffsetMax,
     configuration::{Configuration, FileSettings},
     local_cluster::{self, ClusterFlags},
     locality::Tier,
@@ -69,6 +70,9 @@ pub struct StartFlags {
     /// Copies of all data, on as many nodes: 1, 3 or 5. The same on every node [default: 3]
     #[arg(long, env = "BASALT_REPLICAS", value_name = "N")]
     pub replicas: Option<usize>,
+    /// How far the clocks of two nodes may be apart, 20ms to 1s. The same on every node [default: 250ms]
+    #[arg(long, env = "BASALT_MAX_CLOCK_OFFSET", value_name = "TIME")]
+    pub max_clock_offset: Option<ClockOffsetMax>,
     /// Serve without encryption and passwords, on loopback only
     #[arg(long, env = "BASALT_INSECURE")]
     pub insecure: bool,

@@ -11,6 +11,7 @@ use basalt_kv::RANGE_BYTES_MIN;
 use serde::Deserialize;
 
 use crate::{
+    clock_offset::ClockOffsetMax,
     command_line::StartFlags,
     locality::{self, Tier},
     memory,
@@ -36,6 +37,7 @@ pub struct FileSettings {
     #[serde(default)]
     locality: Vec<Tier>,
     replicas: Option<usize>,
+    max_clock_offset: Option<ClockOffsetMax>,
     insecure: Option<bool>,
     certs_dir: Option<PathBuf>,
     insecure_sql: Option<bool>,
@@ -70,6 +72,8 @@ pub struct Configuration {
     /// The widest tier first.
     pub locality: Vec<Tier>,
     pub replicas: usize,
+    /// The same in all nodes.
+    pub clock_offset_max: ClockOffsetMax,
     /// Of the certificates between nodes; without, they are on this machine only.
     pub certs_dir: Option<PathBuf>,
     /// Says how far the wall clock is off, in tests.
@@ -148,6 +152,7 @@ impl Configuration {
             join,
             locality,
             replicas,
+            clock_offset_max: flags.max_clock_offset.or(file.max_clock_offset).unwrap_or_default(),
             certs_dir,
             test_clock_file: flags.test_clock_file,
             stop_with_stdin: flags.stop_with_stdin,
@@ -239,6 +244,19 @@ mod tests {
             "{error}"
         );
         assert!(FileSettings::parse("cache = \"lots\"\n").unwrap_err().contains("line 1"));
+    }
+
+    #[test]
+    fn the_clock_offset_is_checked_in_the_file_too() {
+        let offset = |text: &str| {
+            let file = FileSettings::parse(&format!("max_clock_offset = \"{text}\"\n"))?;
+            Configuration::new(insecure(), file).map(|configuration| configuration.clock_offset_max)
+        };
+        assert_eq!(offset("500ms"), "500ms".parse());
+        assert!(offset("1h").unwrap_err().contains("line 1"));
+        assert!(offset("1ms").unwrap_err().contains("between 20ms and 1s"));
+        let default = Configuration::new(insecure(), FileSettings::default()).unwrap();
+        assert_eq!(default.clock_offset_max, "250ms".parse().unwrap());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The `basalt` binary: command line, configuration, and the assembly of a node. The only place where concrete types of
 //! all layers meet.
 //!
-//! * `command_line`, `configuration`, `size`: what the user asks for, from flags, environment and a file.
+//! * `command_line`, `configuration`, `size`, `clock_offset`: what the user asks for, from flags, environment and a file.
 //! * `cluster`: who the node is among others; `locality`: where it stands.
 //! * `node`: opens the store and starts the layers above it, bottom up; stops them top down.
 //! * `backend`: the seam between the protocol (`basalt_pgwire`) and SQL sessions (`basalt_sql`).
@@ -13,6 +13,7 @@
 mod away;
 mod backend;
 mod certificates;
+mod clock_offset;
 mod cluster;
 mod cluster_info;
 mod command_line;

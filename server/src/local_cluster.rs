@@ -14,7 +14,7 @@ use std::{
 
 use clap::Args;
 
-use crate::signals::StopSignals;
+use crate::{clock_offset::ClockOffsetMax, signals::StopSignals};
 
 const NODES_MAX: u16 = 9;
 /// From one node's SQL port to the next one's; the port above each is that of its RPC address.
@@ -37,6 +37,9 @@ pub struct ClusterFlags {
     /// SQL port of the first node; the others follow in steps of ten
     #[arg(long, default_value_t = 5454, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..=65_000))]
     port: u16,
+    /// How far the clocks of two nodes may be apart, 20ms to 1s [default: 250ms]
+    #[arg(long, value_name = "TIME")]
+    max_clock_offset: Option<ClockOffsetMax>,
     /// Serve without encryption and passwords, on loopback only
     #[arg(long)]
     insecure: bool,
@@ -112,6 +115,9 @@ fn start(flags: &ClusterFlags, number: u16, has_begun: bool) -> Result<Member, S
     command.args(["start", "--insecure", "--cache", &share, "--sql-memory", &share]);
     command.arg("--store").arg(&folder);
     command.arg("--sql-addr").arg(format!("127.0.0.1:{port}"));
+    if let Some(offset) = flags.max_clock_offset {
+        command.arg("--max-clock-offset").arg(offset.to_string());
+    }
     // The first one begins the cluster, if no node of it was ever there; everybody joins all the others, so that any may be
     // the one that runs.
     if number > 1 || has_begun {

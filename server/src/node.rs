@@ -19,7 +19,7 @@ use basalt_txn::{TxnClient, TxnOptions};
 use basalt_types::{SqlError, SqlState};
 
 use crate::{
-    cluster::{self, Admission, CLOCK_OFFSET_MAX, Membership},
+    cluster::{self, Admission, Membership},
     cluster_info::ClusterInfo,
     configuration::Configuration,
     counters::Counters,
@@ -69,10 +69,11 @@ impl Node {
             StoreLog::open(env.clone(), options).await.map_err(|error| format!("store {folder}: {error}"))?;
         let Membership { ident, joins, wire, rpc_address } =
             cluster::enter(&env, configuration, log.ident()).await?;
+        let clock_offset_max = configuration.clock_offset_max.get();
         let network = Network {
             link: wire.clone(),
             directory: wire.clone(),
-            config: PeerConfig { clock_offset_max: CLOCK_OFFSET_MAX, ..PeerConfig::default() },
+            config: PeerConfig { clock_offset_max, ..PeerConfig::default() },
         };
         let config = StoreConfig {
             node_id: ident.node_id,
@@ -81,7 +82,8 @@ impl Node {
             join: joins.then_some(ident),
             range_bytes_max: configuration.range_bytes_max,
             replicas_wanted: configuration.replicas,
-            clock_offset_max: CLOCK_OFFSET_MAX,
+            clock_offset_max,
+            lease_duration: configuration.clock_offset_max.lease_duration(),
             ..StoreConfig::default()
         };
         let store = Store::open_on(env.clone(), engine.clone(), log, network, config)
@@ -107,11 +109,8 @@ impl Node {
         let opening = open_catalog(
             &env,
             || {
-                let options = SqlOptions {
-                    node_id: ident.node_id,
-                    clock_offset_max: CLOCK_OFFSET_MAX,
-                    ..sql_options(configuration)
-                };
+                let options =
+                    SqlOptions { node_id: ident.node_id, clock_offset_max, ..sql_options(configuration) };
                 SqlServices::open(
                     env.clone(),
                     client.clone(),

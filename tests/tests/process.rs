@@ -30,6 +30,9 @@ fn wrong_settings_are_refused() {
     fails(&["start"], 2, "--insecure");
     fails(&["start", "--insecure", "--sql-addr", "0.0.0.0:0"], 2, "loopback");
     fails(&["start", "--insecure", "--cache", "lots"], 2, "not a size");
+    fails(&["start", "--insecure", "--max-clock-offset", "1m"], 2, "not a time");
+    fails(&["start", "--insecure", "--max-clock-offset", "5s"], 2, "must be between 20ms and 1s");
+    fails(&["cluster", "--insecure", "--max-clock-offset", "5s"], 2, "must be between 20ms and 1s");
     fails(&["start", "--nonsense"], 2, "--nonsense");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("basalt.toml");

@@ -90,7 +90,9 @@ impl Peers {
     pub(super) fn on_ping(&self, peer: &Peer, incarnation: u64, ping: &Ping, to_me: bool) {
         if ping.clock_offset_max_micros != micros(self.config.clock_offset_max) {
             let ours = self.config.clock_offset_max;
-            self.refuse(peer.node, incarnation, 0, &format!("clocks may differ by {ours:?} here"));
+            let theirs = Duration::from_micros(ping.clock_offset_max_micros);
+            let reason = format!("clocks may differ by {ours:?} here, and by {theirs:?} there");
+            self.refuse(peer.node, incarnation, 0, &reason);
             return;
         }
         let state = peer.state_of(incarnation).filter(|_| to_me);

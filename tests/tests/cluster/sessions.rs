@@ -16,6 +16,44 @@ use tokio_postgres::{Client, NoTls, error::SqlState};
 
 use crate::NODES;
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_of_another_clock_offset_is_refused_and_both_say_why() {
+    const PATIENCE: Duration = Duration::from_secs(30);
+    const OFFSET: &str = "--max-clock-offset";
+    let folder = TempDir::new().unwrap();
+    let mut plan = Plan::new(&binary(), folder.path(), 2);
+    plan.set(OFFSET, "500ms");
+    let mut cluster = RealCluster::prepare(&plan).await.unwrap();
+    cluster.start_node(0).await.unwrap();
+    let set_offset = |cluster: &mut RealCluster, text: &str| {
+        let flags = &mut cluster.members[1].site.flags;
+        let at = flags.iter().position(|flag| flag == OFFSET).unwrap();
+        flags[at + 1] = text.to_owned();
+    };
+    // A new one is told before it is a member.
+    set_offset(&mut cluster, "300ms");
+    cluster.spawn(1).unwrap();
+    cluster.members[1].ends(PATIENCE).await.unwrap();
+    let refusal = "the maximum clock offset of the cluster is 500ms, and this node was started with --max-clock-offset 300ms";
+    assert_eq!(cluster.members[1].logged(refusal), 1, "{}", cluster.members[1].last_words());
+    // A member that comes back with another value.
+    set_offset(&mut cluster, "500ms");
+    cluster.start_node(1).await.unwrap();
+    cluster.stop(1).await.unwrap();
+    set_offset(&mut cluster, "300ms");
+    cluster.spawn(1).unwrap();
+    let both_say_why = within(PATIENCE, async {
+        let says = |node: usize, text: &str| cluster.members[node].logged(text) > 0;
+        while !says(0, "its maximum clock offset is 300ms, and that of node 1 is 500ms")
+            || !says(1, "its maximum clock offset is 500ms, and that of node 2 is 300ms")
+        {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Ok(())
+    });
+    both_say_why.await.unwrap();
+}
+
 /// A client of a database, whose connection says nothing when it ends.
 async fn client_of(database: &str, port: u16) -> Client {
     let url = format!("postgresql://postgres@127.0.0.1:{port}/{database}");
