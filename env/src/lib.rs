@@ -75,6 +75,10 @@ pub trait Disk: Send + Sync {
     fn free_bytes(&self) -> io::Result<u64> {
         Ok(u64::MAX)
     }
+    /// Bytes of the whole file system, written or not; as many as one can count where nothing says.
+    fn size_bytes(&self) -> io::Result<u64> {
+        Ok(u64::MAX)
+    }
     /// Takes the store's exclusive lock, held until the guard is dropped.
     /// Fails with `ErrorKind::WouldBlock` when another process holds it.
     fn lock(&self, path: &str) -> io::Result<Box<dyn DiskLock>>;

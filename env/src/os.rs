@@ -89,6 +89,17 @@ impl OsDisk {
     fn path(&self, path: &str) -> PathBuf {
         if path.is_empty() { self.root.clone() } else { self.root.join(path) }
     }
+
+    fn file_system(&self) -> io::Result<libc::statvfs> {
+        let path = CString::new(self.root.as_os_str().as_encoded_bytes())?;
+        // SAFETY: a structure of integers, for which zeroes are valid.
+        let mut room: libc::statvfs = unsafe { std::mem::zeroed() };
+        // SAFETY: the path ends in a zero byte, and both outlive the call.
+        match unsafe { libc::statvfs(path.as_ptr(), &raw mut room) } {
+            0 => Ok(room),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
 }
 
 impl Disk for OsDisk {
@@ -104,14 +115,13 @@ impl Disk for OsDisk {
     }
 
     fn free_bytes(&self) -> io::Result<u64> {
-        let path = CString::new(self.root.as_os_str().as_encoded_bytes())?;
-        // SAFETY: a structure of integers, for which zeroes are valid.
-        let mut room: libc::statvfs = unsafe { std::mem::zeroed() };
-        // SAFETY: the path ends in a zero byte, and both outlive the call.
-        if unsafe { libc::statvfs(path.as_ptr(), &raw mut room) } != 0 {
-            return Err(io::Error::last_os_error());
-        }
+        let room = self.file_system()?;
         Ok(room.f_bavail.saturating_mul(room.f_frsize))
+    }
+
+    fn size_bytes(&self) -> io::Result<u64> {
+        let room = self.file_system()?;
+        Ok(room.f_blocks.saturating_mul(room.f_frsize))
     }
 
     fn create_dir_all(&self, path: &str) -> io::Result<()> {

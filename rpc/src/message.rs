@@ -156,12 +156,14 @@ message! {
         5 one string sql_address: String,
         6 one string http_address: String,
         7 many message locality: Vec<Tier>,
+        /// Of the store's file system; 0 when not said.
         8 one uint64 capacity_bytes: u64,
         9 one uint64 used_bytes: u64,
         10 one boolean draining: bool,
         /// Taken out of the cluster for ever.
         11 one boolean removed: bool,
         12 one string build: String,
+        13 one uint64 available_bytes: u64,
     }
 }
 

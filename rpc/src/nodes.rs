@@ -12,7 +12,7 @@ use std::{
 };
 
 use basalt_base::NodeId;
-use basalt_kv_api::NodeInfo;
+use basalt_kv_api::{Capacity, NodeInfo};
 use parking_lot::Mutex;
 
 use crate::{
@@ -38,8 +38,8 @@ pub struct LocalNode {
 pub struct NodeStatus {
     pub node_id: NodeId,
     pub node: LocalNode,
-    pub capacity_bytes: u64,
-    pub used_bytes: u64,
+    /// Of its store, if it has said.
+    pub capacity: Option<Capacity>,
     pub draining: bool,
     /// Taken out of the cluster.
     pub removed: bool,
@@ -247,6 +247,7 @@ impl Nodes {
                 node_id: NodeId(record.node_id),
                 locality: locality(record),
                 draining: record.draining,
+                capacity: capacity(record),
             })
             .collect()
     }
@@ -264,8 +265,7 @@ impl Nodes {
                     locality: locality(record),
                     build: record.build.clone(),
                 },
-                capacity_bytes: record.capacity_bytes,
-                used_bytes: record.used_bytes,
+                capacity: capacity(record),
                 draining: record.draining,
                 removed: record.removed,
                 silent_for: if *node == self.own {
@@ -283,6 +283,14 @@ impl Nodes {
 
 fn locality(record: &Record) -> Vec<(String, String)> {
     record.locality.iter().map(|tier| (tier.key.clone(), tier.value.clone())).collect()
+}
+
+fn capacity(record: &Record) -> Option<Capacity> {
+    (record.capacity_bytes > 0).then_some(Capacity {
+        size_bytes: record.capacity_bytes,
+        available_bytes: record.available_bytes,
+        used_bytes: record.used_bytes,
+    })
 }
 
 #[cfg(test)]

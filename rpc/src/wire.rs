@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use basalt_base::NodeId;
 use basalt_env::Env;
-use basalt_kv_api::{Class, Directory, Link, NodeInfo, Receiver};
+use basalt_kv_api::{Capacity, Class, Directory, Link, NodeInfo, Receiver};
 use bytes::Bytes;
 use tokio::sync::{Notify, Semaphore, watch};
 
@@ -142,11 +142,12 @@ impl Wire {
         self.core.nodes.change_own(|own| own.draining = draining);
     }
 
-    /// Tells the others how large the store is, and how full.
-    pub fn set_store(&self, capacity_bytes: u64, used_bytes: u64) {
+    /// Tells the others how large the store is, and how full. A file system of no bytes says nothing.
+    pub fn set_store(&self, capacity: Capacity) {
         self.core.nodes.change_own(|own| {
-            own.capacity_bytes = capacity_bytes;
-            own.used_bytes = used_bytes;
+            own.capacity_bytes = capacity.size_bytes;
+            own.available_bytes = capacity.available_bytes;
+            own.used_bytes = capacity.used_bytes;
         });
     }
 

@@ -5,13 +5,14 @@
 //! * `cluster`: who the node is among others; `locality`: where it stands.
 //! * `node`: opens the store and starts the layers above it, bottom up; stops them top down.
 //! * `backend`: the seam between the protocol (`basalt_pgwire`) and SQL sessions (`basalt_sql`).
-//! * `away`: sends clients to other nodes while the disk does not answer.
+//! * `capacity`: tells the other nodes how full the disk is; `away`: sends clients to other nodes while the disk does not answer.
 //! * `others`: what nodes ask each other about their clients.
 //! * `cluster_info`, `counters`: what SQL shows of nodes, ranges and counters, and an operator's orders.
 //! * `certificates`, `node_command`, `local_cluster`: the commands beside `start`.
 
 mod away;
 mod backend;
+mod capacity;
 mod certificates;
 mod clock_offset;
 mod cluster;

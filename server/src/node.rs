@@ -19,6 +19,7 @@ use basalt_txn::{TxnClient, TxnOptions};
 use basalt_types::{SqlError, SqlState};
 
 use crate::{
+    capacity,
     cluster::{self, Admission, Membership},
     cluster_info::ClusterInfo,
     configuration::Configuration,
@@ -90,6 +91,8 @@ impl Node {
             .await
             .map_err(|error| format!("store {folder}: {error}"))?;
         cluster::forget_joiner(&configuration.store)?;
+        let tell = capacity::tell_capacity(Arc::downgrade(&wire), env.clone(), configuration.store.clone());
+        env.spawner.spawn_blocking_loop("capacity", Box::pin(tell));
         wire.admit_with(Arc::new(Admission(Arc::downgrade(&store))));
         let elapsed = env.clock.monotonic().saturating_sub(started);
         tracing::info!(

@@ -50,6 +50,7 @@ impl Directory for Seen {
             node_id: NodeId(*node),
             locality: member.zone.iter().map(|zone| ("zone".to_owned(), zone.to_string())).collect(),
             draining: member.draining,
+            capacity: None,
         };
         self.members.numbers.lock().iter().map(info).collect()
     }

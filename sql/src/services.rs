@@ -102,6 +102,11 @@ pub struct NodeRow {
     /// Ranges that have a replica there, and those that it serves; `None` while nobody can tell.
     pub replicas: Option<u64>,
     pub leases: Option<u64>,
+    /// Of its store, in bytes: the file system, what can still be written there, and what the store has written; `None` while
+    /// it has not said.
+    pub capacity_bytes: Option<u64>,
+    pub available_bytes: Option<u64>,
+    pub used_bytes: Option<u64>,
     /// Milliseconds since it was last heard of; `None` if not since this node started.
     pub silent_millis: Option<u64>,
     /// From this node and back.

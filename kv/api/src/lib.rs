@@ -10,7 +10,7 @@ pub mod txn;
 pub mod wire;
 
 pub use error::{Error, Result};
-pub use link::{Alone, Class, Directory, Link, NoLink, NodeInfo, Receiver};
+pub use link::{Alone, Capacity, Class, Directory, Link, NoLink, NodeInfo, Receiver};
 pub use program::{RowAction, ScanBatch, ScanProgram, ScanSink};
 pub use request::{
     BatchHeader, BatchRequest, BatchResponse, LockStrength, LockWait, PushType, ReadConsistency, Request,

@@ -73,6 +73,31 @@ pub struct NodeInfo {
     pub locality: Vec<(String, String)>,
     /// It takes no new replicas and gives up its leases: it is about to stop.
     pub draining: bool,
+    /// `None` while it has not said: then it is taken to have room.
+    pub capacity: Option<Capacity>,
+}
+
+/// A store with more of what it could have taken, in percent, gets no more replicas: those that it has still grow.
+const USED_PERCENT_MAX: u64 = 95;
+
+/// How large a store is and could become.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Capacity {
+    /// Of its file system, whoever uses it.
+    pub size_bytes: u64,
+    /// What can still be written there.
+    pub available_bytes: u64,
+    /// What the store has written.
+    pub used_bytes: u64,
+}
+
+impl Capacity {
+    /// Whether the store should get nothing more. What others keep on the same file system does not count as a part of the
+    /// whole: a small store on a large disk that somebody else has nearly filled may still have room for ten of its kind.
+    pub fn is_nearly_full(&self) -> bool {
+        let (used, available) = (u128::from(self.used_bytes), u128::from(self.available_bytes));
+        used * 100 > (used + available) * u128::from(USED_PERCENT_MAX)
+    }
 }
 
 /// The directory of a node without peers.
@@ -81,10 +106,24 @@ pub struct Alone(pub NodeId);
 
 impl Directory for Alone {
     fn nodes(&self) -> Vec<NodeInfo> {
-        vec![NodeInfo { node_id: self.0, locality: Vec::new(), draining: false }]
+        vec![NodeInfo { node_id: self.0, locality: Vec::new(), draining: false, capacity: None }]
     }
 
     fn has_peers(&self) -> bool {
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fullness_is_of_what_the_store_could_have() {
+        let is_nearly_full = |used_bytes, available_bytes| {
+            Capacity { size_bytes: 1_000, available_bytes, used_bytes }.is_nearly_full()
+        };
+        assert!(!is_nearly_full(0, 0) && !is_nearly_full(95, 5) && !is_nearly_full(1, 30));
+        assert!(is_nearly_full(96, 4) && is_nearly_full(1, 0) && is_nearly_full(u64::MAX, 1 << 40));
     }
 }

@@ -6,7 +6,10 @@
 //!
 //! The range's leader never removes itself. Whose node is leaving hands the range over first ([`super::drain`]).
 
+use std::cmp::Reverse;
+
 use basalt_base::{NodeId, ReplicaId};
+use basalt_kv_api::Capacity;
 use basalt_raft::{LogIndex, Membership};
 
 use crate::replica::{Place, RangeDescriptor, ReplicaState};
@@ -20,11 +23,23 @@ pub struct Candidate {
     pub locality: Vec<(String, String)>,
     /// Replicas that it has, as far as is known here.
     pub replicas: usize,
+    /// Of its store, if it has said.
+    pub capacity: Option<Capacity>,
 }
 
 impl Candidate {
     pub fn is_live(&self) -> bool {
         self.health == Health::Live
+    }
+
+    /// Whether its disk has room for another replica, as far as is known here.
+    pub fn has_room(&self) -> bool {
+        self.capacity.is_none_or(|capacity| !capacity.is_nearly_full())
+    }
+
+    /// Bytes that it could take; as many as one can count while it has not said.
+    pub fn available_bytes(&self) -> u64 {
+        self.capacity.map_or(u64::MAX, |capacity| capacity.available_bytes)
     }
 }
 
@@ -126,8 +141,8 @@ pub fn next_step(
     (!surplus.is_empty()).then_some(Step::Remove(surplus))
 }
 
-/// Whether a replica of the range, which has as many as it should, may move from one live node to another: without being in
-/// closer company there, and so that the next steps take exactly the one that is meant.
+/// Whether a replica of the range, which has as many as it should, may move from one live node to another: where there is
+/// room for it, without being in closer company there, and so that the next steps take exactly the one that is meant.
 pub fn can_swap(
     state: &ReplicaState,
     nodes: &[Candidate],
@@ -157,6 +172,7 @@ pub fn can_swap(
     members.learners.push(descriptor.next_replica_id);
     let first = least_useful_first(&with_both, &members, nodes, own, &goes).first().copied();
     from != me
+        && comes.has_room()
         && descriptor.replica_on(to).is_none()
         && is_settled
         && others.len() + 1 == membership.voters.len()
@@ -193,7 +209,7 @@ fn least_useful_first(
             others.filter_map(|other| node_of(*other)).map(shared).sum::<usize>()
         });
         let is_silent = node.is_some_and(|node| node.health == Health::Silent);
-        std::cmp::Reverse((goes(voter), is_silent, closeness, node.map_or(0, |node| node.replicas), *voter))
+        Reverse((goes(voter), is_silent, closeness, node.map_or(0, |node| node.replicas), *voter))
     };
     let mut voters: Vec<ReplicaId> =
         membership.voters.iter().copied().filter(|voter| Some(*voter) != own).collect();
@@ -206,18 +222,19 @@ fn odd(count: usize) -> usize {
     if count == 0 { 1 } else { count - (count + 1) % 2 }
 }
 
-/// The node that should get the next replica: in a place unlike those of the others, and with few replicas.
+/// The node that should get the next replica: one with room, in a place unlike those of the others, with few replicas; of
+/// such the one with the most room.
 fn best(descriptor: &RangeDescriptor, nodes: &[Candidate]) -> Option<NodeId> {
     let present: Vec<&Candidate> =
         nodes.iter().filter(|node| descriptor.replica_on(node.node_id).is_some()).collect();
     let candidates = nodes
         .iter()
-        .filter(|node| node.health == Health::Live && descriptor.replica_on(node.node_id).is_none());
+        .filter(|node| node.is_live() && node.has_room() && descriptor.replica_on(node.node_id).is_none());
     candidates
         .min_by_key(|node| {
             let closeness =
                 present.iter().map(|other| shared_tiers(&node.locality, &other.locality)).sum::<usize>();
-            (closeness, node.replicas, node.node_id)
+            (closeness, node.replicas, Reverse(node.available_bytes()), node.node_id)
         })
         .map(|node| node.node_id)
 }
@@ -229,9 +246,12 @@ fn shared_tiers(one: &[(String, String)], other: &[(String, String)]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use basalt_base::{Key, RangeId, Span};
+    use std::sync::Arc;
+
+    use basalt_base::{Key, RangeId, Span, Timestamp};
 
     use super::*;
+    use crate::replica::{AppliedState, Lease};
 
     fn descriptor(nodes: &[u64]) -> RangeDescriptor {
         let place = |node: &u64| Place { node_id: NodeId(*node), replica_id: ReplicaId(10 * node) };
@@ -255,6 +275,7 @@ mod tests {
             health: *health,
             locality: vec![("zone".to_owned(), (node % 3).to_string())],
             replicas: 0,
+            capacity: None,
         };
         health.iter().map(node).collect()
     }
@@ -354,5 +375,63 @@ mod tests {
         // Node 4 shares its zone with node 1.
         let nodes = nodes(&[(1, Health::Live), (4, Health::Live), (2, Health::Live)]);
         assert_eq!(best(&descriptor(&[1]), &nodes), Some(NodeId(2)));
+    }
+
+    #[test]
+    fn replicas_go_where_there_is_room() {
+        let store =
+            |used_bytes, available_bytes| Some(Capacity { size_bytes: 1_000, available_bytes, used_bytes });
+        let mut nodes = nodes(&[1, 2, 3, 4, 5].map(|node| (node, Health::Live)));
+        for node in &mut nodes {
+            node.locality = Vec::new();
+        }
+        let here = descriptor(&[1]);
+        for (capacities, expected) in [
+            // The most room, of those that are as good otherwise.
+            ([store(10, 500), store(10, 600), store(500, 600), store(10, 30)], Some(3)),
+            // Whoever has not said is believed to have it.
+            ([store(10, 500), None, store(10, 900), None], Some(3)),
+            ([store(960, 40), store(10, 1), store(10, 2), store(1, 0)], Some(4)),
+            ([store(960, 40), store(960, 40), store(960, 40), store(1, 0)], None),
+        ] {
+            for (node, capacity) in nodes[1..].iter_mut().zip(capacities) {
+                node.capacity = capacity;
+            }
+            assert_eq!(best(&here, &nodes), expected.map(NodeId), "{capacities:?}");
+        }
+        // A range keeps what it has on a full node, and what is needed elsewhere does not go there.
+        let three = members(&[1, 2, 3], &[]);
+        let step =
+            |nodes: &[Candidate]| next_step(&descriptor(&[1, 2, 3]), &three, &[], 1_000, nodes, NodeId(1), 3);
+        assert_eq!(step(&nodes), None);
+        nodes[1].health = Health::Dead;
+        assert_eq!(step(&nodes), None);
+        nodes[4].capacity = store(1, 20);
+        assert_eq!(step(&nodes), Some(Step::AddLearner(NodeId(5))));
+        // Few replicas count for more than much room.
+        nodes[3].capacity = store(1, 900);
+        nodes[3].replicas = 1;
+        assert_eq!(step(&nodes), Some(Step::AddLearner(NodeId(5))));
+    }
+
+    #[test]
+    fn replicas_do_not_move_to_a_full_node() {
+        let mut nodes = nodes(&[1, 2, 3, 4].map(|node| (node, Health::Live)));
+        for node in &mut nodes {
+            node.locality = Vec::new();
+        }
+        // The one that goes is that of the node with the most replicas.
+        nodes[1].replicas = 5;
+        let state = ReplicaState {
+            replica_id: ReplicaId(10),
+            descriptor: Arc::new(descriptor(&[1, 2, 3])),
+            membership: members(&[1, 2, 3], &[]),
+            lease: Lease::default(),
+            gc_threshold: Timestamp::ZERO,
+            applied: AppliedState::default(),
+        };
+        assert!(can_swap(&state, &nodes, NodeId(1), NodeId(2), NodeId(4), 3));
+        nodes[3].capacity = Some(Capacity { size_bytes: 100, available_bytes: 4, used_bytes: 96 });
+        assert!(!can_swap(&state, &nodes, NodeId(1), NodeId(2), NodeId(4), 3));
     }
 }

@@ -299,7 +299,7 @@ impl Store {
             .filter(|(node, _)| is_live(node))
             .map(|(node, load)| (*node, load.replicas()))
             .collect();
-        if plan_replica(&counts).is_empty() {
+        if plan_replica(&counts, |_| 0).is_empty() {
             return;
         }
         let mut led: Vec<(Arc<Replica>, ReplicaState)> =
@@ -338,7 +338,10 @@ impl Store {
         let live = nodes.iter().filter(|node| node.is_live());
         let counts = live.map(|node| (node.node_id, node.replicas)).collect();
         let (me, wanted) = (self.ident.node_id, self.config.replicas_wanted);
-        plan_replica(&counts).into_iter().find_map(|(from, to)| {
+        let available_bytes = |node_id: NodeId| {
+            nodes.iter().find(|node| node.node_id == node_id).map_or(0, Candidate::available_bytes)
+        };
+        plan_replica(&counts, available_bytes).into_iter().find_map(|(from, to)| {
             let index = led.iter().position(|(_, state)| can_swap(state, nodes, me, from, to, wanted))?;
             Some((index, from, to))
         })

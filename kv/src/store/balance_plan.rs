@@ -6,7 +6,7 @@
 //! when the node is well above the mean, or above it while another is far below. So the moves of a steady load come to an
 //! end.
 
-use std::collections::BTreeMap;
+use std::{cmp::Reverse, collections::BTreeMap};
 
 use basalt_base::{NodeId, RangeId};
 
@@ -72,7 +72,7 @@ pub fn plan_leases(
                 movable.takers.iter().filter_map(move |taker| Some((gain(movable, *taker)?, index, *taker)))
             })
             // The first of equals.
-            .max_by_key(|(gain, index, taker)| (*gain, std::cmp::Reverse((*index, *taker))));
+            .max_by_key(|(gain, index, taker)| (*gain, Reverse((*index, *taker))));
         let Some((_, index, taker)) = best else { break };
         let moved = movable.swap_remove(index);
         *loads.entry(me).or_default() -= moved.weight;
@@ -82,8 +82,12 @@ pub fn plan_leases(
     moves
 }
 
-/// From which node to which a replica should move, the most unequal pair first.
-pub fn plan_replica(replicas: &BTreeMap<NodeId, usize>) -> Vec<(NodeId, NodeId)> {
+/// From which node to which a replica should move: the most unequal pair first, of such the one that leads to where the
+/// most room is.
+pub fn plan_replica(
+    replicas: &BTreeMap<NodeId, usize>,
+    available_bytes: impl Fn(NodeId) -> u64,
+) -> Vec<(NodeId, NodeId)> {
     let mean = replicas.values().sum::<usize>() / replicas.len().max(1);
     let apart = REPLICAS_APART + mean * REPLICAS_PERCENT / 100;
     let mut pairs = Vec::new();
@@ -94,7 +98,9 @@ pub fn plan_replica(replicas: &BTreeMap<NodeId, usize>) -> Vec<(NodeId, NodeId)>
             }
         }
     }
-    pairs.sort_unstable_by_key(|(difference, from, to)| (std::cmp::Reverse(*difference), *from, *to));
+    pairs.sort_unstable_by_key(|(difference, from, to)| {
+        (Reverse(*difference), Reverse(available_bytes(*to)), *from, *to)
+    });
     pairs.into_iter().map(|(_, from, to)| (from, to)).collect()
 }
 
@@ -231,11 +237,18 @@ mod tests {
     #[test]
     fn replicas_move_from_many_to_few() {
         let counts = |counts: &[usize]| (1..).map(NodeId).zip(counts.iter().copied()).collect();
-        assert_eq!(plan_replica(&counts(&[3, 3, 3, 2])), []);
+        assert_eq!(plan_replica(&counts(&[3, 3, 3, 2]), |_| 0), []);
         assert_eq!(
-            plan_replica(&counts(&[5, 4, 4, 0])),
+            plan_replica(&counts(&[5, 4, 4, 0]), |_| 0),
             [(NodeId(1), NodeId(4)), (NodeId(2), NodeId(4)), (NodeId(3), NodeId(4))]
         );
-        assert_eq!(plan_replica(&counts(&[103, 101, 100, 98])), [], "five percent of many are nothing");
+        // Of two that have as few, the one with more room is first.
+        let room = |node: NodeId| 10 * node.0;
+        assert_eq!(plan_replica(&counts(&[9, 2, 2]), room), [(NodeId(1), NodeId(3)), (NodeId(1), NodeId(2))]);
+        assert_eq!(
+            plan_replica(&counts(&[103, 101, 100, 98]), |_| 0),
+            [],
+            "five percent of many are nothing"
+        );
     }
 }

@@ -91,7 +91,8 @@ impl Store {
             };
             let known = replicas.get(&node.node_id).copied().unwrap_or(0);
             let replicas = self.replicas_told(node.node_id).unwrap_or(known);
-            Candidate { node_id: node.node_id, health, locality: node.locality, replicas }
+            let (locality, capacity) = (node.locality, node.capacity);
+            Candidate { node_id: node.node_id, health, locality, replicas, capacity }
         };
         let nodes = self.directory.nodes().into_iter();
         nodes.filter(|node| self.state_of(node.node_id) != NodeState::Removed).map(candidate).collect()

@@ -1,4 +1,4 @@
-use basalt_kv_api::Directory;
+use basalt_kv_api::{Capacity, Directory};
 
 use super::*;
 
@@ -20,17 +20,20 @@ async fn what_a_node_says_of_itself_reaches_all() {
         .await;
     }
     nodes[0].wire.set_draining(true);
-    nodes[0].wire.set_store(1000, 10);
+    let capacity = Capacity { size_bytes: 1_000, available_bytes: 500, used_bytes: 10 };
+    assert!(nodes[0].wire.nodes().iter().all(|info| info.capacity.is_none()));
+    nodes[0].wire.set_store(capacity);
     nodes[0].wire.set_addresses("sql:2", "http:3");
     for node in &nodes {
         until("the news", || {
             let statuses = node.wire.statuses();
             let status = &statuses[0];
             status.draining
-                && (status.capacity_bytes, status.used_bytes) == (1000, 10)
+                && status.capacity == Some(capacity)
                 && (status.node.sql_address.as_str(), status.node.http_address.as_str())
                     == ("sql:2", "http:3")
                 && node.wire.nodes()[0].draining
+                && node.wire.nodes()[0].capacity == Some(capacity)
         })
         .await;
     }

@@ -25,7 +25,7 @@ pub(super) static DEFINITIONS: &[Definition] = &[
         "basalt_nodes",
         15_003,
         "node_id int8,status text,sql_address text,rpc_address text,locality text,version text,replicas int8,\
-         leases int8,silent_ms int8,round_trip_us int8,clock_offset_us int8,problem text,is_local bool",
+         leases int8,capacity_bytes int8,available_bytes int8,used_bytes int8,silent_ms int8,round_trip_us int8,clock_offset_us int8,problem text,is_local bool",
     ),
     (
         "basalt_jobs",
@@ -103,6 +103,9 @@ async fn nodes(out: &mut Rows, store: &dyn StoreInfo) -> Result<()> {
             ("version", text(node.version)),
             ("replicas", optional(node.replicas)),
             ("leases", optional(node.leases)),
+            ("capacity_bytes", optional(node.capacity_bytes)),
+            ("available_bytes", optional(node.available_bytes)),
+            ("used_bytes", optional(node.used_bytes)),
             ("silent_ms", optional(node.silent_millis)),
             ("round_trip_us", optional(node.round_trip_micros)),
             ("clock_offset_us", node.clock_offset_micros.map_or(Datum::Null, Datum::Int8)),

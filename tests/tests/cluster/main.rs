@@ -1,5 +1,6 @@
 //! Three nodes as processes: what faults, operators and clients may do to them.
 
+mod damage;
 mod faults;
 mod majority;
 mod operator;

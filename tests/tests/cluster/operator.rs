@@ -181,6 +181,14 @@ async fn one_node_becomes_three_and_its_data_outlives_it() {
     client.batch_execute("insert into t values (0, 'by three')").await.unwrap();
     let ranges = cluster.ranges().await.unwrap();
     assert!(ranges.len() > 1, "{ranges:?}");
+    let told = "select count(*) from basalt_nodes where used_bytes > 0 and used_bytes + available_bytes <= capacity_bytes";
+    let all_told = within(patience, async {
+        while rows(&client, told).await?[0][0].as_deref() != Some("3") {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Ok(())
+    });
+    all_told.await.unwrap();
     cluster.kill(0).unwrap();
     for node in [1, 2] {
         let mut session = Session::new(&[cluster.members[node].site.sql_port], 0);

@@ -22,6 +22,10 @@ impl Disk for SimDisk {
         Ok(state.capacity.saturating_sub(used(&state.names)))
     }
 
+    fn size_bytes(&self) -> io::Result<u64> {
+        Ok(self.state.lock().capacity)
+    }
+
     fn open(&self, path: &str, mode: OpenMode) -> io::Result<Arc<dyn File>> {
         let mut state = self.state.lock();
         self.begin(&mut state, Operation::Open, path)?;

@@ -241,7 +241,12 @@ struct Members(Vec<NodeId>);
 
 impl Directory for Members {
     fn nodes(&self) -> Vec<NodeInfo> {
-        let info = |node_id: &NodeId| NodeInfo { node_id: *node_id, locality: Vec::new(), draining: false };
+        let info = |node_id: &NodeId| NodeInfo {
+            node_id: *node_id,
+            locality: Vec::new(),
+            draining: false,
+            capacity: None,
+        };
         self.0.iter().map(info).collect()
     }
 }

@@ -42,7 +42,8 @@ struct Pair;
 
 impl Directory for Pair {
     fn nodes(&self) -> Vec<NodeInfo> {
-        let info = |node| NodeInfo { node_id: NodeId(node), locality: Vec::new(), draining: false };
+        let info =
+            |node| NodeInfo { node_id: NodeId(node), locality: Vec::new(), draining: false, capacity: None };
         [1, 2].map(info).to_vec()
     }
 }
