@@ -52,8 +52,11 @@ impl StoreInfo for ClusterInfo {
                 Some(ranges.iter().filter(|range| counted(range)).count() as u64)
             };
             let offsets = self.store.peers().offsets();
-            let row = |status: NodeStatus| {
+            let row = |mut status: NodeStatus| {
                 let node = status.node_id;
+                // One whose disk does not answer still tells of itself, and is down all the same.
+                let unanswered = self.store.peers().last_heard(node).unwrap_or_default();
+                status.silent_for = status.silent_for.map(|time| time.max(unanswered));
                 let state = states.get(&node).copied().unwrap_or_else(|| self.store.state_of(node));
                 NodeRow {
                     node_id: node.0,

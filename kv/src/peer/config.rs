@@ -10,6 +10,9 @@ pub struct PeerConfig {
     pub ping_interval: Duration,
     /// A peer that has answered no ping for so long is down.
     pub silence_max: Duration,
+    /// A node that has been held up for so long answers no pings, so that the others take it for down, and replace what it
+    /// has. Longer than busy disks take.
+    pub held_up_max: Duration,
     /// Unanswered calls to one peer, and calls of one peer that are worked on here.
     pub calls_max: usize,
     /// Largest frame in bytes, either way, except of snapshots.
@@ -24,6 +27,7 @@ impl Default for PeerConfig {
         Self {
             ping_interval: Duration::from_millis(500),
             silence_max: Duration::from_secs(2),
+            held_up_max: Duration::from_secs(10),
             calls_max: 4_096,
             message_bytes_max: 64 << 20,
             snapshot_bytes_max: 512 << 20,

@@ -1,5 +1,7 @@
 //! What the node above does with calls and messages, and how a call fails.
 
+use std::time::Duration;
+
 use basalt_base::NodeId;
 use basalt_env::BoxFuture;
 use basalt_kv_api::Class;
@@ -14,6 +16,10 @@ pub trait Handler: Send + Sync + 'static {
     fn message(&self, from: NodeId, class: Class, message: Bytes);
     /// A peer came up or went down; one that restarted does both. Must not block.
     fn liveness(&self, node: NodeId, is_up: bool);
+    /// For how long this node has not been able to do its part for the others. Asked at every tick; must not block.
+    fn held_up_for(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// Why there is no reply.

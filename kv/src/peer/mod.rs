@@ -12,7 +12,8 @@
 //!
 //! * Every node pings every other one. A peer that has answered lately is up: frames pass in both directions. Only then
 //!   its incarnation is known, and only then it is called. Every frame names the incarnations of both ends: what belongs
-//!   to an earlier one is dropped, and a new one ends all calls of the old one (`peers.rs`, `receive.rs`).
+//!   to an earlier one is dropped, and a new one ends all calls of the old one (`peers.rs`, `receive.rs`). A node that its disk
+//!   holds up answers no pings: to the others it is as good as down (`pinging.rs`).
 //! * Pings name the calls that wait: what was lost is sent again, what nobody waits for is cancelled. Ids that were seen
 //!   are not executed again (`outgoing.rs`, `incoming.rs`).
 //! * Every frame carries a reading of the sender's hybrid logical clock. One that is further ahead than clocks may differ

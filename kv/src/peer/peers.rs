@@ -42,6 +42,8 @@ pub struct Peers {
     pub(super) counters: Counters,
     /// No further call is executed here.
     pub(super) refuses: AtomicBool,
+    /// This node answers no pings.
+    pub(super) is_held_up: AtomicBool,
     handler: RwLock<Option<Arc<dyn Handler>>>,
     peers: RwLock<BTreeMap<NodeId, Arc<Peer>>>,
 }
@@ -71,6 +73,7 @@ impl Peers {
             config,
             counters: Counters::default(),
             refuses: AtomicBool::new(false),
+            is_held_up: AtomicBool::new(false),
             handler: RwLock::new(None),
             peers: RwLock::default(),
         })

@@ -1,7 +1,7 @@
 //! Who is alive: pings, what they ask, and what silence means.
 
 use std::{
-    sync::{Arc, Weak},
+    sync::{Arc, Weak, atomic::Ordering},
     time::Duration,
 };
 
@@ -9,7 +9,7 @@ use basalt_env::Spawner;
 use basalt_kv_api::Class;
 
 use super::{
-    Peers,
+    Handler, Peers,
     counts::Counters,
     frame::{Kind, Ping, Pong},
     outgoing::Strike,
@@ -31,9 +31,8 @@ pub async fn run(peers: Weak<Peers>, spawner: Arc<dyn Spawner>, interval: Durati
 impl Peers {
     /// Notices who has fallen silent, and pings all others if it is time.
     fn tick(&self, pings: bool) {
-        if self.handler().is_none() {
-            return;
-        }
+        let Some(handler) = self.handler() else { return };
+        self.look_whether_held_up(&*handler);
         for peer in self.all() {
             self.check_silence(&peer);
         }
@@ -45,6 +44,24 @@ impl Peers {
             if let Some(peer) = self.peer(node.node_id) {
                 self.ping(&peer);
             }
+        }
+    }
+
+    /// A node whose disk does not answer can talk, but neither vote nor keep what it is told. Its own pings go on: it sees who is
+    /// up, and asks others on behalf of its clients.
+    fn look_whether_held_up(&self, handler: &dyn Handler) {
+        let held_up = handler.held_up_for();
+        let is_held_up = held_up >= self.config.held_up_max && self.directory.has_peers();
+        if self.is_held_up.swap(is_held_up, Ordering::Relaxed) == is_held_up {
+            return;
+        }
+        if is_held_up {
+            tracing::warn!(
+                ?held_up,
+                "the disk does not answer: this node is down to the others until it does"
+            );
+        } else {
+            tracing::info!("the disk answers again, and so does this node");
         }
     }
 
@@ -98,6 +115,9 @@ impl Peers {
         let state = peer.state_of(incarnation).filter(|_| to_me);
         let settled = state.map(|mut state| state.incoming.settle(ping)).unwrap_or_default();
         Counters::add(&self.counters.calls_cancelled, settled.cancelled);
+        if self.is_held_up.load(Ordering::Relaxed) {
+            return;
+        }
         Counters::add(&self.counters.frames_resent, settled.resend.len());
         let pong = Pong {
             stamp_micros: ping.stamp_micros,

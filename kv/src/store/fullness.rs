@@ -3,7 +3,8 @@
 //! It can neither serve writes nor extend leases, while its heartbeats keep everybody else from doing so. So it hands over the
 //! leadership of its groups, as a node that drains does ([`super::drain`]); who leads then takes the leases when they have
 //! run out. It does not call elections before others have had time to, follows as well as it can, and is back when there has
-//! been room for a while. A disk that stalls needs no such care: the loop that waits for it sends no heartbeats either.
+//! been room for a while. A disk that stalls needs no such care: the loop that waits for it sends no heartbeats either, and
+//! the node soon answers no pings ([`crate::peer`]).
 
 use std::{
     sync::{

@@ -7,6 +7,7 @@ use std::{
     collections::BTreeMap,
     slice,
     sync::{Arc, OnceLock, Weak},
+    time::Duration,
 };
 
 use basalt_base::{NodeId, RangeId, ReplicaId};
@@ -193,6 +194,14 @@ impl Handler for Incoming {
     fn liveness(&self, node: NodeId, is_up: bool) {
         let Some(store) = alive(&self.store) else { return };
         store.liveness_changed(node, is_up);
+    }
+
+    fn held_up_for(&self) -> Duration {
+        let Some(store) = alive(&self.store) else { return Duration::ZERO };
+        let held_up = store.held_up_for();
+        // Nobody could replace what only this node has, and what is in its memory can still be read.
+        let is_needed = || store.states.ranges.all().iter().any(|replica| replica.is_alone());
+        if held_up.is_zero() || is_needed() { Duration::ZERO } else { held_up }
     }
 }
 

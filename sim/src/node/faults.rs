@@ -1,5 +1,7 @@
 //! What befalls a node while it runs, and what its disk does.
 
+#[cfg(test)]
+use std::sync::atomic::AtomicBool;
 use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
@@ -185,6 +187,22 @@ impl Node {
             }
             executor.sleep(delay)
         });
+    }
+
+    /// What is synced is not done before the flag is lowered.
+    #[cfg(test)]
+    pub fn hang_disk(&self) -> Arc<AtomicBool> {
+        let hangs = Arc::new(AtomicBool::new(true));
+        let (executor, lowered) = (self.executor.clone(), Arc::clone(&hangs));
+        self.state.lock().disk.delay_syncs(move || {
+            let (executor, hangs) = (executor.clone(), Arc::clone(&lowered));
+            Box::pin(async move {
+                while hangs.load(Ordering::Relaxed) {
+                    executor.sleep(Duration::from_millis(10)).await;
+                }
+            })
+        });
+        hangs
     }
 
     /// Lifts all faults of the disk.

@@ -4,6 +4,7 @@ mod balancing;
 mod commits;
 mod failing;
 mod fixture;
+mod hanging;
 mod joining;
 mod leaving;
 mod past;

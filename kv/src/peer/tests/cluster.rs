@@ -34,6 +34,7 @@ pub struct Cluster {
     pub record: Arc<Mutex<Record>>,
     nodes: Vec<NodeId>,
     running: Arc<Mutex<BTreeMap<NodeId, Arc<Peers>>>>,
+    held_up: Arc<Mutex<BTreeMap<NodeId, Duration>>>,
     incarnations: Arc<Mutex<BTreeMap<NodeId, u64>>>,
 }
 
@@ -75,6 +76,7 @@ impl Cluster {
             record: Arc::default(),
             nodes: (1..=count).map(NodeId).collect(),
             running: Arc::default(),
+            held_up: Arc::default(),
             incarnations: Arc::default(),
         }
     }
@@ -102,7 +104,12 @@ impl Cluster {
             Arc::new(clock),
             options.config,
         );
-        let handler = Worker { me: node_id, record: Arc::clone(&self.record), spawner: env.spawner.clone() };
+        let handler = Worker {
+            me: node_id,
+            record: Arc::clone(&self.record),
+            held_up: Arc::clone(&self.held_up),
+            spawner: env.spawner.clone(),
+        };
         peers.start(Arc::new(handler));
         self.running.lock().insert(node_id, Arc::clone(&peers));
         peers
@@ -118,6 +125,11 @@ impl Cluster {
     /// Lets go of a node whose tasks go on.
     pub fn forget(&self, node: u64) {
         self.running.lock().remove(&NodeId(node));
+    }
+
+    /// For how long the disk of a node has not answered.
+    pub fn hold_up(&self, node: u64, time: Duration) {
+        self.held_up.lock().insert(NodeId(node), time);
     }
 
     /// Of the process that runs, so that the next one has a later one.
@@ -194,6 +206,7 @@ pub fn reply(id: u64) -> Bytes {
 struct Worker {
     me: NodeId,
     record: Arc<Mutex<Record>>,
+    held_up: Arc<Mutex<BTreeMap<NodeId, Duration>>>,
     spawner: Arc<dyn Spawner>,
 }
 
@@ -220,6 +233,10 @@ impl Handler for Worker {
 
     fn liveness(&self, node: NodeId, is_up: bool) {
         self.record.lock().liveness.push((self.me, node, is_up));
+    }
+
+    fn held_up_for(&self) -> Duration {
+        self.held_up.lock().get(&self.me).copied().unwrap_or_default()
     }
 }
 

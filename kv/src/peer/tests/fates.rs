@@ -1,5 +1,7 @@
 //! Nodes that die, freeze, restart, or lose sight of each other.
 
+use std::time::Duration;
+
 use basalt_base::NodeId;
 
 use super::{
@@ -190,5 +192,32 @@ fn a_bad_link_delays_calls_and_no_more() {
         let answered = slots.iter().filter(|slot| matches!(slot.result(), Some(Ok(_)))).count();
         assert_eq!(answered, 200);
         assert!((1..=200).all(|id| cluster.begun(id) == 1));
+    });
+}
+
+#[test]
+fn a_node_whose_disk_hangs_is_down_until_it_answers() {
+    with_cluster(12, 3, async |cluster| {
+        let limit = PeerConfig::default().held_up_max;
+        let sees = |node: u64, other: u64| cluster.peers(node).is_up(NodeId(other));
+        // A busy disk is no dead one.
+        cluster.hold_up(2, limit - Duration::from_millis(1));
+        cluster.sleep_ms(5_000).await;
+        assert!(sees(1, 2) && sees(3, 2));
+        let (slot, other_way) =
+            (cluster.call(1, 2, request(1, 60_000)), cluster.call(2, 1, request(2, 4_000)));
+        cluster.hold_up(2, limit);
+        cluster.sleep_ms(failure_ms_max() + 1_000).await;
+        assert!(!sees(1, 2) && !sees(3, 2) && sees(1, 3));
+        assert_eq!(slot.result(), Some(Err(CallError::Lost)));
+        assert_eq!(cluster.peers(1).call(NodeId(2), request(3, 1)).await, Err(CallError::NotSent));
+        // It can still ask on behalf of its clients.
+        assert!(sees(2, 1) && sees(2, 3));
+        cluster.sleep_ms(1_000).await;
+        assert_eq!(other_way.result(), Some(Ok(reply(2))));
+        cluster.hold_up(2, Duration::ZERO);
+        cluster.sleep_ms(1_100).await;
+        assert!(sees(1, 2) && sees(3, 2));
+        assert_eq!(cluster.peers(1).call(NodeId(2), request(4, 1)).await, Ok(reply(4)));
     });
 }

@@ -1,4 +1,5 @@
-//! Rows that are inserted once, perhaps deleted once, and scanned; with an index that must say the same.
+//! Rows that are inserted once, perhaps deleted once, and scanned; with an index that must say the same. Beside them places
+//! that everybody wants and nobody may have twice, as a unique index says.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,6 +19,8 @@ const SLOTS: u64 = 4;
 /// Rows of one set.
 const ROOM: u64 = 1_000;
 const TAGS: u64 = 7;
+/// Values that are unique.
+const PLACES: u64 = 20;
 
 pub struct Sets {
     keys: Rotation,
@@ -36,7 +39,8 @@ pub async fn create(client: &Client) -> Outcome {
     client
         .batch_execute(
             "create table elements (id int8 primary key, tag int8, value int8, pad text);
-             create index elements_tag on elements (tag)",
+             create index elements_tag on elements (tag);
+             create table places (id int8 primary key, place int8 unique)",
         )
         .await?;
     widen(client, "elements", SLOTS).await
@@ -44,6 +48,9 @@ pub async fn create(client: &Client) -> Outcome {
 
 impl Sets {
     pub async fn step(&self, attempt: &mut Attempt<'_>, recorder: &Recorder) -> Result<(), Error> {
+        if one_in(6) {
+            return take_place(attempt).await;
+        }
         match fastrand::u32(0..10) {
             0..=4 => {
                 let (insert, added) = self.insert(attempt, recorder, 1);
@@ -138,15 +145,51 @@ impl Sets {
     }
 }
 
-/// The index says what the table says.
+/// Takes a place that may be taken, moves to another one, or leaves one.
+async fn take_place(attempt: &mut Attempt<'_>) -> Result<(), Error> {
+    let (id, place) = (fastrand::u32(..), fastrand::u64(..PLACES));
+    let statement = match fastrand::u32(0..3) {
+        0 => format!("insert into places values ({id}, {place}) on conflict (place) do nothing"),
+        1 => format!(
+            "insert into places values ({id}, {place}) on conflict (place) do update set id = excluded.id"
+        ),
+        _ => format!("delete from places where place = {place}"),
+    };
+    attempt.alone(&statement).await?;
+    Ok(())
+}
+
+/// No place has two rows, and the index says what the table says.
+async fn contradicting_places(client: &Client) -> Outcome<Vec<String>> {
+    let mut by_place: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+    for row in rows(client, "select place, id from places order by id").await? {
+        if let (Some(place), Some(id)) = (number(row[0].as_ref()), number(row[1].as_ref())) {
+            by_place.entry(place).or_default().push(id);
+        }
+    }
+    let mut found = Vec::new();
+    for place in 0..PLACES {
+        let indexed = rows(client, &format!("select id from places where place = {place}")).await?;
+        let indexed: Vec<u64> = indexed.iter().filter_map(|row| number(row[0].as_ref())).collect();
+        let expected = by_place.remove(&place).unwrap_or_default();
+        if expected.len() > 1 || indexed != expected {
+            found.push(format!(
+                "place {place}: rows {expected:?} in the table, {indexed:?} in the unique index"
+            ));
+        }
+    }
+    Ok(found)
+}
+
+/// The indexes say what the tables say.
 pub async fn contradictions(client: &Client) -> Outcome<Vec<String>> {
+    let mut found = contradicting_places(client).await?;
     let mut by_tag: BTreeMap<u64, BTreeSet<u64>> = BTreeMap::new();
     for row in rows(client, "select tag, id from elements where pad is null").await? {
         if let (Some(tag), Some(id)) = (number(row[0].as_ref()), number(row[1].as_ref())) {
             by_tag.entry(tag).or_default().insert(id);
         }
     }
-    let mut found = Vec::new();
     for tag in 0..TAGS {
         let indexed = rows(client, &format!("select id from elements where tag = {tag}")).await?;
         let indexed: BTreeSet<u64> = indexed.iter().filter_map(|row| number(row[0].as_ref())).collect();
