@@ -5,7 +5,7 @@
 //! its leases away, notes on its disk that it must not start again, and ends. The others replace its replicas as those of any
 //! node that is gone. Who asks meanwhile is kept waiting until another node serves the range.
 //!
-//! That holds as long as the others can do without it. Else a request that meets the damage fails (`XX001`), and all others
+//! That holds as long as the others can do without it, and the node can go on: one that can't apply what is in its log ends. Else a request that meets the damage fails (`XX001`), and all others
 //! are served: half a replica is better than none.
 
 use std::{io, sync::Weak, time::Duration};
@@ -59,15 +59,24 @@ impl Store {
                 continue;
             }
             tracing::error!(%found, "the state of this node is damaged; it leaves the cluster");
-            if let Err(error) = note(&*env.disk, &found).await {
-                tracing::warn!(%error, "it can't be noted that this store must not be used again");
-            }
+            store.note_damage().await;
             store.drain(DRAIN_PATIENCE).await;
             store.fence(format!(
                 "the state of this node is damaged ({found}), and others have taken over; wipe the store and let the node \
                  join again"
             ));
             return;
+        }
+    }
+}
+
+impl Store {
+    /// Notes that this store must not be used again, if its state is damaged: before it leaves, or when it could not even apply
+    /// what is in its log. A node without others has nothing better.
+    pub(super) async fn note_damage(&self) {
+        let Some(found) = self.states.engine.damage().filter(|_| self.has_peers()) else { return };
+        if let Err(error) = note(&*self.env.disk, &found).await {
+            tracing::warn!(%error, "it can't be noted that this store must not be used again");
         }
     }
 }

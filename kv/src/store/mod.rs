@@ -201,6 +201,9 @@ impl Store {
             cause = self.until_fenced() => return cause,
             stopped = self.raft().until_stopped() => stopped,
         };
+        if stopped != basalt_raft::Error::Stopped {
+            self.note_damage().await;
+        }
         match stopped {
             basalt_raft::Error::Stopped => std::future::pending().await,
             basalt_raft::Error::Poisoned(cause) => cause,
