@@ -209,6 +209,7 @@ fn a_seed_fixes_everything_and_every_fault_bites() {
             dropped,
             duplicated,
             slow,
+            reordered,
             cut,
             clogged,
             frozen,
@@ -217,11 +218,16 @@ fn a_seed_fixes_everything_and_every_fault_bites() {
             bytes,
         } = outcome.network.clone();
         assert!(sent > 10_000 && delivered > sent / 2, "{outcome:?}");
-        assert!([dropped, duplicated, slow, cut, clogged, frozen, stale].iter().all(|count| *count > 0));
+        assert!(
+            [dropped, duplicated, slow, reordered, cut, clogged, frozen, stale]
+                .iter()
+                .all(|count| *count > 0)
+        );
         assert_eq!((overflowed, bytes.len()), (0, 2));
         for counts in &outcome.disks {
             let DiskFaultCounts {
                 errors,
+                torn_writes: _,
                 lost_writes,
                 misdirected_writes,
                 lying_syncs,
