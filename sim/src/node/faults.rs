@@ -121,7 +121,7 @@ impl Node {
     /// Takes the damage of the state back. False if it was met before.
     pub fn mend_state(&self) -> bool {
         let mut state = self.state.lock();
-        if state.engine.damage().is_some() || state.disk.paths(|path| path == "DAMAGED").len() > 0 {
+        if state.engine.damage().is_some() || !state.disk.paths(|path| path == "DAMAGED").is_empty() {
             return false;
         }
         state.engine.mend();

@@ -69,14 +69,14 @@ async fn a_node_whose_state_is_damaged_leaves_and_nobody_reads_the_damage() {
     // It may meet the damage at once, when it applies what is in its log.
     cluster.spawn(2).unwrap();
 
-    let expected = vec![Some(ROWS.to_string()), Some((ROWS * PAD).to_string())];
+    let expected = [vec![Some(ROWS.to_string()), Some((ROWS * PAD).to_string())]];
     let left = within(Duration::from_secs(90), async {
         // Its own replicas answer for the past.
         let query = format!("select count(*), sum(length(pad)) from t {PAST}");
         while cluster.members[2].ended()?.is_none() {
             let Ok(client) = cluster.members[2].connect().await else { continue };
             match rows(&client, &query).await {
-                Ok(found) => assert_eq!(found, [expected.clone()]),
+                Ok(found) => assert_eq!(found, expected),
                 Err(error) => println!("the damaged node: {error:?}"),
             }
         }
@@ -90,6 +90,6 @@ async fn a_node_whose_state_is_damaged_leaves_and_nobody_reads_the_damage() {
     for node in [0, 1] {
         let client = cluster.members[node].connect().await.unwrap();
         let found = rows(&client, "select count(*), sum(length(pad)) from t").await.unwrap();
-        assert_eq!(found, [expected.clone()], "node {}", node + 1);
+        assert_eq!(found, expected, "node {}", node + 1);
     }
 }
