@@ -84,8 +84,8 @@ fn hot_rows_keep_nobody_waiting_for_ever() {
 }
 
 /// Each has found a bug in ten virtual minutes of faults: a segment of the log without a durable name; a late write laid over
-/// a newer one.
-const LONG_REGRESSIONS: [(u64, u64); 2] = [(5, 62), (5, 7_057)];
+/// a newer one; a lost write that passed for a torn tail; a route to nodes that were all gone.
+const LONG_REGRESSIONS: [(u64, u64); 4] = [(5, 62), (5, 7_057), (5, 7_036), (5, 7_142)];
 
 #[test]
 fn long_runs_that_found_bugs_stay_clean() {

@@ -147,11 +147,11 @@ impl Store {
         let reply = match reply {
             Ok(bytes) => PeerReply::decode(bytes),
             Err(CallError::NotSent | CallError::Refused(_)) => {
-                self.cache.set_holder(&located.descriptor, None);
+                self.out_of_reach(located, attempts);
                 return Attempt::Again;
             }
             Err(CallError::Lost) => {
-                self.cache.set_holder(&located.descriptor, None);
+                self.out_of_reach(located, attempts);
                 if (attempts.once || decides(batch)) && !planted(Bug::RetryLostCommit) {
                     let reason = format!("node {target} did not answer");
                     return Attempt::Answered(Err(Error::Ambiguous { reason }));
@@ -200,6 +200,17 @@ impl Store {
                 }
                 Attempt::Answered(result)
             }
+        }
+    }
+
+    /// Nobody was there. When nobody was at any of the range's places, they may be those of long ago, and of nodes that are gone
+    /// for ever: then only the meta range knows better, for nobody else will say so. A node that hardly hears anybody need not ask.
+    fn out_of_reach(&self, located: &Located, attempts: &Attempts) {
+        let round = u32::try_from(located.descriptor.replicas.len()).unwrap_or(u32::MAX).max(1);
+        if attempts.count % round == round - 1 && !self.is_cut_off(None) {
+            self.cache.evict(&located.descriptor.span.start);
+        } else {
+            self.cache.set_holder(&located.descriptor, None);
         }
     }
 
