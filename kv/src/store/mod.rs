@@ -34,6 +34,7 @@ mod resolving;
 mod split;
 mod split_key;
 mod split_load;
+mod sweeping;
 mod tidying;
 mod together;
 mod verdict;

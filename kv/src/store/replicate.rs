@@ -23,6 +23,8 @@ use crate::{
 
 /// Rounds between two looks for records that nobody takes care of.
 const ADOPT_EVERY: u64 = 10;
+/// Rounds between two looks for locks that nobody meets.
+const SWEEP_EVERY: u64 = 10;
 /// Rounds between two looks at what was decided about nodes.
 const NODE_STATES_EVERY: u64 = 60;
 
@@ -32,6 +34,9 @@ impl Store {
         for round in 1_u64.. {
             env.spawner.sleep(interval).await;
             let Some(store) = alive(&store) else { return };
+            if round.is_multiple_of(SWEEP_EVERY) {
+                store.sweep_locks().await;
+            }
             if store.directory.nodes().len() < 2 {
                 continue;
             }

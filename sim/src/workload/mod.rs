@@ -23,9 +23,9 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use basalt_base::{Key, Span};
+use basalt_base::Key;
 use basalt_env::{Rng, sim::SimRng};
-use basalt_txn::{Result, ScanRequest, Txn, TxnOptions};
+use basalt_txn::{Result, Txn, TxnOptions};
 use bytes::Bytes;
 
 pub use anchored::Anchored;
@@ -179,7 +179,6 @@ impl Workloads {
 
     /// After the run, in one transaction.
     pub async fn check(&self, txn: &Txn) -> Result<()> {
-        meet_every_lock(txn).await?;
         self.bank.check(txn).await?;
         self.anchored.check(txn).await?;
         self.cancelled.check(txn).await?;
@@ -201,17 +200,6 @@ impl Workloads {
         self.lists.check_versions();
         self.registers.check_versions();
     }
-}
-
-/// Reads all rows of all tables. A lock whose transaction has neither a record nor a coordinator is removed by whoever
-/// meets it, so somebody must.
-async fn meet_every_lock(txn: &Txn) -> Result<()> {
-    let span = Span::new(row_key(0, 0).slice(..2), row_key(u8::MAX, 0).slice(..2));
-    let mut request = ScanRequest { rows_max: 1_000, ..ScanRequest::new(span) };
-    while let Some(rest) = txn.scan(request.clone()).await?.resume {
-        request.span = rest;
-    }
-    Ok(())
 }
 
 /// `10 ‖ table ‖ number`: all keys of a workload have one length, so none is a prefix of another.
