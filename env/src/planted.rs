@@ -73,10 +73,12 @@ pub enum Bug {
     ObserveMovedLease,
     /// Who is given a lease does not take note of the reads that it is told of.
     ForgetToldReads,
+    /// Nobody looks for locks that nobody meets.
+    LeaveStrayLocks,
 }
 
 impl Bug {
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::AckBeforeSync,
         Self::ForgetClockBound,
         Self::ForgetReadsOnSplit,
@@ -110,6 +112,7 @@ impl Bug {
         Self::UseGivenLease,
         Self::ObserveMovedLease,
         Self::ForgetToldReads,
+        Self::LeaveStrayLocks,
     ];
 
     pub fn name(self) -> &'static str {
@@ -147,6 +150,7 @@ impl Bug {
             Self::UseGivenLease => "use-given-lease",
             Self::ObserveMovedLease => "observe-moved-lease",
             Self::ForgetToldReads => "forget-told-reads",
+            Self::LeaveStrayLocks => "leave-stray-locks",
         }
     }
 
