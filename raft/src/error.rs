@@ -32,7 +32,7 @@ pub enum Error {
     #[error("invalid replication request: {0}")]
     Invalid(String),
     /// Stored bytes fail their checksum or contradict each other; names the file and offset or the range.
-    #[error("corrupted log: {0}")]
+    #[error("damaged data: {0}")]
     Corruption(String),
     #[error("log i/o error: {0}")]
     Io(String),

@@ -62,14 +62,19 @@ fn damage_is_found_whatever_the_salt() {
             let disk = SimDisk::new();
             let mut log = open_salted(&disk, salt).await.unwrap();
             for index in 11..14 {
-                append(&mut log, RANGE, entries(index..index + 1, 5, 100)).await;
-                log.sync().await.unwrap();
+                append_synced(&mut log, index).await;
             }
             drop(log);
             disk.corrupt("log/0000000000000001.seg", 64 + 50);
             assert!(matches!(open_salted(&disk, salt).await, Err(Error::Corruption(_))), "{salt:?}");
         });
     }
+}
+
+/// One small batch, durable.
+async fn append_synced(log: &mut LogStore, index: u64) {
+    append(log, RANGE, entries(index..index + 1, 5, 100)).await;
+    log.sync().await.unwrap();
 }
 
 async fn open_salted(disk: &SimDisk, salt: [u8; 8]) -> Result<LogStore> {
@@ -95,13 +100,10 @@ fn a_segment_that_was_never_used_does_not_hide_damage_to_the_one_before() {
     run(async {
         let disk = SimDisk::new();
         let mut log = open(&disk).await.unwrap();
-        append(&mut log, RANGE, entries(11..12, 5, 100)).await;
-        log.sync().await.unwrap();
+        append_synced(&mut log, 11).await;
         let damaged_at = log.tail.offset;
-        append(&mut log, RANGE, entries(12..13, 5, 100)).await;
-        log.sync().await.unwrap();
-        append(&mut log, RANGE, entries(13..14, 5, 100)).await;
-        log.sync().await.unwrap();
+        append_synced(&mut log, 12).await;
+        append_synced(&mut log, 13).await;
         drop(log);
         let first = "log/0000000000000001.seg";
         // The power was cut when the next file had its name, and no header yet.
@@ -143,8 +145,7 @@ fn a_segment_whose_checkpoint_found_no_room_begins_with_it_later() {
     run(async {
         let disk = SimDisk::new();
         let mut log = open(&disk).await.unwrap();
-        append(&mut log, RANGE, entries(11..12, 5, 100)).await;
-        log.sync().await.unwrap();
+        append_synced(&mut log, 11).await;
         // Its header is written, its checkpoint is not.
         let writes = AtomicU64::new(0);
         let second = move |path: &str| path.ends_with("2.seg") && writes.fetch_add(1, Ordering::Relaxed) > 0;
