@@ -13,7 +13,7 @@ use super::{
     status::{Range, nodes_alive, ranges},
     switch::{Switch, free_port},
 };
-use crate::chaos::{Outcome, loop_fs::LoopFs};
+use crate::chaos::{Outcome, loop_fs::LoopFs, wait::until};
 
 impl Drop for RealCluster {
     fn drop(&mut self) {
@@ -204,23 +204,27 @@ impl RealCluster {
     pub async fn whole(&self, replicas: usize, patience: Duration) -> Outcome<Duration> {
         let begun = Instant::now();
         let mut missing = String::new();
-        while begun.elapsed() < patience {
-            match within(Duration::from_secs(10), self.what_is_missing(replicas)).await {
-                Ok(None) => return Ok(begun.elapsed()),
-                Ok(Some(text)) => missing = text,
-                Err(error) => missing = error.to_string(),
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
+        let is_whole = async || {
+            missing = match within(Duration::from_secs(10), self.what_is_missing(replicas)).await {
+                Ok(None) => return Ok(true),
+                Ok(Some(text)) => text,
+                Err(error) => error.to_string(),
+            };
+            Ok(false)
+        };
+        match until("a cluster that is whole", patience, is_whole).await {
+            Ok(()) => Ok(begun.elapsed()),
+            Err(error) => Err(format!("{error}; {missing}").into()),
         }
-        Err(format!("the cluster is not whole after {patience:?}: {missing}").into())
     }
 
     async fn what_is_missing(&self, replicas: usize) -> Outcome<Option<String>> {
-        let mut alive = BTreeSet::new();
+        let alive: BTreeSet<i64> = self.ids().await?.into_iter().collect();
         for (node, member) in self.members.iter().enumerate() {
-            alive = nodes_alive(member).await?;
-            if alive.len() < self.len() {
-                return Ok(Some(format!("node {} sees {alive:?} only", node + 1)));
+            // One that lost its disk counts for a while though it will not come back, and its replicas as if they were there.
+            let seen = nodes_alive(member).await?;
+            if seen != alive {
+                return Ok(Some(format!("node {} sees {seen:?} instead of {alive:?}", node + 1)));
             }
         }
         let wanted = replicas.min(self.len());

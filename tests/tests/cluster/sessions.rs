@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use basalt_tests::{
     binary,
+    chaos::wait::until,
     cluster::{
         member::within,
         real::{Plan, RealCluster},
@@ -16,9 +17,10 @@ use tokio_postgres::{Client, NoTls, error::SqlState};
 
 use crate::NODES;
 
+const PATIENCE: Duration = Duration::from_secs(30);
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_of_another_clock_offset_is_refused_and_both_say_why() {
-    const PATIENCE: Duration = Duration::from_secs(30);
     const OFFSET: &str = "--max-clock-offset";
     let folder = TempDir::new().unwrap();
     let mut plan = Plan::new(&binary(), folder.path(), 2);
@@ -42,14 +44,10 @@ async fn a_node_of_another_clock_offset_is_refused_and_both_say_why() {
     cluster.stop(1).await.unwrap();
     set_offset(&mut cluster, "300ms");
     cluster.spawn(1).unwrap();
-    let both_say_why = within(PATIENCE, async {
+    let both_say_why = until("both say why", PATIENCE, async || {
         let says = |node: usize, text: &str| cluster.members[node].logged(text) > 0;
-        while !says(0, "its maximum clock offset is 300ms, and that of node 1 is 500ms")
-            || !says(1, "its maximum clock offset is 500ms, and that of node 2 is 300ms")
-        {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        Ok(())
+        Ok(says(0, "its maximum clock offset is 300ms, and that of node 1 is 500ms")
+            && says(1, "its maximum clock offset is 500ms, and that of node 2 is 300ms"))
     });
     both_say_why.await.unwrap();
 }
@@ -74,9 +72,7 @@ async fn until_runs(client: &Client, pid: &str, statement: &str) {
     let query = format!(
         "select count(*) from pg_stat_activity where pid = {pid} and state = 'active' and query = '{statement}'"
     );
-    while value(client, &query).await != "1" {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until(statement, PATIENCE, async || Ok(value(client, &query).await == "1")).await.unwrap();
 }
 
 fn code<T>(result: Result<T, tokio_postgres::Error>) -> Option<SqlState> {
