@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 
 use super::{
     JobError, JobState,
-    index_build::{IndexBuild, Next},
+    index_build::IndexBuild,
     job::{Job, job_key},
     statement,
 };
@@ -181,14 +181,10 @@ async fn run(services: Arc<SqlServices>, own: Identity, job: Job) {
             }
             Err(error) => Err(error),
         };
-        let error = match stepped {
-            Ok(Next::Left) => break,
-            Ok(Next::Again) => {
-                pause = PAUSE_MIN;
-                continue;
-            }
-            Err(error) => error,
-        };
+        let Err(error) = stepped else { break };
+        if build.take_advance() {
+            pause = PAUSE_MIN;
+        }
         tracing::debug!(job = job.id.0, %error, "a step of the job failed");
         if is_hopeless(&error) && fail(&services, own, job.id, &error).await.unwrap_or(false) {
             continue;

@@ -29,7 +29,7 @@ const PAGE_ROWS_MAX: u64 = 1_000;
 const PAGE_ROWS_LOCKED: u64 = 50;
 const PAGE_ROWS_MIN: u64 = 5;
 
-pub(super) enum Next {
+enum Next {
     /// There is more to do.
     Again,
     /// There is not, or not for this node.
@@ -40,19 +40,28 @@ pub(super) struct IndexBuild {
     own: Identity,
     id: Oid,
     page_rows: u64,
+    /// Whether a step was done since this was last asked.
+    has_advanced: bool,
 }
 
 impl IndexBuild {
     pub fn new(own: Identity, id: Oid) -> Self {
-        Self { own, id, page_rows: PAGE_ROWS }
+        Self { own, id, page_rows: PAGE_ROWS, has_advanced: false }
     }
 
-    /// Steps until one fails, nothing is left to do, or the node stops.
-    pub async fn steps(&mut self, session: &mut Session, stops: impl Fn() -> bool) -> Result<Next> {
+    pub fn take_advance(&mut self) -> bool {
+        std::mem::take(&mut self.has_advanced)
+    }
+
+    /// Steps until one fails, nothing is left to do for this node, or it stops.
+    pub async fn steps(&mut self, session: &mut Session, stops: impl Fn() -> bool) -> Result<()> {
         while !stops() {
             match self.step(session).await {
-                Ok(Next::Again) => self.page_rows = (2 * self.page_rows).min(PAGE_ROWS_MAX),
-                Ok(Next::Left) => return Ok(Next::Left),
+                Ok(Next::Again) => {
+                    self.page_rows = (2 * self.page_rows).min(PAGE_ROWS_MAX);
+                    self.has_advanced = true;
+                }
+                Ok(Next::Left) => return Ok(()),
                 Err(error) => {
                     session.abort_transaction().await;
                     self.page_rows = (self.page_rows / 4).max(PAGE_ROWS_MIN);
@@ -60,7 +69,7 @@ impl IndexBuild {
                 }
             }
         }
-        Ok(Next::Left)
+        Ok(())
     }
 
     async fn step(&self, session: &mut Session) -> Result<Next> {

@@ -4,6 +4,7 @@ mod damage;
 mod faults;
 mod majority;
 mod operator;
+mod schema;
 mod sessions;
 
 const NODES: usize = 3;
