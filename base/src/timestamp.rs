@@ -7,6 +7,8 @@ use std::fmt;
 
 /// Bits of the logical counter.
 pub const LOGICAL_BITS: u32 = 22;
+/// The last value of the logical counter.
+pub const LOGICAL_MAX: u32 = (1 << LOGICAL_BITS) - 1;
 /// 2024-01-01T00:00:00Z in milliseconds since the Unix epoch.
 pub const EPOCH_UNIX_MS: i64 = 1_704_067_200_000;
 
@@ -37,7 +39,7 @@ impl Timestamp {
     }
 
     pub const fn logical(self) -> u32 {
-        (self.0 & ((1 << LOGICAL_BITS) - 1)) as u32
+        (self.0 & LOGICAL_MAX as u64) as u32
     }
 
     pub const fn to_unix_ms(self) -> i64 {

@@ -79,6 +79,18 @@ pub fn test(filter: &[OsString]) -> Result<()> {
     stages.run("tests", || {
         run(cargo().args(["nextest", "run", "--release", "--workspace", "--no-fail-fast"]).args(filter))
     })?;
+    stages.run("models of the clock", || {
+        run(cargo().args([
+            "nextest",
+            "run",
+            "--release",
+            "-p",
+            "basalt-base",
+            "--features",
+            "model",
+            "clock::model",
+        ]))
+    })?;
     // Last: with nothing compiled before, it compiles the front ends of the dependencies once more.
     stages.run("lints", || run(&mut clippy()))
 }
