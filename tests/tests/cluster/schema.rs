@@ -16,17 +16,22 @@ use tokio::sync::Notify;
 
 use crate::NODES;
 
-const ROWS: i64 = 100_000;
+const ROWS: i64 = 20_000;
 const BUILDER: usize = NODES - 1;
 const WHOLE_PATIENCE: Duration = Duration::from_secs(60);
-/// The session of a dead node expires, another node takes its job over, and begins where it was.
-const BUILD_PATIENCE: Duration = Duration::from_secs(90);
+/// The session of a dead node expires, another node takes its job over, and begins where it was. Pages of the build that a
+/// writer has hit are done again, so a busy machine takes long.
+const BUILD_PATIENCE: Duration = Duration::from_secs(240);
+/// Between two statements of the writer, so that most pages are not hit.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Rows that come, move and go while the index is built, until `done`; how many statements were acknowledged.
 async fn change_rows(mut session: Session, done: Arc<Notify>) -> usize {
     let (mut acknowledged, mut round) = (0, 0_i64);
+    let mut pace = tokio::time::interval(PAUSE);
     let change = async {
         loop {
+            pace.tick().await;
             round += 1;
             let id = round * 7_919 % ROWS;
             let statement = match round % 3 {
@@ -80,9 +85,15 @@ async fn an_index_is_finished_by_another_node_when_the_one_that_builds_it_is_kil
     cluster.kill(BUILDER).unwrap();
     assert!(build.await.unwrap().is_err(), "its node was killed before it ended");
 
-    let mut is_adopted = false;
+    let (mut is_adopted, mut told, begun) = (false, String::new(), std::time::Instant::now());
     let finished = until("another node finishes the index", BUILD_PATIENCE, async || {
         // Whoever holds the leases of the node that was killed comes first.
+        let job = rows(&client, "select status, node_id, rows_done, error from basalt_jobs").await;
+        let job = format!("{job:?}");
+        if job != told {
+            println!("{:.1} s: {job}", begun.elapsed().as_secs_f64());
+            told = job;
+        }
         let Ok(job) = rows(&client, "select status, node_id from basalt_jobs").await else {
             return Ok(false);
         };
