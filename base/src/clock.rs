@@ -22,7 +22,7 @@ use std::{sync::Arc, time::Duration};
 use basalt_env::{Bug, Clock, planted};
 use thiserror::Error;
 
-use self::atomics::{AtomicBool, AtomicI64, AtomicU64, Generator, Ordering};
+use self::atomics::{AtomicBool, AtomicI64, AtomicU64, Generator, Mutex, Ordering};
 use crate::Timestamp;
 
 /// A forward step of the wall clock beyond this is not believed.
@@ -57,7 +57,10 @@ pub struct HlcClock {
     lag_max_ms: AtomicU64,
     /// The largest step of the wall clock that is put up with; zero for any.
     step_max_micros: AtomicI64,
-    /// The monotonic time of the last reading.
+    limiting: Mutex<()>,
+    /// The offset that was seen by the last reading under that limit, and its monotonic time. Readings without it, which may
+    /// be under way still when it is set, have another one: theirs has seen any step.
+    checked_offset_micros: AtomicI64,
     looked_at_micros: AtomicI64,
     /// The step that was too large; zero if there was none.
     stepped_micros: AtomicI64,
@@ -78,6 +81,8 @@ impl HlcClock {
             offset_max_ms: u64::try_from(offset_max.as_millis()).unwrap_or(u64::MAX),
             lag_max_ms: AtomicU64::new(i64::MAX as u64),
             step_max_micros: AtomicI64::new(0),
+            limiting: Mutex::new(()),
+            checked_offset_micros: AtomicI64::new(offset),
             looked_at_micros: AtomicI64::new(0),
             stepped_micros: AtomicI64::new(0),
             is_fenced: AtomicBool::new(false),
@@ -94,17 +99,18 @@ impl HlcClock {
     }
 
     /// Has the clock give no more readings once the wall clock has moved by more than `step_max` against the monotonic
-    /// clock between two looks at them. For a node with peers. What was believed before no longer counts.
+    /// clock between two looks at them. For a node with peers. What was believed before no longer counts. The limit is for
+    /// ever: later calls do nothing.
     pub fn limit_step(&self, step_max: Duration) {
+        let _limiting = self.limiting.lock();
+        if self.step_max_micros.load(Ordering::Relaxed) > 0 {
+            return;
+        }
         let step_max = i64::try_from(step_max.as_micros()).unwrap_or(i64::MAX).max(1);
-        let (monotonic, offset) = self.sample();
-        self.offset_micros.store(offset, Ordering::Relaxed);
+        let (monotonic, offset) = self.sample(&self.offset_micros);
+        self.checked_offset_micros.store(offset, Ordering::Relaxed);
         self.looked_at_micros.store(monotonic, Ordering::Relaxed);
         self.step_max_micros.store(step_max, Ordering::SeqCst);
-    }
-
-    pub fn limits_steps(&self) -> bool {
-        self.step_max_micros.load(Ordering::Relaxed) > 0
     }
 
     /// Gives no reading any more.
@@ -205,7 +211,7 @@ impl HlcClock {
     }
 
     fn physical_unix_ms(&self) -> i64 {
-        let step_max = self.step_max_micros.load(Ordering::Relaxed);
+        let step_max = self.step_max_micros.load(Ordering::Acquire);
         if step_max > 0 {
             return self.checked_unix_ms(step_max);
         }
@@ -229,8 +235,8 @@ const RATE_SHARE: i64 = 64;
 
 impl HlcClock {
     /// The monotonic clock, and how far the wall clock is ahead of it. A thread that is stopped between two readings sees
-    /// a step where none is, so the two must be close together.
-    fn sample(&self) -> (i64, i64) {
+    /// a step where none is, so the two must be close together; if they never are, the offset is what was `believed`.
+    fn sample(&self, believed: &AtomicI64) -> (i64, i64) {
         let mut before = monotonic_micros(&*self.physical);
         for _ in 0..SAMPLES_MAX {
             let wall = self.physical.wall_micros();
@@ -241,12 +247,12 @@ impl HlcClock {
             before = after;
         }
         // Nothing is known, so nothing has changed.
-        (before, self.offset_micros.load(Ordering::Relaxed))
+        (before, believed.load(Ordering::Relaxed))
     }
 
     fn checked_unix_ms(&self, step_max: i64) -> i64 {
-        let (monotonic, offset) = self.sample();
-        let believed = self.offset_micros.load(Ordering::Relaxed);
+        let (monotonic, offset) = self.sample(&self.checked_offset_micros);
+        let believed = self.checked_offset_micros.load(Ordering::Relaxed);
         let passed = (monotonic - self.looked_at_micros.load(Ordering::Relaxed)).max(0);
         let step = offset - believed;
         if step.abs() > step_max + passed / RATE_SHARE && !planted(Bug::IgnoreClockStep) {
@@ -254,7 +260,7 @@ impl HlcClock {
             self.fence();
             return (monotonic + believed) / 1_000;
         }
-        self.offset_micros.store(offset, Ordering::Relaxed);
+        self.checked_offset_micros.store(offset, Ordering::Relaxed);
         self.looked_at_micros.store(monotonic, Ordering::Relaxed);
         (monotonic + offset) / 1_000
     }

@@ -3,8 +3,12 @@
 
 #[cfg(not(feature = "model"))]
 mod real {
+    pub use std::sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+    };
+
     use hlc_gen::{HlcGenerator, HlcTimestamp, source::ManualClock};
-    pub use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
     use crate::{Timestamp, timestamp::LOGICAL_MAX};
 
@@ -46,7 +50,10 @@ mod real {
 
 #[cfg(feature = "model")]
 mod modelled {
-    pub use loom::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+    pub use loom::sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+    };
 
     use crate::Timestamp;
 
@@ -92,6 +99,6 @@ mod modelled {
 }
 
 #[cfg(feature = "model")]
-pub use modelled::{AtomicBool, AtomicI64, AtomicU64, Generator, Ordering};
+pub use modelled::{AtomicBool, AtomicI64, AtomicU64, Generator, Mutex, Ordering};
 #[cfg(not(feature = "model"))]
-pub use real::{AtomicBool, AtomicI64, AtomicU64, Generator, Ordering};
+pub use real::{AtomicBool, AtomicI64, AtomicU64, Generator, Mutex, Ordering};

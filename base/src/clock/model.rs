@@ -138,3 +138,28 @@ fn readers_that_race_for_the_step_see_it_both() {
         assert!(clock.now().is_err() && clock.stepped() == Some(500_000));
     });
 }
+
+/// A reader that began before the limit may see the step, and must not have those after it believe it.
+#[test]
+fn a_step_beside_the_call_that_limits_them_is_seen() {
+    check(|| {
+        let (source, clock) = clock();
+        let other = in_thread(&clock, |clock| clock.now().ok());
+        clock.limit_step(Duration::from_millis(100));
+        source.wall_ms.store(START_MS + 500, Ordering::SeqCst);
+        other.join().unwrap();
+        assert!(clock.now().is_err() && clock.stepped() == Some(500_000));
+    });
+}
+
+#[test]
+fn of_two_that_limit_steps_the_first_counts() {
+    check(|| {
+        let (source, clock) = clock();
+        let other = in_thread(&clock, |clock| clock.limit_step(Duration::from_millis(100)));
+        clock.limit_step(Duration::from_millis(100));
+        source.wall_ms.store(START_MS + 500, Ordering::SeqCst);
+        other.join().unwrap();
+        assert!(clock.now().is_err() && clock.stepped() == Some(500_000));
+    });
+}

@@ -42,9 +42,7 @@ impl Store {
 
     /// With peers, clocks must be right.
     pub(super) fn watch_steps(&self) {
-        if !self.clock.limits_steps() {
-            self.clock.limit_step(self.config.clock_offset_max / 2);
-        }
+        self.clock.limit_step(self.config.clock_offset_max / 2);
     }
 
     pub(super) async fn watch_clock(store: Weak<Self>, env: Env) {
